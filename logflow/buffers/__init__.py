@@ -1,0 +1,1 @@
+"""Where chunks wait between a route and an output."""

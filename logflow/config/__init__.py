@@ -1,0 +1,1 @@
+"""Configuration: models, units, loading with line numbers, messages that help."""

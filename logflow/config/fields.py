@@ -1,0 +1,146 @@
+"""Types of configuration values: sizes, durations, addresses and nested components.
+
+Use them in a component's ``Config`` like any other type::
+
+    class Config(OutputConfig):
+        max_body: Size = parse_size("4MiB")
+        timeout: Duration = 10.0
+        parse: ParserField = None
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import PydanticCustomError, core_schema
+
+from logflow import registry
+from logflow.component import ComponentConfig
+from logflow.errors import ComponentError
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)", re.IGNORECASE)
+_SIZE_UNITS = {"": 1, "b": 1} | {
+    f"{prefix}{suffix}": base**power
+    for power, prefix in enumerate("kmgt", start=1)
+    for suffix, base in (("", 1000), ("b", 1000), ("i", 1024), ("ib", 1024))
+}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|d)")
+_DURATION_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_size(value: object) -> int:
+    """Read a size in bytes: ``8MiB``, ``64kB``, ``1.5 GiB`` or a number of bytes.
+
+    Raises:
+        ValueError: it is not a size.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a size; write a number and a unit, such as 8MiB")
+    return int(float(match[1]) * _SIZE_UNITS[match[2].lower()])
+
+
+def parse_duration(value: object) -> float:
+    """Read a duration in seconds: ``500ms``, ``5s``, ``1h30m`` or a number of seconds.
+
+    Raises:
+        ValueError: it is not a duration.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    text = value.strip().lower() if isinstance(value, str) else ""
+    parts = _DURATION.findall(text)
+    if not parts or _DURATION.sub("", text).strip():
+        raise ValueError(f"{value!r} is not a duration; write a number and a unit, such as 5s")
+    return sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts)
+
+
+def parse_address(value: object) -> tuple[str, int]:
+    """Read ``host:port``; an IPv6 host stands in brackets.
+
+    Raises:
+        ValueError: it is not an address.
+    """
+    if isinstance(value, tuple):
+        return value
+    host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{value!r} is not an address; write host:port, such as 127.0.0.1:24224")
+    return host.strip("[]"), int(port)
+
+
+Size = Annotated[int, BeforeValidator(parse_size), Field(json_schema_extra={"examples": ["8MiB"]})]
+"""Bytes; written ``8MiB``."""
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(json_schema_extra={"examples": ["5s"]})]
+"""Seconds; written ``5s``."""
+
+Address = Annotated[tuple[str, int], BeforeValidator(parse_address)]
+"""Host and port; written ``127.0.0.1:24224``."""
+
+
+def _non_empty(value: str) -> str:
+    if not value:
+        raise ValueError("must not be empty")
+    return value
+
+
+NonEmpty = Annotated[str, AfterValidator(_non_empty)]
+
+
+class ComponentField:
+    """Marks a field that holds a component's configuration, chosen by its ``type``.
+
+    The value is validated by that component's own ``Config`` model, whose module is imported only
+    then. Problems inside it are carried as one error of type ``component`` whose context lists them;
+    the loader unfolds it so that each is reported at its own line.
+    """
+
+    def __init__(self, kind: registry.Kind) -> None:
+        self.kind = kind
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Validate by the class that the registry knows under ``type``."""
+        return core_schema.no_info_plain_validator_function(self._validate)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> JsonSchemaValue:
+        """Refer to the definition that ``logflow check --schema`` writes for the kind."""
+        return {"$ref": f"#/$defs/{self.kind}"}
+
+    def _validate(self, value: object) -> ComponentConfig:
+        if isinstance(value, ComponentConfig):
+            return value
+        if not isinstance(value, dict) or not isinstance(value.get("type"), str):
+            raise PydanticCustomError(
+                "component_type", "a {kind} is a mapping with a type, such as {{type: {example}}}",
+                {"kind": self.kind, "example": registry.names(self.kind)[0]},
+            )  # fmt: skip
+        name = value["type"]
+        try:
+            model = registry.load(self.kind, name).Config
+        except KeyError:
+            raise PydanticCustomError(
+                "unknown_component", "there is no {kind} of type '{name}'",
+                {"kind": self.kind, "name": name, "known": registry.names(self.kind)},
+            ) from None  # fmt: skip
+        except ComponentError as error:
+            raise PydanticCustomError("component_type", "{text}", {"text": str(error)}) from None
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            raise PydanticCustomError("component", "{count} problems", {
+                "count": error.error_count(), "errors": error.errors(), "model": model,
+            }) from None  # fmt: skip
+
+
+SourceField = Annotated[ComponentConfig, ComponentField("source")]
+ParserField = Annotated[ComponentConfig, ComponentField("parser")]
+FilterField = Annotated[ComponentConfig, ComponentField("filter")]
+OutputField = Annotated[ComponentConfig, ComponentField("output")]

@@ -1,0 +1,86 @@
+"""Configuration that the host adds to every component of a kind."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from logflow.component import ComponentConfig
+from logflow.config.fields import Duration, Size, parse_size
+
+
+class Options(BaseModel):
+    """The base of nested groups of options: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BufferOptions(Options):
+    """Where chunks wait for the output."""
+
+    type: Literal["memory", "disk"] = Field(
+        "memory", description="`memory`: waits in the process; `disk`: waits in files below `data_dir`."
+    )
+    limit: Size | None = Field(
+        None, description="Most bytes that may wait; 64MiB in memory and 1GiB on disk unless set."
+    )
+    when_full: Literal["block", "drop_oldest", "drop_newest"] = Field(
+        "block", description="`block` slows the sources; the others drop events, which are counted."
+    )
+    chunk_limit: Size = Field(parse_size("8MiB"), description="Most bytes that are put into one chunk.")
+    flush_interval: Duration = Field(
+        1.0, description="Longest time that events wait for a chunk to fill while the output is busy."
+    )
+    sync: Literal["batch", "interval", "never"] = Field(
+        "batch",
+        description="When a disk buffer syncs: before each receipt (in groups), every second, or never.",
+    )
+    dedup_window: Duration = Field(
+        3600.0, description="How long the ids of accepted chunks are remembered, to recognise a resend."
+    )
+
+    @property
+    def limit_bytes(self) -> int:
+        """The limit in force."""
+        if self.limit is not None:
+            return self.limit
+        return parse_size("64MiB" if self.type == "memory" else "1GiB")
+
+
+class RetryOptions(Options):
+    """How a failed delivery is tried again."""
+
+    initial: Duration = Field(1.0, description="Wait before the first retry.")
+    factor: float = Field(2.0, ge=1.0, description="Each wait is this many times the one before.")
+    max: Duration = Field(60.0, description="Longest wait.")
+    jitter: float = Field(0.2, ge=0.0, le=1.0, description="Waits vary at random by this share.")
+    give_up_after: Duration | None = Field(
+        None, description="After this time a chunk goes to the dead letters; never unless set."
+    )
+
+
+class SourceConfig(ComponentConfig):
+    """What every source may be given."""
+
+
+class ParserConfig(ComponentConfig):
+    """What every parser may be given."""
+
+
+class FilterConfig(ComponentConfig):
+    """What every filter may be given."""
+
+
+class OutputConfig(ComponentConfig):
+    """What every output may be given, besides its own options."""
+
+    buffer: BufferOptions = Field(default_factory=BufferOptions, description="Where chunks wait.")
+    retry: RetryOptions = Field(default_factory=RetryOptions, description="How failures are tried again.")
+    dead_letter: bool = Field(
+        True, description="Keep rejected and given-up chunks below `data_dir`; otherwise they are dropped."
+    )
+    write_timeout: Duration = Field(60.0, description="Longest time that one delivery may take.")
+    concurrency: int = Field(
+        4, ge=1, le=256, description="Deliveries under way at once; events of one tag stay in order."
+    )

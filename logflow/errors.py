@@ -1,0 +1,74 @@
+"""Every exception that logflow raises on purpose.
+
+::
+
+    LogflowError
+    ├── ConfigError            the configuration cannot be used; carries every problem found
+    ├── ComponentError         a component cannot start or go on (a port in use, a missing file)
+    ├── DeliveryError          an output could not deliver a chunk: it is tried again
+    │   ├── RetryAfter         ... and the destination said when
+    │   └── PartialDelivery    ... and only the rest is tried again
+    ├── PermanentError         an output can never deliver this chunk: it goes to the dead letters
+    ├── MalformedData          received or stored bytes are not what they should be
+    │   └── LimitExceeded      ... or they are larger or deeper than allowed
+    └── Unsupported            the native engine cannot express this; the Python twin does the work
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from logflow.batch import Chunk
+
+
+class LogflowError(Exception):
+    """The base of all; its text is one line that tells the user what, where and what to do."""
+
+
+class ConfigError(LogflowError):
+    """The configuration cannot be used. ``problems`` holds one line for each mistake."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class ComponentError(LogflowError):
+    """A component cannot start or go on."""
+
+
+class DeliveryError(LogflowError):
+    """A chunk was not delivered; the flusher tries again with back-off."""
+
+
+class RetryAfter(DeliveryError):
+    """Not delivered, and the destination asked for a pause of ``delay_s`` seconds."""
+
+    def __init__(self, message: str, delay_s: float) -> None:
+        super().__init__(message)
+        self.delay_s = delay_s
+
+
+class PartialDelivery(DeliveryError):
+    """A part of the chunk was delivered; only ``rest`` is tried again."""
+
+    def __init__(self, message: str, rest: Chunk) -> None:
+        super().__init__(message)
+        self.rest = rest
+
+
+class PermanentError(LogflowError):
+    """The destination will never take this chunk; trying again is useless."""
+
+
+class MalformedData(LogflowError):
+    """Bytes that were received or stored are not what they should be."""
+
+
+class LimitExceeded(MalformedData):
+    """Bytes that were received are larger, deeper or more than the configured limit."""
+
+
+class Unsupported(LogflowError):
+    """The native engine cannot express what was asked; the text says why."""

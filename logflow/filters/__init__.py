@@ -1,0 +1,1 @@
+"""A change or a decision per event: one module per filter."""

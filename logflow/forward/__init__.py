@@ -1,0 +1,1 @@
+"""The Fluentd Forward Protocol: frames and handshake without I/O, then connections and balancing."""

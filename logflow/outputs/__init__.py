@@ -1,0 +1,1 @@
+"""Where chunks are delivered: one module per output."""

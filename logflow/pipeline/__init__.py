@@ -1,0 +1,1 @@
+"""Everything put together: router, flusher, retry, and the service that runs them."""

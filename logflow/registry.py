@@ -1,0 +1,79 @@
+"""Component types by name. A module is imported only when a configuration names its type.
+
+Third parties register through entry points: group ``logflow.outputs`` (``sources``, ``parsers``,
+``filters``), name = the type, value = ``module:Class``. A built-in name cannot be taken over.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Literal, TypeAlias
+
+from logflow.component import Component
+from logflow.errors import ComponentError
+
+Kind: TypeAlias = Literal["source", "parser", "filter", "output"]
+
+_BUILT_IN: dict[Kind, dict[str, str]] = {
+    "source": {
+        "exec": "logflow.sources.exec:ExecSource",
+        "forward": "logflow.sources.forward:ForwardSource",
+        "generate": "logflow.sources.generate:GenerateSource",
+        "http": "logflow.sources.http:HttpSource",
+        "stdin": "logflow.sources.stdin:StdinSource",
+        "tail": "logflow.sources.tail:TailSource",
+    },
+    "parser": {
+        "cri": "logflow.parsers.cri:CriParser",
+        "csv": "logflow.parsers.csv:CsvParser",
+        "docker": "logflow.parsers.docker:DockerParser",
+        "json": "logflow.parsers.json:JsonParser",
+        "logfmt": "logflow.parsers.logfmt:LogfmtParser",
+        "ltsv": "logflow.parsers.ltsv:LtsvParser",
+        "raw": "logflow.parsers.raw:RawParser",
+        "regex": "logflow.parsers.regex:RegexParser",
+    },
+    "filter": {
+        "grep": "logflow.filters.grep:GrepFilter",
+        "modify": "logflow.filters.modify:ModifyFilter",
+        "parse": "logflow.filters.parse:ParseFilter",
+        "python": "logflow.filters.python:PythonFilter",
+    },
+    "output": {
+        "file": "logflow.outputs.file:FileOutput",
+        "forward": "logflow.outputs.forward:ForwardOutput",
+        "http": "logflow.outputs.http:HttpOutput",
+        "null": "logflow.outputs.null:NullOutput",
+        "stdout": "logflow.outputs.stdout:StdoutOutput",
+    },
+}
+
+
+@cache
+def _plugins(kind: Kind) -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=f"logflow.{kind}s")}
+
+
+def names(kind: Kind) -> list[str]:
+    """Every known type of a kind, sorted; nothing is imported."""
+    return sorted({**_plugins(kind), **_BUILT_IN[kind]})
+
+
+def load(kind: Kind, name: str) -> type[Component]:
+    """Import and return the class of a component type.
+
+    Raises:
+        KeyError: there is no such type.
+        ComponentError: a plugin's module cannot be imported or is not a component.
+    """
+    target = _BUILT_IN[kind].get(name) or _plugins(kind)[name]
+    module, _, attribute = target.partition(":")
+    try:
+        component = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ComponentError(f"cannot load {kind} {name!r} from {target}: {error}") from error
+    if not (isinstance(component, type) and issubclass(component, Component)):
+        raise ComponentError(f"{kind} {name!r}: {target} is not a logflow component")
+    return component

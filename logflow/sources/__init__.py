@@ -1,0 +1,1 @@
+"""Where events enter: one module per source."""

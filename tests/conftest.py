@@ -1,0 +1,25 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from logflow.engine import load_engine
+from logflow.engine.api import Engine
+from logflow.errors import ComponentError
+
+
+@pytest.fixture(params=["python", "native"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Each engine in turn; the native one is left out where it was not built."""
+    forced = os.environ.get("LOGFLOW_ENGINE")
+    if forced and forced != request.param:
+        pytest.skip(f"LOGFLOW_ENGINE={forced}")
+    try:
+        return load_engine(request.param)
+    except ComponentError:
+        if os.environ.get("LOGFLOW_REQUIRE_NATIVE") == "1":
+            raise
+        pytest.skip("the native engine was not built")
