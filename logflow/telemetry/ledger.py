@@ -48,6 +48,11 @@ class Account:
             self.waiting -= events
             self.dropped[reason] += events
 
+    def give_back(self, events: int) -> None:
+        """Waiting events were not taken over; their source still holds them and will read them again."""
+        self.waiting -= events
+        self.read -= events
+
     @property
     def balanced(self) -> bool:
         """Whether nothing is unaccounted for."""

@@ -1,0 +1,37 @@
+"""Adaptive flushing: an idle output gets a chunk at once, a busy one gets fewer and bigger chunks.
+
+Every chunk costs a write, an acknowledgement and some bookkeeping, so an output is given at most
+about :data:`_CHUNKS_PER_S` chunks a second. With ``n`` busy queues each may have a chunk every
+``n / _CHUNKS_PER_S`` seconds, and never waits longer than ``flush_interval``. A queue that has been
+quiet is served at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+_CHUNKS_PER_S = 500
+_BUSY_S = 1.0
+"""A queue counts as busy for this long after its last chunk."""
+
+
+class Pacer:
+    """Tells when a queue may have its next chunk. Times are seconds on a monotonic clock."""
+
+    def __init__(self, flush_interval_s: float) -> None:
+        self._flush_interval_s = flush_interval_s
+        self._last: dict[Hashable, float] = {}
+
+    def took(self, queue: Hashable, now_s: float) -> None:
+        """A chunk was taken from the queue."""
+        self._last.pop(queue, None)  # so that the dict stays in order of time
+        self._last[queue] = now_s
+        while (oldest := next(iter(self._last))) != queue and self._last[oldest] < now_s - _BUSY_S:
+            del self._last[oldest]
+
+    def due(self, queue: Hashable, now_s: float) -> float:
+        """When the queue may have a chunk that is not full; not before ``now_s``."""
+        last_s = self._last.get(queue)
+        if last_s is None:
+            return now_s
+        return max(now_s, last_s + min(self._flush_interval_s, len(self._last) / _CHUNKS_PER_S))
