@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, ValidationError
+from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -21,13 +21,16 @@ from logflow import registry
 from logflow.component import ComponentConfig
 from logflow.errors import ComponentError
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,19}(?:\.\d{1,9})?)\s*((?:[kmgt]i?)?b?)", re.IGNORECASE | re.ASCII)
+_SIZE_MAX = 2**63 - 1
 _SIZE_UNITS = {"": 1, "b": 1} | {
     f"{prefix}{suffix}": base**power
     for power, prefix in enumerate("kmgt", start=1)
     for suffix, base in (("", 1000), ("b", 1000), ("i", 1024), ("ib", 1024))
 }
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|d)")
+_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s*(ns|us|ms|s|m|h|d)", re.ASCII)
+_DURATION_MAX = 100 * 366 * 86400.0
+_ADDRESS = re.compile(r"(\[[^\[\]\s]+\]|[^:\[\]\s]+):(\d{1,5})", re.ASCII)
 _DURATION_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -37,12 +40,15 @@ def parse_size(value: object) -> int:
     Raises:
         ValueError: it is not a size.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
+    size: float = -1
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    elif isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        unit = _SIZE_UNITS[match[2].lower()]
+        size = int(match[1]) * unit if match[1].isdecimal() else int(float(match[1]) * unit)
+    if not 0 <= size <= _SIZE_MAX:
         raise ValueError(f"{value!r} is not a size; write a number and a unit, such as 8MiB")
-    return int(float(match[1]) * _SIZE_UNITS[match[2].lower()])
+    return int(size)
 
 
 def parse_duration(value: object) -> float:
@@ -51,13 +57,15 @@ def parse_duration(value: object) -> float:
     Raises:
         ValueError: it is not a duration.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-        return float(value)
-    text = value.strip().lower() if isinstance(value, str) else ""
-    parts = _DURATION.findall(text)
-    if not parts or _DURATION.sub("", text).strip():
+    duration = -1.0
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        duration = value
+    elif isinstance(value, str) and _DURATION.search(text := value.strip().lower()):
+        if not _DURATION.sub("", text).strip():
+            duration = sum(float(number) * _DURATION_UNITS[unit] for number, unit in _DURATION.findall(text))
+    if not 0 <= duration <= _DURATION_MAX:
         raise ValueError(f"{value!r} is not a duration; write a number and a unit, such as 5s")
-    return sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts)
+    return float(duration)
 
 
 def parse_address(value: object) -> tuple[str, int]:
@@ -68,19 +76,44 @@ def parse_address(value: object) -> tuple[str, int]:
     """
     if isinstance(value, tuple):
         return value
-    host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
+    match = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[2]) > 65535:
         raise ValueError(f"{value!r} is not an address; write host:port, such as 127.0.0.1:24224")
-    return host.strip("[]"), int(port)
+    return match[1].strip("[]"), int(match[2])
 
 
-Size = Annotated[int, BeforeValidator(parse_size), Field(json_schema_extra={"examples": ["8MiB"]})]
+class Notation:
+    """Says how a type is written in a configuration: for the reference and for the JSON Schema.
+
+    Args:
+        name: what the reference calls the type.
+        example: a value as a user would write it.
+        schema: the JSON Schema of the written form.
+    """
+
+    def __init__(self, name: str, example: str, schema: JsonSchemaValue) -> None:
+        self.name = name
+        self.example = example
+        self._schema = schema
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> JsonSchemaValue:
+        """Describe what is written, not what it becomes."""
+        return {**self._schema, "examples": [self.example]}
+
+
+_NUMBER_OR_TEXT: JsonSchemaValue = {"type": ["number", "string"], "minimum": 0}
+
+Size = Annotated[int, BeforeValidator(parse_size), Notation("size", "8MiB", _NUMBER_OR_TEXT)]
 """Bytes; written ``8MiB``."""
 
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(json_schema_extra={"examples": ["5s"]})]
+Duration = Annotated[float, BeforeValidator(parse_duration), Notation("duration", "5s", _NUMBER_OR_TEXT)]
 """Seconds; written ``5s``."""
 
-Address = Annotated[tuple[str, int], BeforeValidator(parse_address)]
+Address = Annotated[
+    tuple[str, int],
+    BeforeValidator(parse_address),
+    Notation("address", "127.0.0.1:24224", {"type": "string", "pattern": ":[0-9]+$"}),
+]
 """Host and port; written ``127.0.0.1:24224``."""
 
 
@@ -91,6 +124,10 @@ def _non_empty(value: str) -> str:
 
 
 NonEmpty = Annotated[str, AfterValidator(_non_empty)]
+
+
+COMPONENT_MARK = "x-component"
+"""In place of a component's schema: pydantic accepts no reference to a definition that is not its own."""
 
 
 class ComponentField:
@@ -111,8 +148,8 @@ class ComponentField:
         return core_schema.no_info_plain_validator_function(self._validate)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> JsonSchemaValue:
-        """Refer to the definition that ``logflow check --schema`` writes for the kind."""
-        return {"$ref": f"#/$defs/{self.kind}"}
+        """Leave a mark; ``logflow check --schema`` puts the kind's definition in its place."""
+        return {COMPONENT_MARK: self.kind}
 
     def _validate(self, value: object) -> ComponentConfig:
         if isinstance(value, ComponentConfig):
