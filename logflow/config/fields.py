@@ -29,6 +29,7 @@ _SIZE_UNITS = {"": 1, "b": 1} | {
     for suffix, base in (("", 1000), ("b", 1000), ("i", 1024), ("ib", 1024))
 }
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s*(ns|us|ms|s|m|h|d)", re.ASCII)
+_DURATIONS = re.compile(rf"(?:{_DURATION.pattern}\s*)+", re.ASCII)
 _DURATION_MAX = 100 * 366 * 86400.0
 _ADDRESS = re.compile(r"(\[[^\[\]\s]+\]|[^:\[\]\s]+):(\d{1,5})", re.ASCII)
 _DURATION_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -60,9 +61,8 @@ def parse_duration(value: object) -> float:
     duration = -1.0
     if isinstance(value, int | float) and not isinstance(value, bool):
         duration = value
-    elif isinstance(value, str) and _DURATION.search(text := value.strip().lower()):
-        if not _DURATION.sub("", text).strip():
-            duration = sum(float(number) * _DURATION_UNITS[unit] for number, unit in _DURATION.findall(text))
+    elif isinstance(value, str) and _DURATIONS.fullmatch(text := value.strip().lower()):
+        duration = sum(float(number) * _DURATION_UNITS[unit] for number, unit in _DURATION.findall(text))
     if not 0 <= duration <= _DURATION_MAX:
         raise ValueError(f"{value!r} is not a duration; write a number and a unit, such as 5s")
     return float(duration)

@@ -78,7 +78,8 @@ class OutputConfig(ComponentConfig):
     buffer: BufferOptions = Field(default_factory=BufferOptions, description="Where chunks wait.")
     retry: RetryOptions = Field(default_factory=RetryOptions, description="How failures are tried again.")
     dead_letter: bool = Field(
-        True, description="Keep rejected and given-up chunks below `data_dir`; otherwise they are dropped."
+        default=True,
+        description="Keep rejected and given-up chunks below `data_dir`; otherwise they are dropped.",
     )
     write_timeout: Duration = Field(60.0, description="Longest time that one delivery may take.")
     concurrency: int = Field(
