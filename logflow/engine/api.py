@@ -90,9 +90,10 @@ class Frame(NamedTuple):
 
     tag: bytes
     mode: Literal["message", "forward", "packed", "other"]
-    """``other``: nil or anything that is not a known array; to be ignored (heartbeats)."""
+    """``other``: nil (a heartbeat) or anything else that is not an array."""
     start: int
-    """Start of the entries: after the array or bin header; for ``message``, of time and record."""
+    """Start of the entries: after the array or bin header; for ``message``, of time and record; for ``other``,
+    of the value itself."""
     end: int
     events: int
     """Entries announced; -1 where the frame does not say (``packed``)."""
@@ -239,6 +240,9 @@ class Engine(Protocol):
 
         A tag may be str or bin. Array of 2 to 4; by the second element: array = forward, str or bin = packed, int,
         ext or float = message. The payload of ``packed`` is not looked into.
+
+        Frames before a bad one are returned, with ``needed`` 0: only a bad frame at the very start
+        raises, so that what came whole before it is not lost.
 
         Raises:
             MalformedData: not msgpack, or an array that is no frame.
