@@ -73,6 +73,8 @@ class Component(ABC):
     """The base of all components: a config model and a context, nothing else."""
 
     Config: ClassVar[type[ComponentConfig]]
+    keeps_state: ClassVar[bool] = False
+    """Whether the component writes below ``data_dir`` or to the checkpoints."""
 
     def __init__(self, config: Any, context: Context) -> None:
         self.config = config
@@ -119,7 +121,11 @@ class Source(Component):
         """
 
     async def drain(self) -> None:
-        """After ``run`` was cancelled and buffers were flushed: report the last progress, then close."""
+        """After ``run`` was cancelled and buffers were flushed: report the last progress, then close.
+
+        Receipts may have resolved since; acks and positions that they allow are sent and saved here.
+        Safe to call without :meth:`open`.
+        """
 
 
 Parse: TypeAlias = tuple[EventTime | None, Record]

@@ -278,7 +278,13 @@ class MemoryBuffer(Buffer):
         if not parts:
             self._finish_all(key, queue, items)
             return None
-        chunk_id = os.urandom(16) if stream is None else self._cut(stream, items)
+        try:
+            chunk_id = os.urandom(16) if stream is None else self._cut(stream, items)
+        except OSError:  # the journal's disk is full: nothing was handed out
+            queue.items.extendleft(reversed(items))
+            queue.size += sum(map(len, parts))
+            self._schedule(key, queue)
+            raise
         chunk = Chunk(chunk_id, tag, parts, sum(item.batch.count for item in items))
         queue.in_flight = True
         self._taken[chunk.id] = (key, items)

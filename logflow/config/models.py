@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from logflow.config.fields import Address, Duration, FilterField, OutputField, SourceField
 from logflow.config.options import Options
-from logflow.pipeline.patterns import compile_pattern
+from logflow.patterns import compile_pattern
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]
 """The name of a source or an output: letters, digits, ``_`` and ``-``."""

@@ -27,6 +27,7 @@ from logflow.errors import LogflowError, PartialDelivery, PermanentError, RetryA
 from logflow.pipeline.retry import Backoff
 
 _LOG_AGAIN_S = 60.0
+_DISK_RETRY_S = 0.5
 
 
 class DeadLetters(Protocol):
@@ -94,7 +95,7 @@ class Flusher:
         while True:
             try:
                 await self.output.open()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the others must run
+            except Exception as error:
                 self._failed(error, "cannot be opened")
                 await self._clock.sleep(backoff.next_delay_s())
             else:
@@ -104,7 +105,12 @@ class Flusher:
 
     async def _work(self) -> None:
         while True:
-            chunk = await self.buffer.take()
+            try:
+                chunk = await self.buffer.take()
+            except OSError as error:  # a full disk is back-pressure: whatever waits goes on waiting
+                self._failed(error, "cannot get its next chunk")
+                await self._clock.sleep(_DISK_RETRY_S)
+                continue
             try:
                 reason = await self._deliver(chunk)
             except BaseException:
@@ -129,7 +135,7 @@ class Flusher:
             except PermanentError as error:
                 self._failed(error, "rejected a chunk")
                 return await self._give_up(chunk, "rejected", str(error))
-            except Exception as error:  # noqa: BLE001 - a bug in an output must not lose a chunk
+            except Exception as error:
                 delay_s = backoff.next_delay_s()
                 if isinstance(error, RetryAfter):
                     delay_s = max(delay_s, min(error.delay_s, self._options.retry.max))

@@ -64,8 +64,10 @@ def _compile_parts(text: str) -> list[re.Pattern[str] | None]:
 
 
 def _match_parts(pattern: Sequence[re.Pattern[str] | None], parts: Sequence[str]) -> bool:
-    """Glob matching over parts: on a mismatch the latest ``**`` swallows one part more, so the time
-    is at most the product of both lengths."""
+    """Match part by part; on a mismatch the latest ``**`` swallows one part more.
+
+    The time is at most the product of both lengths.
+    """
     position = index = 0
     retry_index = retry_position = -1
     while position < len(parts):

@@ -1,0 +1,172 @@
+"""Builds a pipeline from its settings: objects only, no I/O and no tasks."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from logflow import registry
+from logflow.buffers.base import Buffer
+from logflow.buffers.memory import MemoryBuffer
+from logflow.checkpoint import Checkpoints
+from logflow.clock import Clock, SystemClock
+from logflow.component import ComponentConfig, Context, Parser, Source
+from logflow.config.models import Route as RouteSettings
+from logflow.config.models import Settings
+from logflow.config.options import OutputConfig
+from logflow.engine import load_engine
+from logflow.engine.api import Engine
+from logflow.patterns import compile_pattern
+from logflow.pipeline.dead_letters import DeadLetterStore
+from logflow.pipeline.flusher import Flusher
+from logflow.pipeline.router import Route, Router, SourceEmit, Target
+from logflow.telemetry.ledger import Ledger
+from logflow.telemetry.metrics import CounterCell, Metrics
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Everything that runs, by name."""
+
+    settings: Settings
+    engine: Engine
+    checkpoints: Checkpoints
+    ledger: Ledger
+    metrics: Metrics
+    sources: dict[str, Source]
+    emits: dict[str, SourceEmit]
+    router: Router
+    flushers: dict[str, Flusher]
+    clock: Clock
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether anything is written below ``data_dir``."""
+        return keeps_state(self.settings)
+
+
+def keeps_state(settings: Settings) -> bool:
+    """Whether a pipeline of these settings needs its data directory from the start."""
+    components: list[tuple[registry.Kind, ComponentConfig]] = [
+        *(("source", config) for config in settings.sources.values()),
+        *(("output", config) for config in settings.outputs.values()),
+    ]
+    return any(
+        registry.load(kind, config.type).keeps_state
+        or (isinstance(config, OutputConfig) and config.buffer.type == "disk")
+        for kind, config in components
+    )
+
+
+class _Builder:
+    """Makes components with their contexts."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.engine = load_engine(settings.engine)
+        self.metrics = Metrics()
+        path = settings.data_dir / "checkpoints" if keeps_state(settings) else None
+        self.checkpoints = Checkpoints(path)
+
+    def component(self, kind: registry.Kind, name: str, config: ComponentConfig) -> Any:
+        """Make one component: an instance of the kind's base class."""
+        return registry.load(kind, config.type)(config, self.context(kind, name))
+
+    def context(self, kind: registry.Kind, name: str) -> Context:
+        """Make the context of one component."""
+
+        def counter(counter_name: str, help_text: str) -> CounterCell:
+            return self.metrics.counter(kind, name, counter_name, help_text)
+
+        def parser(config: ComponentConfig) -> Parser:
+            built: Parser = self.component("parser", name, config)
+            return built
+
+        return Context(
+            name=name,
+            engine=self.engine,
+            data_dir=self.settings.data_dir / f"{kind}s" / name,
+            counter=counter,
+            checkpoints=self.checkpoints,
+            parser=parser,
+            log=logging.getLogger(f"logflow.{kind}s.{name}"),
+            clock=self.clock,
+        )
+
+    def buffer(self, name: str, config: OutputConfig) -> Buffer:
+        """Make an output's buffer."""
+        if config.buffer.type == "memory":
+            return MemoryBuffer(name, config.buffer, self.checkpoints, self.clock)
+        from logflow.buffers.disk import DiskBuffer  # noqa: PLC0415 - only where it is configured
+
+        return DiskBuffer(
+            name,
+            buffer_dir(self.settings.data_dir, name),
+            config.buffer,
+            self.checkpoints,
+            clock=self.clock,
+            log=logging.getLogger(f"logflow.buffers.{name}"),
+        )
+
+    def flusher(self, name: str, config: ComponentConfig, dead_letters: DeadLetterStore) -> Flusher:
+        """Make an output, its buffer and what moves chunks between them."""
+        assert isinstance(config, OutputConfig)
+        return Flusher(
+            name,
+            self.component("output", name, config),
+            self.buffer(name, config),
+            config,
+            dead_letters=dead_letters,
+            clock=self.clock,
+            log=logging.getLogger(f"logflow.outputs.{name}"),
+        )
+
+    def route(self, settings: RouteSettings, flushers: dict[str, Flusher], ledger: Ledger) -> Route:
+        """Make a route with its filters."""
+        pattern = settings.match
+        return Route(
+            pattern,
+            compile_pattern(pattern),
+            [
+                self.component("filter", f"{pattern}[{index}]", config)
+                for index, config in enumerate(settings.filters)
+            ],
+            [Target(name, flushers[name].buffer, ledger.account(pattern, name)) for name in settings.outputs],
+            ledger.account(pattern, "(none)") if not settings.outputs else ledger.account("(none)", "(none)"),
+        )
+
+
+def buffer_dir(data_dir: Path, output: str) -> Path:
+    """Where the disk buffer of an output lies."""
+    return data_dir / "buffers" / output
+
+
+def build(settings: Settings, clock: Clock | None = None) -> Pipeline:
+    """Build a pipeline.
+
+    Raises:
+        ComponentError: a component cannot be made as configured; the text says what to do.
+    """
+    builder = _Builder(settings, clock or SystemClock())
+    ledger = Ledger()
+    dead_letters = DeadLetterStore(settings.data_dir / "dead-letters")
+    flushers = {
+        name: builder.flusher(name, config, dead_letters) for name, config in settings.outputs.items()
+    }
+    router = Router([builder.route(route, flushers, ledger) for route in settings.routes], ledger)
+    sources = {name: builder.component("source", name, config) for name, config in settings.sources.items()}
+    return Pipeline(
+        settings=settings,
+        engine=builder.engine,
+        checkpoints=builder.checkpoints,
+        ledger=ledger,
+        metrics=builder.metrics,
+        sources=sources,
+        emits={name: SourceEmit(router) for name in sources},
+        router=router,
+        flushers=flushers,
+        clock=builder.clock,
+    )

@@ -1,0 +1,173 @@
+"""Runs one pipeline from start to stop.
+
+::
+
+    lock data_dir ─► checkpoints ─► buffers (recover) ─► admin ─► flushers (open outputs) ─► sources
+                                                                                               │
+    unlock ◄─ checkpoints ◄─ buffers ◄─ outputs ◄─ sources report ◄─ flush until timeout ◄─ stop sources
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from logflow.component import Source
+from logflow.config.options import RetryOptions
+from logflow.errors import ComponentError, LogflowError
+from logflow.pipeline.build import Pipeline
+from logflow.pipeline.flusher import describe
+from logflow.pipeline.retry import Backoff
+from logflow.telemetry.admin import AdminServer
+from logflow.telemetry.ledger import Account
+
+_log = logging.getLogger("logflow.service")
+_FLUSH_S = 0.1
+"""How often positions are handed to the operating system; every tenth time they are synced."""
+_DRAIN_POLL_S = 0.02
+
+
+class Runner:
+    """Runs one pipeline from start to stop."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self.running = False
+
+    def stop(self) -> None:
+        """Stop and drain; called again: stop at once."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    async def run(self) -> int:
+        """Run until stopped or until every source has ended; returns the exit status.
+
+        Raises:
+            ComponentError: something could not start; everything is released again.
+        """
+        pipeline = self._pipeline
+        async with AsyncExitStack() as stack:
+            if pipeline.keeps_state:
+                stack.enter_context(_locked(pipeline.settings.data_dir))
+            pipeline.checkpoints.open()
+            stack.callback(pipeline.checkpoints.close)
+            stack.callback(pipeline.router.close)
+            for name, flusher in pipeline.flushers.items():
+                stack.push_async_callback(flusher.buffer.close)
+                await flusher.buffer.open(partial(self._account, name))
+            for flusher in pipeline.flushers.values():
+                stack.push_async_callback(flusher.output.close)
+            if (address := pipeline.settings.admin.listen) is not None:
+                admin = AdminServer(pipeline, self)
+                await admin.open(address)
+                stack.push_async_callback(admin.close)
+            for source in pipeline.sources.values():
+                stack.push_async_callback(source.drain)
+                await source.open()
+            await self._run_tasks()
+        return max((getattr(s, "exit_status", None) or 0 for s in pipeline.sources.values()), default=0)
+
+    def _account(self, output: str, tag: str) -> Account:
+        account = self._pipeline.router.account(tag, output)
+        return account or self._pipeline.ledger.account("(recovered)", output)
+
+    async def _run_tasks(self) -> None:
+        pipeline = self._pipeline
+        async with asyncio.TaskGroup() as group:
+            flushing = [group.create_task(flusher.run()) for flusher in pipeline.flushers.values()]
+            flushing.append(group.create_task(self._flush_checkpoints()))
+            sources = [
+                asyncio.create_task(self._run_source(name, source))
+                for name, source in pipeline.sources.items()
+            ]
+            ended = asyncio.gather(*sources)
+            ended.add_done_callback(lambda _: self._stop.set())
+            self.running = True
+            try:
+                await self._stop.wait()
+            finally:
+                self.running = False
+                ended.cancel()
+                await asyncio.gather(*sources, return_exceptions=True)
+                await self._drain()
+                for task in flushing:
+                    task.cancel()
+
+    async def _run_source(self, name: str, source: Source) -> None:
+        """Run a source; one that fails is started again, so that a bug in it does not end the others."""
+        backoff = Backoff(RetryOptions())
+        while True:
+            try:
+                await source.run(self._pipeline.emits[name])
+            except Exception as error:
+                _log.error("Source %s failed and is started again: %s.", name, describe(error))
+                if not isinstance(error, LogflowError | OSError):
+                    _log.debug("Source %s raised.", name, exc_info=True)
+                await self._pipeline.clock.sleep(backoff.next_delay_s())
+            else:
+                return
+
+    async def _flush_checkpoints(self) -> None:
+        checkpoints, turn = self._pipeline.checkpoints, 0
+        while True:
+            await self._pipeline.clock.sleep(_FLUSH_S)
+            turn += 1
+            try:
+                if turn % 10:
+                    checkpoints.flush()
+                else:
+                    await checkpoints.sync()
+            except OSError as error:  # a full disk: positions wait in memory until there is room
+                if turn % 100 == 0:
+                    _log.warning("Positions cannot be saved now: %s.", error)
+
+    async def _drain(self) -> None:
+        """Flush what waits until it is delivered, the time is up or we are told to hurry."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._pipeline.settings.shutdown_timeout
+        waiting = self._waiting()
+        if waiting:
+            _log.info("Stopping; %d events wait to be delivered.", waiting)
+        while (waiting := self._waiting()) and loop.time() < deadline and not self._hurry.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), _DRAIN_POLL_S)
+        if waiting:
+            _log.warning(
+                "Stopped with %d events not delivered; they stay on disk or are read again.", waiting
+            )
+
+    def _waiting(self) -> int:
+        return sum(flusher.buffer.waiting.events for flusher in self._pipeline.flushers.values())
+
+
+@contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    """Keep a second process away from the data directory."""
+    path = data_dir / "lock"
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ComponentError(
+            f"cannot use data_dir {data_dir}: {error.strerror}; make it writable or set data_dir elsewhere"
+        ) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise ComponentError(
+            f"data_dir {data_dir} is in use by another logflow; give each its own data_dir"
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(fd)

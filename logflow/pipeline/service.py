@@ -1,0 +1,101 @@
+"""The service: a pipeline under the control of signals.
+
+SIGTERM and SIGINT stop the sources and flush what waits; a second one skips the flush: what is not
+delivered stays on disk, or in the log files with its position unmoved. SIGHUP loads the configuration
+again: when it is valid, the pipeline is drained and a new one takes its place; otherwise nothing
+changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+
+from logflow.config.models import Settings
+from logflow.errors import ComponentError, ConfigError
+from logflow.pipeline.build import Pipeline, build
+from logflow.pipeline.runner import Runner
+from logflow.telemetry.status import ledger_table
+
+_log = logging.getLogger("logflow.service")
+
+
+class Service:
+    """Runs one pipeline after another: the next one when a reload succeeded."""
+
+    def __init__(self, settings: Settings, reload: Callable[[], Settings] | None) -> None:
+        self._reload = reload
+        self._next: Pipeline | None = build(settings)
+        self._runner: Runner | None = None
+
+    async def run(self) -> int:
+        """Run until stopped; returns the exit status."""
+        status = 0
+        while self._next is not None:
+            pipeline, self._next = self._next, None
+            self._runner = Runner(pipeline)
+            status = await self._runner.run()
+            for line in ledger_table(pipeline.ledger):
+                _log.info("%s", line)
+        return status
+
+    def on_stop(self) -> None:
+        """Stop and drain; the second time at once."""
+        self._next = None
+        if self._runner is not None:
+            self._runner.stop()
+
+    def on_reload(self) -> None:
+        """Put a pipeline of the configuration as it is now in the place of the running one."""
+        if self._reload is None or self._runner is None:
+            return
+        try:
+            self._next = build(self._reload())
+        except (ConfigError, ComponentError) as error:
+            _log.error("The configuration is not used; the old one goes on. %s", error)
+            return
+        _log.info("The configuration is valid; the pipeline is drained and started anew.")
+        self._runner.stop()
+
+
+async def serve(settings: Settings, reload: Callable[[], Settings] | None = None) -> int:
+    """Run the pipeline of ``settings`` until SIGTERM, SIGINT or the end of all sources.
+
+    Args:
+        settings: a validated configuration.
+        reload: loads the configuration again, for SIGHUP.
+
+    Returns:
+        The exit status: 0, or that of the application which an ``exec`` source ran.
+
+    Raises:
+        ComponentError: something cannot start.
+    """
+    service = Service(settings, reload)
+    loop = asyncio.get_running_loop()
+    handlers = {
+        signal.SIGTERM: service.on_stop,
+        signal.SIGINT: service.on_stop,
+        signal.SIGHUP: service.on_reload,
+    }
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        return await service.run()
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+    finally:
+        for number in handlers:
+            with suppress(ValueError):
+                loop.remove_signal_handler(number)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group of groups: one line for the user."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
