@@ -1,0 +1,252 @@
+"""Load a configuration: read files, put them together, validate, and say all that is wrong.
+
+Files are put together in this order: what a file includes (sorted by path) comes before the file
+itself, and later ``-c`` files after earlier ones. Later scalars and lists win, mappings are merged
+key by key, and routes are joined in that order. A source or an output has one place: defining it
+twice is an error. A file that is reached twice is read once.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping as Map
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from logflow.config.explain import did_you_mean, explain, scalars_meant_as_text
+from logflow.config.models import Settings
+from logflow.config.reading import MAX_FILE_BYTES, read_tree
+from logflow.config.substitution import Substitution
+from logflow.config.tree import Items, Mapping, Node, Place, Problem, Scalar, child, show, to_data
+from logflow.errors import ConfigError
+
+MAX_FILES = 1000
+_ONCE = ("sources", "outputs")
+_JOINED = ("routes", "include")
+
+
+class Loaded(NamedTuple):
+    """A configuration that can be used.
+
+    Attributes:
+        settings: the validated configuration.
+        warnings: what is probably not meant, a line each.
+    """
+
+    settings: Settings
+    warnings: list[str]
+
+
+def load(paths: Sequence[Path], env: Map[str, str]) -> Loaded:
+    """Load the configuration that one or more files make up.
+
+    Args:
+        paths: the files, in the order of ``-c``.
+        env: the variables that ``${NAME}`` stands for.
+
+    Raises:
+        ConfigError: it has mistakes; each is one line with file, line, path and a hint.
+    """
+    files = _Files(env)
+    for path in paths:
+        files.read(path, None)
+    root = Mapping(Place(str(paths[0]), 1))
+    for document in files.documents:
+        _merge(root, document, files.problems)
+    problems = list(files.problems)
+    if files.complete:
+        problems += _unknown_outputs(root)
+    settings = _validate(root, files, problems)
+    if settings is None:
+        raise ConfigError(list(dict.fromkeys(map(str, sorted(problems, key=files.order)))))
+    return Loaded(settings, [str(problem) for problem in _suspicions(root)])
+
+
+class _Files:
+    """Reads files and what they include.
+
+    Attributes:
+        documents: the files' trees, in the order in which they are put together.
+        problems: every mistake found in reading.
+        complete: whether all files could be read.
+        substitution: what replaced ``${...}``.
+    """
+
+    def __init__(self, env: Map[str, str]) -> None:
+        self.documents: list[Mapping] = []
+        self.problems: list[Problem] = []
+        self.complete = True
+        self.substitution = Substitution(env)
+        self._seen: dict[Path, str] = {}
+
+    def order(self, problem: Problem) -> tuple[int, int]:
+        """Sort problems by file, as first read, and line."""
+        files = list(self._seen.values())
+        return files.index(problem.place.file), problem.place.line
+
+    def read(self, path: Path, asked_at: Place | None) -> None:
+        """Read a file and, before it, what it includes; ``asked_at`` is the line that includes it."""
+        file, real = str(path), path.resolve()
+        if real in self._seen:
+            return
+        self._seen[real] = file
+        place = asked_at or Place(file, 1)
+        if len(self._seen) > MAX_FILES:
+            self._fail(place, f"more than {MAX_FILES} files")
+            return
+        data = self._content(path, place)
+        if data is None:
+            return
+        before = len(self.problems)
+        tree = read_tree(data, file, self.substitution, self.problems)
+        if isinstance(tree, Mapping):
+            self._include(tree, path.parent)
+            self.documents.append(tree)
+        elif tree is not None:
+            self._fail(tree.place, f"a configuration is a mapping (key: value), not {show(tree)}")
+        elif len(self.problems) > before:
+            self.complete = False
+
+    def _content(self, path: Path, place: Place) -> bytes | None:
+        try:
+            if not path.is_file():
+                what = "is not a regular file" if path.exists() else "does not exist"
+                self._fail(place, f"the file {path} {what}; check -c and include")
+                return None
+            with path.open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            self._fail(place, f"cannot read {path}: {error.strerror}; make it readable for logflow")
+            return None
+        if len(data) > MAX_FILE_BYTES:
+            self._fail(place, f"{path} is larger than 1MiB; split it")
+            return None
+        return data
+
+    def _include(self, tree: Mapping, directory: Path) -> None:
+        patterns = tree.items.get("include")
+        for pattern in patterns.items if isinstance(patterns, Items) else []:
+            if not isinstance(pattern, Scalar) or not pattern.text or pattern.broken:
+                continue
+            if glob.has_magic(pattern.text):
+                # Path.glob refuses absolute patterns.
+                found = sorted(glob.glob(pattern.text, root_dir=directory, recursive=True))  # noqa: PTH207
+            else:
+                found = [pattern.text]
+            for name in found:
+                self.read(directory / name, pattern.place)
+
+    def _fail(self, place: Place, text: str) -> None:
+        self.complete = False
+        self.problems.append(Problem(place, (), text))
+
+
+def _merge(root: Mapping, document: Mapping, problems: list[Problem]) -> None:
+    """Put a file's tree into the whole."""
+    if not root.items:
+        root.place = document.place
+    for key, node in document.items.items():
+        present = root.items.get(key)
+        if isinstance(node, Scalar) and node.value is None and key in (*_ONCE, *_JOINED):
+            continue  # `outputs:` with nothing below it
+        if present is None:
+            root.items[key] = node
+        elif key in _JOINED and isinstance(present, Items) and isinstance(node, Items):
+            root.items[key] = Items(present.place, present.items + node.items)
+        elif key in _ONCE and isinstance(present, Mapping) and isinstance(node, Mapping):
+            root.items[key] = _union(key, present, node, problems)
+        else:
+            root.items[key] = _override(present, node)
+
+
+def _union(section: str, first: Mapping, second: Mapping, problems: list[Problem]) -> Mapping:
+    for name in first.items.keys() & second.items.keys():
+        place, other = second.items[name].place, first.items[name].place
+        problems.append(Problem(place, (section, name), f"defined twice; the other one is at {other}"))
+    return Mapping(first.place, {**second.items, **first.items})
+
+
+def _override(first: Node, second: Node) -> Node:
+    if not (isinstance(first, Mapping) and isinstance(second, Mapping)):
+        return second
+    merged = dict(first.items)
+    for key, node in second.items.items():
+        merged[key] = _override(merged[key], node) if key in merged else node
+    return Mapping(second.place, merged)
+
+
+def _validate(root: Mapping, files: _Files, problems: list[Problem]) -> Settings | None:
+    """Validate the whole; adds to ``problems`` and returns ``None`` when there are any.
+
+    Where text is expected, ``1.20`` or ``true`` means these characters: such scalars are turned
+    into text, and the whole is validated again.
+    """
+    as_text: set[int] = set()
+    while True:
+        try:
+            settings = Settings.model_validate(to_data(root, as_text))
+        except ValidationError as error:
+            found = scalars_meant_as_text(error, root, Settings) - as_text
+            if found:
+                as_text |= found
+                continue
+            explained = explain(error, root, Settings, files.substitution.secrets)
+            problems += [p for p in explained if files.complete or not _perhaps_unread(p)]
+            return None
+        return None if problems else settings
+
+
+def _perhaps_unread(problem: Problem) -> bool:
+    """Whether a missing section may stand in a file that could not be read."""
+    return len(problem.path) == 1 and problem.text.startswith("missing")
+
+
+def _named_outputs(root: Mapping) -> list[tuple[tuple[str | int, ...], Scalar]]:
+    routes = root.items.get("routes")
+    return [
+        (("routes", number, "outputs", index), name)
+        for number, route in enumerate(routes.items if isinstance(routes, Items) else [])
+        if isinstance(names := child(route, "outputs"), Items)
+        for index, name in enumerate(names.items)
+        if isinstance(name, Scalar) and not name.broken
+    ]
+
+
+def _defined(root: Mapping, section: str) -> dict[str, Node]:
+    node = root.items.get(section)
+    return node.items if isinstance(node, Mapping) else {}
+
+
+def _unknown_outputs(root: Mapping) -> list[Problem]:
+    known = _defined(root, "outputs")
+    return [
+        Problem(
+            name.place,
+            path,
+            f"there is no output {show(name)}; {did_you_mean(name.text, known, what='outputs')}",
+        )
+        for path, name in _named_outputs(root)
+        if name.text not in known
+    ]
+
+
+def _suspicions(root: Mapping) -> list[Problem]:
+    """Find what is valid but probably not meant."""
+    used = {name.text for _, name in _named_outputs(root)}
+    found = [
+        Problem(output.place, ("outputs", name), "no route uses this output")
+        for name, output in _defined(root, "outputs").items()
+        if name not in used
+    ]
+    routes = root.items["routes"]
+    all_taken_at: Place | None = None
+    for number, route in enumerate(routes.items if isinstance(routes, Items) else []):
+        if all_taken_at is not None:
+            text = f"never reached, as the route at {all_taken_at} matches every tag"
+            found.append(Problem(route.place, ("routes", number), text))
+        elif isinstance(match := child(route, "match"), Scalar) and match.text == "**":
+            all_taken_at = route.place
+    return found
