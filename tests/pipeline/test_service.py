@@ -1,0 +1,234 @@
+"""A whole pipeline in one process: start, drain, reload, failures at the start."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import aiohttp
+import pytest
+
+from logflow import registry
+from logflow.batch import Batch, Chunk
+from logflow.component import Emit, Output, Source
+from logflow.config.models import Settings
+from logflow.config.options import OutputConfig, SourceConfig
+from logflow.errors import ComponentError, ConfigError, DeliveryError
+from logflow.pipeline.build import build
+from logflow.pipeline.runner import Runner
+from logflow.pipeline.service import serve
+from logflow.receipt import Receipt
+
+
+class CountConfig(SourceConfig):
+    events: int = 3
+    forever: bool = False
+    fail_first: bool = False
+    fail_open: bool = False
+
+
+class CountSource(Source):
+    """Emits numbered events, one a batch."""
+
+    Config = CountConfig
+    receipts: ClassVar[list[Receipt]] = []
+    drained: ClassVar[int] = 0
+    runs: ClassVar[int] = 0
+
+    async def open(self) -> None:
+        if self.config.fail_open:
+            raise ComponentError("cannot listen on 127.0.0.1:1: it is taken; free it")
+
+    async def run(self, emit: Emit) -> None:
+        CountSource.runs += 1
+        if self.config.fail_first and CountSource.runs == 1:
+            raise RuntimeError("a bug")
+        for number in range(self.config.events):
+            self.receipts.append(await emit(Batch.from_events("count", [(1, {"n": number})])))
+        if self.config.forever:
+            await asyncio.Event().wait()
+
+    async def drain(self) -> None:
+        CountSource.drained += 1
+
+
+class KeepConfig(OutputConfig):
+    broken: bool = False
+    stateful: bool = False
+
+
+class KeepOutput(Output):
+    """Keeps what it is given."""
+
+    Config = KeepConfig
+    chunks: ClassVar[list[Chunk]] = []
+    closed: ClassVar[int] = 0
+
+    async def write(self, chunk: Chunk) -> None:
+        if self.config.broken:
+            raise DeliveryError("the destination is down")
+        self.chunks.append(chunk)
+
+    async def close(self) -> None:
+        KeepOutput.closed += 1
+
+
+@pytest.fixture(autouse=True)
+def _components(monkeypatch: pytest.MonkeyPatch) -> None:
+    classes = {"count": CountSource, "keep": KeepOutput}
+    load = registry.load
+    monkeypatch.setattr(registry, "load", lambda kind, name: classes.get(name) or load(kind, name))
+    CountSource.receipts, CountSource.drained, CountSource.runs = [], 0, 0
+    KeepOutput.chunks, KeepOutput.closed = [], 0
+
+
+def make_settings(tmp_path: Path, **overrides: Any) -> Settings:
+    source = {"type": "count", **overrides.pop("source", {})}
+    output = {"type": "keep", "retry": {"initial": "10ms"}, **overrides.pop("output", {})}
+    return Settings.model_validate({
+        "data_dir": str(tmp_path / "data"),
+        "admin": {"listen": None},
+        "sources": {"numbers": source},
+        "routes": [{"match": "**", "outputs": ["kept"]}],
+        "outputs": {"kept": output},
+        **overrides,
+    })  # fmt: skip
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_ends_when_every_source_has_ended(tmp_path: Path) -> None:
+    """Finite input: everything is delivered, then it returns 0 and all is closed."""
+    assert await serve(make_settings(tmp_path)) == 0
+    assert sum(chunk.count for chunk in KeepOutput.chunks) == 3
+    assert all(receipt.done for receipt in CountSource.receipts)
+    assert CountSource.drained == 1
+    assert KeepOutput.closed >= 1
+
+
+async def test_sigterm_drains_and_returns_zero(tmp_path: Path) -> None:
+    """SIGTERM stops the source, delivers what waits, and ends with status 0."""
+    task = asyncio.create_task(serve(make_settings(tmp_path, source={"forever": True})))
+    await eventually(lambda: len(CountSource.receipts) == 3)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(task, 10) == 0
+    assert sum(chunk.count for chunk in KeepOutput.chunks) == 3
+
+
+async def test_a_second_sigterm_does_not_wait(tmp_path: Path) -> None:
+    """When nothing can be delivered, a second signal ends the drain."""
+    settings = make_settings(tmp_path, source={"forever": True}, output={"broken": True})
+    task = asyncio.create_task(serve(settings))
+    await eventually(lambda: len(CountSource.receipts) == 3)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(task, 10) == 0
+    assert not any(receipt.done for receipt in CountSource.receipts)
+
+
+async def test_the_drain_has_a_deadline(tmp_path: Path) -> None:
+    """shutdown_timeout bounds a stop."""
+    settings = make_settings(tmp_path, output={"broken": True}, shutdown_timeout="50ms")
+    assert await asyncio.wait_for(serve(settings), 10) == 0
+
+
+async def test_a_source_that_fails_is_started_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A bug in a source is one log line and a new start."""
+    pipeline = build(make_settings(tmp_path, source={"fail_first": True}))
+    pipeline.clock.sleep = lambda _: asyncio.sleep(0.001)  # type: ignore[method-assign]
+    await Runner(pipeline).run()
+    assert CountSource.runs == 2
+    assert "RuntimeError: a bug" in caplog.text
+
+
+async def test_a_source_that_cannot_open_ends_the_start(tmp_path: Path) -> None:
+    """The error reaches the user as it is; what was opened is closed."""
+    with pytest.raises(ComponentError, match="free it"):
+        await serve(make_settings(tmp_path, source={"fail_open": True}))
+    assert KeepOutput.closed >= 1
+
+
+async def test_two_processes_cannot_share_a_data_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one is told what to do."""
+    monkeypatch.setattr(KeepOutput, "keeps_state", True)
+    settings = make_settings(tmp_path, source={"forever": True})
+    first = asyncio.create_task(serve(settings))
+    await eventually(lambda: len(CountSource.receipts) == 3)
+    with pytest.raises(ComponentError, match="in use by another logflow"):
+        await serve(settings)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_sighup_puts_a_new_pipeline_in_place(tmp_path: Path) -> None:
+    """A valid configuration takes over; nothing that waited is lost."""
+    settings = make_settings(tmp_path, source={"forever": True})
+    task = asyncio.create_task(serve(settings, lambda: make_settings(tmp_path, source={"events": 2})))
+    await eventually(lambda: len(CountSource.receipts) == 3)
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert await asyncio.wait_for(task, 10) == 0
+    assert CountSource.runs == 2
+    assert sum(chunk.count for chunk in KeepOutput.chunks) == 5
+
+
+async def test_an_invalid_reload_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The old pipeline goes on, and the problems are logged."""
+
+    def invalid() -> Settings:
+        raise ConfigError(["agent.yaml:1: sources: missing"])
+
+    task = asyncio.create_task(serve(make_settings(tmp_path, source={"forever": True}), invalid))
+    await eventually(lambda: len(CountSource.receipts) == 3)
+    os.kill(os.getpid(), signal.SIGHUP)
+    await eventually(lambda: "agent.yaml:1: sources: missing" in caplog.text)
+    assert not task.done()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(task, 10) == 0
+
+
+async def test_the_admin_endpoint_tells_how_things_are(tmp_path: Path, unused_tcp_port: int) -> None:
+    """Health, readiness, metrics and status, while an output is down."""
+    settings = make_settings(
+        tmp_path,
+        source={"forever": True},
+        output={"broken": True, "buffer": {"limit": 1}},
+        admin={"listen": f"127.0.0.1:{unused_tcp_port}"},
+        shutdown_timeout=0,
+    )
+    task = asyncio.create_task(serve(settings))
+    await eventually(lambda: len(CountSource.receipts) == 1)
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    async with aiohttp.ClientSession() as session:
+
+        async def get(path: str) -> tuple[int, str]:
+            async with session.get(url + path) as response:
+                return response.status, await response.text()
+
+        await eventually(lambda: CountSource.runs == 1)
+        async with asyncio.timeout(10):
+            while "the destination is down" not in (await get("/api/status"))[1]:
+                await asyncio.sleep(0.01)
+        async with session.get(url + "/api/status") as response:
+            status = await response.json()
+        assert (await get("/healthz"))[0] == 200
+        assert (await get("/readyz"))[0] == 200
+        metrics = (await get("/metrics"))[1]
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(task, 10)
+    assert status["sources"]["numbers"]["blocked_on"] == ["kept"]
+    assert status["outputs"]["kept"]["problem"] == "the destination is down"
+    assert status["balanced"]
+    assert 'logflow_events_waiting{output="kept",route="**"}' in metrics
+    assert 'logflow_output_failing{output="kept"} 1.0' in metrics
