@@ -1,0 +1,66 @@
+"""The window of accepted deliveries: how a resend is recognised.
+
+A peer that saw no ack sends its chunk again, under the same key. The buffer remembers the keys that
+it accepted for a while; how long, and how many, bounds both the memory and the promise: a resend
+is recognised if it comes within ``window_s`` seconds and before ``max_keys`` other deliveries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from logflow.clock import Clock
+
+MAX_KEYS = 200_000
+"""Keys that are remembered unless told otherwise: about 35 MB of memory when they are all in use."""
+
+
+class AcceptedKeys:
+    """The keys accepted of late, oldest first. Every operation takes constant time (amortised).
+
+    Ages are told by the wall clock, because they must survive a restart. Where it jumps back, keys
+    are kept longer; ``max_keys`` still bounds them.
+    """
+
+    def __init__(self, clock: Clock, window_s: float, max_keys: int = MAX_KEYS) -> None:
+        """Remember keys for ``window_s`` seconds, but never more than ``max_keys`` of them."""
+        self._clock = clock
+        self._window_ns = int(window_s * 1e9)
+        self._max_keys = max_keys
+        self._times: dict[bytes, int] = {}
+
+    def seen(self, key: bytes) -> bool:
+        """Whether ``key`` was added and is not yet forgotten."""
+        time_ns = self._times.get(key)
+        return time_ns is not None and not self._expired(time_ns)
+
+    def add(self, key: bytes, time_ns: int | None = None) -> None:
+        """Remember ``key`` as accepted now, or at ``time_ns`` (wall clock) when it is read back.
+
+        Keys that are read back must come in the order of their times.
+        """
+        self._times.pop(key, None)
+        self._times[key] = self._clock.time_ns() if time_ns is None else time_ns
+        self._forget()
+
+    def discard(self, key: bytes) -> None:
+        """Forget ``key``: its delivery was not accepted after all."""
+        self._times.pop(key, None)
+
+    def items(self) -> Iterator[tuple[bytes, int]]:
+        """Every remembered key with the wall-clock nanoseconds of its acceptance, oldest first."""
+        return ((key, time_ns) for key, time_ns in self._times.items() if not self._expired(time_ns))
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def _expired(self, time_ns: int) -> bool:
+        return self._clock.time_ns() - time_ns > self._window_ns
+
+    def _forget(self) -> None:
+        """Drop what is too old or too much; the oldest stands first."""
+        while self._times:
+            oldest = next(iter(self._times))
+            if len(self._times) <= self._max_keys and not self._expired(self._times[oldest]):
+                return
+            del self._times[oldest]
