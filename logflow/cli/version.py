@@ -9,13 +9,17 @@ from logflow import __version__
 from logflow.errors import ComponentError
 
 
-def version_line() -> str:
-    """Name the version, the engine in use (and why, when it is not the native one) and Python."""
-    return f"logflow {__version__} (engine: {engine_line()}, Python {platform.python_version()})"
+def version_line(preference: str = "auto") -> str:
+    """Name the version, the engine and Python.
+
+    Args:
+        preference: the configuration's ``engine``.
+    """
+    return f"logflow {__version__} (engine: {engine_line(preference)}, Python {platform.python_version()})"
 
 
-def engine_line(preference: str = "auto") -> str:
-    """Name the engine that ``preference`` leads to; a pure Python engine is explained."""
+def engine_line(preference: str) -> str:
+    """Name the engine that ``preference`` leads to, and say why when it is not the native one."""
     from logflow.engine import load_engine
 
     try:

@@ -1,0 +1,77 @@
+"""Check a configuration and say what it amounts to.
+
+Exit status 0: it can be used, and a summary is on stdout. Exit status 2: every mistake is a line on
+stderr with file, line, path and a hint. With --schema: print the JSON Schema of all configurations,
+plugins included; no file is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from logflow.cli.configuration import add_config_option, load_settings
+from logflow.errors import ComponentError, ConfigError
+
+if TYPE_CHECKING:
+    from logflow.component import ComponentConfig
+    from logflow.config.models import Route, Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_config_option(parser, required=False)
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema and exit")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, or print the schema."""
+    if args.schema:
+        from logflow.config.schema import config_schema
+
+        print(json.dumps(config_schema(), indent=2))
+        return 0
+    if not args.config:
+        print("logflow check: -c FILE is missing", file=sys.stderr)
+        return 2
+    settings = load_settings(args)
+    try:
+        lines = summary(settings)
+    except ComponentError as error:
+        raise ConfigError([f"{args.config[0]}: {error}"]) from error
+    print("ok", *lines, sep="\n")
+    return 0
+
+
+def summary(settings: Settings) -> list[str]:
+    """Say what a configuration amounts to, a line for each part.
+
+    Raises:
+        ComponentError: a component cannot be made as configured.
+    """
+    from logflow.cli.version import engine_line
+    from logflow.pipeline.build import build
+
+    build(settings)
+    lines = _titled("sources", [f"{name} ({config.type})" for name, config in settings.sources.items()])
+    lines += _titled("routes", [_route(route) for route in settings.routes])
+    lines += _titled("outputs", [_output(name, config) for name, config in settings.outputs.items()])
+    return lines + _titled("engine", [engine_line(settings.engine)])
+
+
+def _titled(title: str, lines: list[str]) -> list[str]:
+    return [f"  {title if index == 0 else '':<8} {line}" for index, line in enumerate(lines)]
+
+
+def _route(route: Route) -> str:
+    steps = [config.type for config in route.filters]
+    return " → ".join([route.match, *steps, ", ".join(route.outputs) or "dropped, on purpose"])
+
+
+def _output(name: str, config: ComponentConfig) -> str:
+    from logflow.config.options import OutputConfig
+
+    buffer = f", {config.buffer.type} buffer" if isinstance(config, OutputConfig) else ""
+    return f"{name} ({config.type}{buffer})"

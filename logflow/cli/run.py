@@ -1,0 +1,33 @@
+"""Run the pipeline that the configuration describes.
+
+SIGTERM and Ctrl-C stop the sources, deliver what waits and exit with status 0; a second one stops
+at once, and what is not delivered stays on disk or in the log files. SIGHUP loads the configuration
+again. With an `exec` source the exit status is that of the application.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from logflow.cli.configuration import add_config_option, load_settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_config_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until stopped."""
+    settings = load_settings(args)
+
+    import asyncio
+
+    from logflow.cli.logs import set_up_logging
+    from logflow.cli.version import version_line
+    from logflow.pipeline.service import serve
+
+    set_up_logging(settings.log)
+    logging.getLogger("logflow").info("%s starts.", version_line(settings.engine))
+    return asyncio.run(serve(settings, lambda: load_settings(args, quiet=True)))
