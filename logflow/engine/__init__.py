@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 
+from logflow.engine._adapter import NativeEngine
+from logflow.engine._python import PythonEngine
 from logflow.engine.api import Engine
 from logflow.errors import ComponentError
 
@@ -15,6 +18,20 @@ def load_engine(preference: str = "auto") -> Engine:
         preference: ``auto``, ``native`` or ``python``.
 
     Raises:
-        ComponentError: ``native`` was asked for (or ``LOGFLOW_REQUIRE_NATIVE=1`` is set) and it was not built.
+        ComponentError: ``native`` was asked for (or, with ``auto``, ``LOGFLOW_REQUIRE_NATIVE=1`` is set)
+            and it was not built.
     """
-    raise ComponentError(f"the engine {os.environ.get('LOGFLOW_ENGINE', preference)} is not there yet")
+    choice = os.environ.get("LOGFLOW_ENGINE") or preference
+    if choice not in {"auto", "native", "python"}:
+        raise ComponentError(f"there is no engine {choice!r}; set engine to auto, native or python")
+    if choice == "python":
+        return PythonEngine()
+    try:
+        return NativeEngine(import_module("logflow.engine._native"))
+    except ImportError as error:
+        if choice == "native" or os.environ.get("LOGFLOW_REQUIRE_NATIVE") == "1":
+            raise ComponentError(
+                f"the native engine cannot be used ({error}); install a Rust toolchain and run "
+                "`pip install .` again, or set engine to python"
+            ) from error
+    return PythonEngine()

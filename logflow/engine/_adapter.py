@@ -1,0 +1,126 @@
+"""The native engine as components see it: the compiled module, with its Python twin behind it.
+
+The module ``logflow.engine._native`` has functions with the names and arguments of
+:class:`logflow.engine.api.Engine`, except that ``line_parser`` takes ``parser.native()`` in place of
+the parser. Where the API has a named tuple it returns a plain tuple (of frames: a list of them). It
+raises the exceptions of :mod:`logflow.errors`; on ``Unsupported`` the Python twin does the work, and the reason
+is kept in :attr:`NativeEngine.fallbacks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any, Literal
+
+from typing_extensions import Buffer
+
+from logflow.component import Parser
+from logflow.engine._python import PythonEngine
+from logflow.engine.api import Frame, Grep, LineFormat, LineParser, Modify, Normalized, Parsed, Scanned
+from logflow.errors import Unsupported
+
+
+class _NativeLineParser:
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def parse(self, block: Buffer, carry: bytes, now_ns: int) -> Parsed:
+        return Parsed._make(self._inner.parse(block, carry, now_ns))
+
+    def flush(self, carry: bytes, now_ns: int) -> Parsed:
+        return Parsed._make(self._inner.flush(carry, now_ns))
+
+
+class NativeEngine:
+    """See :class:`logflow.engine.api.Engine`.
+
+    Attributes:
+        fallbacks: why the Python twin was used, one line for each reason, in order.
+    """
+
+    name: Literal["native", "python"] = "native"
+
+    def __init__(self, module: ModuleType) -> None:
+        self._native: Any = module
+        self._twin = PythonEngine()
+        self.fallbacks: list[str] = []
+
+    def line_parser(
+        self, format: LineFormat, parser: Parser, *, max_line: int, stream: str | None = None,  # noqa: A002
+        message_key: str = "message",
+    ) -> LineParser:  # fmt: skip
+        """Compile a parser of lines."""
+        try:
+            inner = self._native.line_parser(
+                format, parser.native(), max_line=max_line, stream=stream, message_key=message_key
+            )
+        except Unsupported as reason:
+            self._note(reason)
+            return self._twin.line_parser(
+                format, parser, max_line=max_line, stream=stream, message_key=message_key
+            )
+        return _NativeLineParser(inner)
+
+    def normalize(self, data: Buffer) -> Normalized:
+        """Check entries and bring them to canonical form."""
+        return Normalized._make(self._native.normalize(data))
+
+    def count(self, entries: Buffer) -> int:
+        """Count canonical entries."""
+        count: int = self._native.count(entries)
+        return count
+
+    def offsets(self, entries: Buffer) -> list[int]:
+        """Byte offset of every entry."""
+        starts: list[int] = self._native.offsets(entries)
+        return starts
+
+    def time_range(self, entries: Buffer) -> tuple[int, int]:
+        """Smallest and largest time."""
+        times: tuple[int, int] = self._native.time_range(entries)
+        return times
+
+    def to_ndjson(
+        self, entries: Buffer, tag: str, time_key: str | None = "@timestamp", tag_key: str | None = "@tag"
+    ) -> bytes:
+        """Format entries as JSON Lines."""
+        lines: bytes = self._native.to_ndjson(entries, tag, time_key, tag_key)
+        return lines
+
+    def splice(self, entries: Buffer, fields: Mapping[str, Any]) -> bytes:
+        """Add constant fields."""
+        spliced: bytes = self._native.splice(entries, fields)
+        return spliced
+
+    def grep(
+        self,
+        keep: Sequence[tuple[str, str]],
+        exclude: Sequence[tuple[str, str]],
+        mode: Literal["and", "or"] = "and",
+    ) -> Grep:
+        """Compile a grep."""
+        try:
+            grep: Grep = self._native.grep(keep, exclude, mode)
+        except Unsupported as reason:
+            self._note(reason)
+            return self._twin.grep(keep, exclude, mode)
+        return grep
+
+    def modify(self, changes: Sequence[tuple[str, str, Any]], variables: Mapping[str, str]) -> Modify:
+        """Compile changes of records."""
+        try:
+            modify: Modify = self._native.modify(changes, variables)
+        except Unsupported as reason:
+            self._note(reason)
+            return self._twin.modify(changes, variables)
+        return modify
+
+    def scan_frames(self, data: Buffer, max_size: int) -> Scanned:
+        """Find the whole Forward frames at the start of ``data``."""
+        frames, consumed, needed = self._native.scan_frames(data, max_size)
+        return Scanned([Frame._make(frame) for frame in frames], consumed, needed)
+
+    def _note(self, reason: Unsupported) -> None:
+        if str(reason) not in self.fallbacks:
+            self.fallbacks.append(str(reason))

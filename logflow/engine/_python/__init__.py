@@ -1,0 +1,84 @@
+"""The Python engine: the specification of :mod:`logflow.engine.api`, on msgspec.
+
+::
+
+    lines    blocks of container lines to entries
+    walk     msgpack headers, Forward frames
+    entries  canonical entries: count, check, normalize
+    plain    records as JSON can hold them
+    ndjson   entries to JSON Lines
+    records  splice, grep and modify
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from typing_extensions import Buffer
+
+from logflow.component import Parser
+from logflow.engine._python import entries as _entries
+from logflow.engine._python import records as _records
+from logflow.engine._python.lines import PythonLineParser
+from logflow.engine._python.ndjson import to_ndjson
+from logflow.engine._python.walk import scan_frames
+from logflow.engine.api import Grep, LineFormat, LineParser, Modify, Normalized, Scanned
+
+
+class PythonEngine:
+    """See :class:`logflow.engine.api.Engine`."""
+
+    name: Literal["native", "python"] = "python"
+
+    def line_parser(
+        self, format: LineFormat, parser: Parser, *, max_line: int, stream: str | None = None,  # noqa: A002
+        message_key: str = "message",
+    ) -> LineParser:  # fmt: skip
+        """Compile a parser of lines."""
+        return PythonLineParser(format, parser, max_line, stream, message_key)
+
+    def normalize(self, data: Buffer) -> Normalized:
+        """Check entries and bring them to canonical form."""
+        return _entries.normalize(bytes(data))
+
+    def count(self, entries: Buffer) -> int:
+        """Count canonical entries."""
+        return len(_entries.offsets(bytes(entries)))
+
+    def offsets(self, entries: Buffer) -> list[int]:
+        """Byte offset of every entry."""
+        return _entries.offsets(bytes(entries))
+
+    def time_range(self, entries: Buffer) -> tuple[int, int]:
+        """Smallest and largest time."""
+        data = bytes(entries)
+        times = [_entries.time_ns(data, start) for start in _entries.offsets(data)]
+        return (min(times), max(times)) if times else (0, 0)
+
+    def to_ndjson(
+        self, entries: Buffer, tag: str, time_key: str | None = "@timestamp", tag_key: str | None = "@tag"
+    ) -> bytes:
+        """Format entries as JSON Lines."""
+        return to_ndjson(bytes(entries), tag, time_key, tag_key)
+
+    def splice(self, entries: Buffer, fields: Mapping[str, Any]) -> bytes:
+        """Add constant fields."""
+        return _records.splice(bytes(entries), fields)
+
+    def grep(
+        self,
+        keep: Sequence[tuple[str, str]],
+        exclude: Sequence[tuple[str, str]],
+        mode: Literal["and", "or"] = "and",
+    ) -> Grep:
+        """Compile a grep."""
+        return _records.PythonGrep(keep, exclude, mode)
+
+    def modify(self, changes: Sequence[tuple[str, str, Any]], variables: Mapping[str, str]) -> Modify:
+        """Compile changes of records."""
+        return _records.PythonModify(changes, variables)
+
+    def scan_frames(self, data: Buffer, max_size: int) -> Scanned:
+        """Find the whole Forward frames at the start of ``data``."""
+        return scan_frames(bytes(data), max_size)

@@ -1,0 +1,74 @@
+"""Records as JSON can hold them: the view of ``to_ndjson``, ``grep`` and templates of ``modify``.
+
+bin is text; an ext of type 0 with 8 bytes is an RFC 3339 string, any other ext a base64 string; keys
+that are not strings are their JSON text. What two keys have in common after that is one key: its
+first place, its last value.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+import msgspec
+
+from logflow.engine._python.entries import HEADER_SIZE, offsets, time_ns
+from logflow.errors import MalformedData
+from logflow.event import EventTime
+from logflow.packing import to_text
+
+_Scalar = str | int | float | bool | None
+_Level1 = _Scalar | list[_Scalar] | dict[str, _Scalar]
+_Level2 = _Scalar | list[_Level1] | dict[str, _Level1]
+_Level3 = _Scalar | list[_Level2] | dict[str, _Level2]
+_decode_simple = msgspec.msgpack.Decoder(dict[str, _Level3]).decode
+_encode_json = msgspec.json.Encoder().encode
+
+
+def json_text(value: Any) -> str:
+    """Text of a plain value: strings as they are, all else as compact JSON."""
+    return value if isinstance(value, str) else _encode_json(value).decode()
+
+
+def plain_record(packed: bytes | memoryview) -> dict[str, Any]:
+    """Decode one packed record."""
+    try:
+        return _decode_simple(packed)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # not malformed: rarer than what the fast decoder takes
+    try:
+        record: dict[str, Any] = msgpack.unpackb(
+            packed, raw=False, unicode_errors="backslashreplace", strict_map_key=False, use_list=True,
+            object_pairs_hook=_from_pairs, ext_hook=_from_ext, list_hook=_from_list,
+        )  # fmt: skip
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise MalformedData(f"a packed record is damaged: {error}") from error
+    return record
+
+
+def plain_events(entries: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Decode entries one by one, as (nanoseconds, plain record)."""
+    starts = offsets(entries)
+    view = memoryview(entries)
+    for start, end in zip(starts, [*starts[1:], len(entries)], strict=True):
+        yield time_ns(entries, start), plain_record(view[start + HEADER_SIZE : end])
+
+
+def _plain(value: Any) -> Any:
+    return to_text(value) if isinstance(value, bytes) else value
+
+
+def _from_list(values: list[Any]) -> list[Any]:
+    return [_plain(value) for value in values]
+
+
+def _from_pairs(pairs: Any) -> dict[str, Any]:
+    return {json_text(_plain(key)): _plain(value) for key, value in pairs}
+
+
+def _from_ext(code: int, data: bytes) -> str:
+    if code == 0 and len(data) == 8:
+        return EventTime.from_ext(data).isoformat()
+    return base64.b64encode(data).decode()

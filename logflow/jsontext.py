@@ -1,0 +1,85 @@
+r"""JSON objects in text to records, by the rules of :mod:`logflow.engine.api`.
+
+msgspec does the work and sets most rules; this module adds what it leaves open: invalid UTF-8 is
+escaped and nesting is bounded. Integers beyond 64 bits stay what they are here; packing makes
+strings of them.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import Any
+
+import msgspec
+
+from logflow.event import Record
+
+MAX_DEPTH = 128
+"""Levels of nesting in JSON and msgpack beyond which input is refused."""
+
+_decoder = msgspec.json.Decoder(dict[str, Any])
+_decode, _decode_lines = _decoder.decode, _decoder.decode_lines
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+
+
+def _escape_for_json(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    bad = error.object[error.start : error.end]
+    return "".join(f"\\\\x{byte:02x}" for byte in bad), error.end
+
+
+codecs.register_error("logflow.json", _escape_for_json)
+
+
+def decode_object(text: bytes) -> Record | None:
+    """Parse one JSON object; ``None`` when the text is none, or breaks a rule."""
+    try:
+        try:
+            record: Record = _decode(text)
+        except UnicodeDecodeError:
+            text = text.decode("utf-8", "logflow.json").encode()
+            record = _decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return record if _depth_allowed(text) else None
+
+
+def decode_objects(texts: list[bytes]) -> list[Record | None]:
+    """Parse many texts, each by itself: the same results as :func:`decode_object`, sooner."""
+    joined = b"\n".join(texts)
+    # Every text is one object for certain when each begins with { and ends with }, as no value can
+    # go on from }\n{, and as many objects as texts are found.
+    boundaries = len(texts) - 1
+    if (
+        joined[:1] == b"{"
+        and joined[-1:] == b"}"
+        and joined.count(b"\n") == boundaries
+        and joined.count(b"}\n{") == boundaries
+    ):
+        try:
+            records: list[Record | None] = [*_decode_lines(joined)]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+        else:
+            if len(records) == len(texts) and max(map(_brackets, texts)) <= MAX_DEPTH:
+                return records
+    return [decode_object(text) for text in texts]
+
+
+def _brackets(text: bytes) -> int:
+    return text.count(b"{") + text.count(b"[")
+
+
+def _depth_allowed(text: bytes) -> bool:
+    """Whether valid JSON stays within MAX_DEPTH levels: each round takes the innermost one away."""
+    if _brackets(text) <= MAX_DEPTH:
+        return True
+    brackets = _STRING.sub(b"", text).translate(_ONE_KIND, _NOT_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return True
+    return False

@@ -1,0 +1,66 @@
+"""Parser ``cri``: one line as a container runtime writes it, for the filter ``parse``.
+
+Files of such lines are better read with the source's ``format: cri``, which joins partial lines::
+
+    2026-01-31T12:00:00.123456789+01:00 stdout P the first part of a long
+    └ RFC3339Nano                       └stream└ tags: P(artial) or F(ull), then others after colons
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, NamedTuple
+
+from logflow.component import Parse, Parser
+from logflow.config.options import ParserConfig
+from logflow.event import EventTime
+from logflow.packing import to_text
+from logflow.timestamps import parse_rfc3339
+
+_match = re.compile(rb"([^ ]+) (stdout|stderr) ([PF])(?::[^ ]*)? (.*)", re.DOTALL).fullmatch
+
+
+class CriLine(NamedTuple):
+    """The parts of one line."""
+
+    time_ns: int
+    stream: str
+    partial: bool
+    content: bytes
+    r"""Of a whole line without a ``\r`` at its end."""
+
+
+def split_cri(line: bytes) -> CriLine | None:
+    """Take a line apart; ``None`` when it is not of the format."""
+    match = _match(line)
+    if match is None:
+        return None
+    time_ns = parse_rfc3339(match[1])
+    if time_ns is None:
+        return None
+    partial = match[3] == b"P"
+    content = match[4] if partial else match[4].removesuffix(b"\r")
+    return CriLine(time_ns, match[2].decode(), partial, content)
+
+
+class CriParser(Parser):
+    """Fields ``message``, ``stream``, and ``partial: true`` for a line that goes on; its time is kept."""
+
+    class Config(ParserConfig):
+        """Options of the parser ``cri``."""
+
+        type: Literal["cri"] = "cri"
+
+    def parse(self, line: bytes) -> Parse | None:
+        """Parse one line."""
+        found = split_cri(line)
+        if found is None:
+            return None
+        record: dict[str, Any] = {"message": to_text(found.content), "stream": found.stream}
+        if found.partial:
+            record["partial"] = True
+        return EventTime(found.time_ns), record
+
+    def native(self) -> dict[str, Any]:
+        """``{"type"}``."""
+        return {"type": "cri"}
