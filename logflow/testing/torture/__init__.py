@@ -1,0 +1,13 @@
+"""The torture: prove by killing that nothing is lost and nothing is doubled.
+
+``python -m logflow.testing.torture --help``::
+
+    writer ─► files ─► agent ─► proxy 0 ─► aggregator 0 ─► files, HTTP ─┐
+    (rotates)              └──► proxy 1 ─► aggregator 1 ─► files, HTTP ─┴─► 2 sinks
+
+While numbered lines flow, a seeded sequence of faults (:mod:`.faults`) strikes: processes are killed with
+SIGKILL, connections are cut in the middle of frames, acks are lost after the aggregator sent them,
+disks fill up. Then everything is let drain, and the oracle compares what was written with what lies in
+the files (every line once) and at the sinks (every line once, after repeats of an ``Idempotency-Key``
+are left out). The seed of a failed run repeats its faults.
+"""

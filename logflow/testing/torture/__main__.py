@@ -1,0 +1,157 @@
+"""Run the torture: ``python -m logflow.testing.torture --seconds 60 --seed 1``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from logflow.errors import LogflowError
+from logflow.testing.oracle import Oracle, Verdict
+from logflow.testing.processes import Process
+from logflow.testing.sinks import read_deliveries, without_repeats
+from logflow.testing.torture.faults import Faults
+from logflow.testing.torture.stage import Stage
+from logflow.testing.writer import Progress, read_progress
+
+_SMALL_DISK_BYTES = 512 << 20
+_DRAIN_S = 60.0
+_QUIET_S = 1.0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Declare the options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m logflow.testing.torture",
+        description="Kill, cut and fill while numbered lines flow; then count what was lost or doubled.",
+    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long faults strike (default 60)")
+    parser.add_argument("--strikes", type=int, help="stop after this many faults instead")
+    parser.add_argument("--seed", type=int, help="repeat the faults of an earlier run")
+    parser.add_argument("--rate", type=float, default=2000.0, help="lines a second (default 2000)")
+    parser.add_argument("--pause", type=float, default=0.5, help="mean seconds between faults (default 0.5)")
+    parser.add_argument("--faults", help=f"comma-separated, of: {', '.join(Faults.KINDS)}")
+    parser.add_argument("--engine", default="auto", choices=("auto", "native", "python"))
+    parser.add_argument("--dir", type=Path, help="where to keep everything (default: a new temporary one)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run it; 0 when every line is in the files once and at the sinks once."""
+    options = build_parser().parse_args(argv)
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 31)
+    directory = options.dir or Path(tempfile.mkdtemp(prefix="logflow-torture-"))
+    kinds = options.faults.split(",") if options.faults else list(Faults.KINDS)
+    if os.geteuid() and any(kind.startswith("fill") for kind in kinds):
+        print("Disks are not filled: mounting a small one takes root.")
+        kinds = [kind for kind in kinds if not kind.startswith("fill")]
+    print(f"Torture with --seed {seed}; everything is kept in {directory}.", flush=True)
+    try:
+        passed = asyncio.run(_torture(options, seed, directory, kinds))
+    except LogflowError as error:
+        print(f"torture: {error}", file=sys.stderr)
+        passed = False
+    if not passed:
+        print(f"FAILED; --seed {seed} repeats its faults.")
+    return 0 if passed else 1
+
+
+async def _torture(options: argparse.Namespace, seed: int, directory: Path, kinds: list[str]) -> bool:
+    small = _SMALL_DISK_BYTES if any(kind.startswith("fill") for kind in kinds) else None
+    directory = directory.resolve()
+    rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    async with Stage(directory, small_disk_bytes=small, engine=options.engine) as stage:
+        faults = Faults(stage, rng, kinds)
+        writer = _writer(stage, directory, options, seed)
+        writer.start()
+        try:
+            await _strike(faults, options, rng)
+            writer.send(15)
+            await asyncio.to_thread(writer.wait, 30.0)
+        finally:
+            writer.kill()
+        struck = ", ".join(f"{count} × {kind}" for kind, count in sorted(faults.counts.items()))
+        print(f"Struck {faults.counts.total()} times: {struck}.", flush=True)
+        await stage.restore()
+        progress = read_progress(stage.node)
+        drained = await _drain(stage, progress)
+        return _judge(stage, progress) and drained
+
+
+def _writer(stage: Stage, directory: Path, options: argparse.Namespace, seed: int) -> Process:
+    argv = [
+        sys.executable, "-m", "logflow.testing.writer", str(stage.node),
+        "--lines-per-s", str(options.rate), "--duration-s", "100000", "--seed", str(seed),
+        "--rotate-bytes", str(512 * 1024), "--keep-files", "100000", "--long-share", "0.002",
+    ]  # fmt: skip
+    return Process("writer", argv, log=directory / "logs" / "writer.log")
+
+
+async def _strike(faults: Faults, options: argparse.Namespace, rng: random.Random) -> None:
+    deadline_s = time.monotonic() + options.seconds
+    reported_s = time.monotonic()
+    while faults.counts.total() < options.strikes if options.strikes else time.monotonic() < deadline_s:
+        await asyncio.sleep(rng.uniform(0, 2 * options.pause))
+        await faults.strike()
+        if time.monotonic() - reported_s > 5:
+            reported_s = time.monotonic()
+            print(f"  {faults.counts.total()} faults so far", flush=True)
+
+
+async def _drain(stage: Stage, progress: Progress) -> bool:
+    """Wait until as many lines as were written are in the files and nothing waits any more."""
+    deadline_s = time.monotonic() + _DRAIN_S
+    quiet_since_s: float | None = None
+    while time.monotonic() < deadline_s:
+        arrived = await asyncio.to_thread(_lines_in, stage.archives())
+        if arrived >= progress.lines and await asyncio.to_thread(stage.idle):
+            quiet_since_s = quiet_since_s or time.monotonic()
+            if time.monotonic() - quiet_since_s > _QUIET_S:
+                return True
+        else:
+            quiet_since_s = None
+        await asyncio.sleep(0.2)
+    print(f"It did not drain within {_DRAIN_S:g} s.")
+    return False
+
+
+def _lines_in(directories: list[Path]) -> int:
+    return sum(
+        path.read_bytes().count(b"\n") for directory in directories for path in directory.rglob("*.jsonl")
+    )
+
+
+def _judge(stage: Stage, progress: Progress) -> bool:
+    files = Oracle(progress.written)
+    for archive in stage.archives():
+        for path in sorted(archive.rglob("*.jsonl")):
+            files.feed_file(path)
+    raw, deduplicated = Oracle(progress.written), Oracle(progress.written)
+    for _, body in read_deliveries(stage.stores()):
+        raw.feed(body)
+    for _, body in without_repeats(read_deliveries(stage.stores())):
+        deduplicated.feed(body)
+    print(f"Lines written: {progress.lines}, in files that rotated {progress.rotations} times.")
+    _print("files", files.verdict())
+    _print("HTTP, as sent", raw.verdict())
+    http = deduplicated.verdict()
+    _print("HTTP, by idempotency key", http)
+    return files.verdict().exactly_once and not (http.lost or http.doubled or http.damaged or http.unknown)
+
+
+def _print(where: str, verdict: Verdict) -> None:
+    print(
+        f"  {where}: {verdict.delivered} delivered, {verdict.lost} lost, {verdict.doubled} doubled, "
+        f"{verdict.disordered} out of order, {verdict.damaged} damaged, {verdict.unknown} unknown"
+    )
+    for example in verdict.examples:
+        print(f"    {example}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

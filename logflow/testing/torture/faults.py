@@ -1,0 +1,119 @@
+"""What strikes a pipeline, in an order that a seed decides."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import random
+import subprocess
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from logflow.errors import ComponentError
+
+if TYPE_CHECKING:
+    from logflow.testing.torture.stage import Member, Stage
+
+_BALLAST = "ballast"
+
+
+class Faults:
+    """Strikes a stage; every choice comes from the seed."""
+
+    def __init__(self, stage: Stage, rng: random.Random, kinds: list[str]) -> None:
+        """Use the faults named ``kinds`` only; see :attr:`KINDS`."""
+        self._stage = stage
+        self._rng = rng
+        self._kinds = kinds
+        self.counts: Counter[str] = Counter()
+
+    KINDS = (
+        "kill-agent",
+        "kill-aggregator",
+        "kill-sink",
+        "cut",
+        "lose-acks",
+        "fill-agent-disk",
+        "fill-aggregator-disk",
+    )
+
+    async def strike(self) -> None:
+        """Let one fault happen, and mend it again."""
+        kind = self._rng.choice(self._kinds)
+        actions: dict[str, Callable[[], Awaitable[None]]] = {
+            "kill-agent": lambda: self._kill(self._stage.agent),
+            "kill-aggregator": lambda: self._kill(self._rng.choice(self._stage.aggregators)),
+            "kill-sink": lambda: self._kill(self._rng.choice(self._stage.sinks)),
+            "cut": self._cut,
+            "lose-acks": self._lose_acks,
+            "fill-agent-disk": lambda: self._fill(self._stage.agent),
+            "fill-aggregator-disk": lambda: self._fill(self._rng.choice(self._stage.aggregators)),
+        }
+        await actions[kind]()
+        self.counts[kind] += 1
+
+    async def _kill(self, member: Member) -> None:
+        member.process.kill()
+        await asyncio.sleep(self._rng.uniform(0.0, 0.3))
+        member.process.start()
+        # Half of the time it is left to come up by itself, so that the next fault may strike meanwhile.
+        if self._rng.random() < 0.5:
+            await member.wait_until_up()
+
+    async def _cut(self) -> None:
+        self._rng.choice(self._stage.proxies).cut_connections()
+        await asyncio.sleep(0.05)
+
+    async def _lose_acks(self) -> None:
+        self._rng.choice(self._stage.proxies).swallow_answers(self._rng.randint(1, 3))
+        await asyncio.sleep(0.1)
+
+    async def _fill(self, member: Member) -> None:
+        ballast = member.directory / _BALLAST
+        await asyncio.to_thread(_fill_disk, ballast)
+        await asyncio.sleep(self._rng.uniform(0.2, 1.0))
+        if self._rng.random() < 0.3:
+            member.process.kill()
+            member.process.start()
+            await asyncio.sleep(0.2)
+        ballast.unlink()
+        if not member.process.running:  # it may refuse to start on a full disk, but must say so
+            member.process.start()
+
+
+def _fill_disk(path: Path) -> None:
+    """Write a file until the file system is full to the last byte."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        for size in (1 << 20, 1 << 12, 1):
+            with suppress(OSError):
+                while True:
+                    os.write(fd, b"\0" * size)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def small_disk(directory: Path, size_bytes: int) -> Iterator[None]:
+    """Mount a file system of limited size.
+
+    Raises:
+        ComponentError: it cannot be mounted here (it takes root).
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "logflow-torture", str(directory)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ComponentError(
+            f"cannot mount a small disk at {directory}: {os.strerror(errno.EPERM)}; "
+            "run as root, or leave the fill-… faults out"
+        ) from error
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=False)  # noqa: S603, S607
