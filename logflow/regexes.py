@@ -33,15 +33,14 @@ def compile_regex(pattern: str) -> re.Pattern[str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # FutureWarning for sets that look nested
             tree = _sre_parser.parse(pattern, re.ASCII)
-            compiled = re.compile(
-                _strict_end(pattern, multiline=bool(tree.state.flags & re.MULTILINE)), re.ASCII
-            )
+            multiline = bool(tree.state.flags & re.MULTILINE)
+            compiled = re.compile(_strict_end(pattern, multiline=multiline), re.ASCII)
     except (re.error, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
     if _ambiguous(tree):
         raise ValueError(
-            f"{pattern!r} may take exponential time on hostile text, because a repeat stands inside a repeat; "
-            "write (a+)+ as a+, or make the inner one possessive (a++)"
+            f"{pattern!r} may take exponential time on hostile text, because a repeat stands inside a "
+            "repeat; write (a+)+ as a+, or make the inner one possessive (a++)"
         )
     return compiled
 
@@ -95,9 +94,7 @@ def _only_repeats(body: Any) -> bool:
                 return False
             found = True
         elif operator is _sre.BRANCH:
-            if any(_only_repeats(branch) for branch in argument[1]):
-                return True
-            return False
+            return any(_only_repeats(branch) for branch in argument[1])
         elif operator is not _sre.AT:
             return False
     return found

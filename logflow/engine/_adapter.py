@@ -3,8 +3,8 @@
 The module ``logflow.engine._native`` has functions with the names and arguments of
 :class:`logflow.engine.api.Engine`, except that ``line_parser`` takes ``parser.native()`` in place of
 the parser. Where the API has a named tuple it returns a plain tuple (of frames: a list of them). It
-raises the exceptions of :mod:`logflow.errors`; on ``Unsupported`` the Python twin does the work, and the reason
-is kept in :attr:`NativeEngine.fallbacks`.
+raises the exceptions of :mod:`logflow.errors`; on ``Unsupported`` the Python twin does the work, and
+the reason is kept in :attr:`NativeEngine.fallbacks`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class NativeEngine:
     """
 
     name: Literal["native", "python"] = "native"
+    block_size = 1 << 20
 
     def __init__(self, module: ModuleType) -> None:
         self._native: Any = module

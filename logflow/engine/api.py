@@ -1,4 +1,4 @@
-"""The engine: the hot path behind about ten functions, bytes in and bytes out.
+r"""The engine: the hot path behind about ten functions, bytes in and bytes out.
 
 ``engine._python`` is the specification; ``engine._native`` (Rust) gives the same bytes, counts,
 errors and carry for any input, and property tests hold the two against each other. Everything takes
@@ -8,21 +8,26 @@ Rules that both obey
 --------------------
 Entries
     are in the canonical form of :mod:`logflow.batch`. Integers, floats, strings and containers are
-    packed in msgpack's shortest form; floats are always float64.
+    packed in msgpack's shortest form; floats are always float64. Nanoseconds above 999,999,999 in an
+    EventTime carry over into its seconds when it is read as a time.
 Text
-    is UTF-8. Each byte that is not valid UTF-8 becomes the four characters ``\\xNN``
-    (Python's ``backslashreplace``), also inside JSON strings, which are then parsed.
+    is UTF-8. Each byte that is not valid UTF-8 becomes the four characters ``\xNN``
+    (Python's ``backslashreplace``). In JSON it becomes the five ``\\xNN``, and the text is parsed then:
+    inside a string it reads the same, elsewhere it does not parse.
 JSON
     must be an object to become fields. Duplicate keys: the first one's place, the last one's value.
-    Integers beyond [-2**63, 2**64) become strings of their digits (over 4,300 digits: does not parse).
-    A number out of float64's range, NaN, Infinity, a lone surrogate escape, raw control characters, or more than
-    ``MAX_DEPTH`` levels of nesting (the outer object is level 1): the text does not parse. Blanks around
-    the object (space, tab, CR, LF) are allowed; a byte-order mark is not.
+    Integers beyond [-2**63, 2**64) become strings of their digits (over 4,300 digits: does not parse);
+    ``-0`` is the integer 0. A number with a fraction or an exponent is the nearest float64. One out of
+    float64's range, NaN, Infinity, a lone surrogate escape, a raw control character in a string, or more
+    than ``MAX_DEPTH`` levels of nesting (the outer object is level 1): the text does not parse. Blanks
+    around the object (space, tab, CR, LF) are allowed; a byte-order mark is not.
 A line that does not parse
     is kept whole as ``message`` and counted as ``unparsed``. Nothing is dropped.
 Own fields
-    are never overwritten: ``stream`` and ``truncated`` are added, at the end, only where the record
-    has no such key.
+    are never overwritten: ``attrs``, ``stream`` and ``truncated`` are added, at the end and in this
+    order, only where the record has no such key.
+Order of faults
+    msgpack is read from left to right, and the first fault counts.
 """
 
 from __future__ import annotations
@@ -32,9 +37,10 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from typing_extensions import Buffer
 
+from logflow import jsontext
 from logflow.component import Parser
 
-MAX_DEPTH = 128
+MAX_DEPTH = jsontext.MAX_DEPTH
 """Levels of nesting in JSON and msgpack beyond which input is refused."""
 
 LineFormat: TypeAlias = Literal["cri", "docker", "plain"]
@@ -70,18 +76,27 @@ class LineParser(Protocol):
     """
 
     def parse(self, block: Buffer, carry: bytes, now_ns: int) -> Parsed:
-        """Parse the whole lines of ``block``; what follows its last newline is not consumed.
+        r"""Parse the whole lines of ``block``; what follows its last newline is not consumed.
 
         CRI: ``<RFC3339Nano> <stdout|stderr> <tags> <content>``; P pieces are joined per stream until
         an F; the time is that of the first piece. Docker: one JSON object a line; joined until ``log``
-        ends with a newline, which is removed; ``attrs`` becomes the field ``attrs`` if present. Plain: the line is
-        the message, the time is ``now_ns``. A ``\\r`` before the newline is removed.
-        A time that the message parser finds replaces the line's.
+        ends with a newline, which is removed; ``attrs`` of the last piece becomes the field ``attrs``. In
+        both, a time that RFC 3339 does not allow or an EventTime cannot carry makes a line malformed, as
+        does a stream other than stdout and stderr. Plain: the line is the message, the time is
+        ``now_ns``, the carry stays as it is.
+
+        One ``\r`` before the newline that ends a message is removed. A message longer than ``max_line``
+        is cut there, then after its last whole UTF-8 character; it goes to the message parser as it is
+        then. A time that the message parser finds replaces the line's. A block without a newline gives
+        nothing.
+
+        Raises:
+            MalformedData: ``carry`` is not what an engine made.
         """
         ...
 
     def flush(self, carry: bytes, now_ns: int) -> Parsed:
-        """Make entries of joins that will never be finished (the container is gone)."""
+        """Make entries, streams sorted, of joins that will never be finished (the container is gone)."""
         ...
 
 
@@ -92,14 +107,15 @@ class Frame(NamedTuple):
     mode: Literal["message", "forward", "packed", "other"]
     """``other``: nil (a heartbeat) or anything else that is not an array."""
     start: int
-    """Start of the entries: after the array or bin header; for ``message``, of time and record; for ``other``,
-    of the value itself."""
+    """Start of the entries: after the array or bin header; for ``message``, of time and record; for
+    ``other``, of the value itself."""
     end: int
     events: int
     """Entries announced; -1 where the frame does not say (``packed``)."""
     option_start: int
-    """Start of the option map; equal to ``option_end`` when there is none."""
+    """Start of the option map; equal to ``option_end`` when there is none or it is nil."""
     option_end: int
+    """End of the option, and of the frame."""
 
 
 class Scanned(NamedTuple):
@@ -109,8 +125,9 @@ class Scanned(NamedTuple):
     consumed: int
     """Bytes that the frames take; what follows is incomplete."""
     needed: int
-    """Total bytes of ``data`` from ``consumed`` on that are needed before another scan can succeed (a
-    lower bound, so that large frames are not scanned again and again)."""
+    """Bytes from ``consumed`` on that are needed before another scan can succeed: the end of the header,
+    number, str, bin or ext in which the data ends; 1 when it ends between frames; 0 when a bad frame is
+    next, so that another scan from ``consumed`` raises."""
 
 
 class Normalized(NamedTuple):
@@ -138,38 +155,50 @@ class Modify(Protocol):
 
 
 class Engine(Protocol):
-    """The functions of an engine."""
+    """The functions of an engine.
+
+    Attributes:
+        name: which one it is.
+        block_size: bytes of lines to give to one call of ``parse``, so that it is fast and takes well
+            under 10 ms.
+    """
 
     name: Literal["native", "python"]
+    block_size: int
 
     def line_parser(
-        self, format: LineFormat, parser: Parser, *, max_line: int, stream: str | None = None,
+        self,
+        format: LineFormat,  # noqa: A002 - the word of the configuration
+        parser: Parser,
+        *,
+        max_line: int,
+        stream: str | None = None,
         message_key: str = "message",
-    ) -> LineParser:  # fmt: skip
+    ) -> LineParser:
         """Compile a parser of lines.
 
         Args:
             format: how lines are wrapped.
-            parser: parses the message; the native engine asks it for ``native()``.
+            parser: parses the message; the native engine asks it for ``native()``, and leaves the work
+                to the Python engine when that raises ``Unsupported``.
             max_line: longest message in bytes; what is longer is cut there, at a UTF-8 boundary.
             stream: for ``plain``: value of the field ``stream``; ``None`` adds no such field.
             message_key: field that holds a message which did not parse.
-
-        Raises:
-            Unsupported: (native only) the parser needs Python; ``engine.line_parser`` of
-                :class:`logflow.engine.Engines` falls back.
         """
         ...
 
     def normalize(self, data: Buffer) -> Normalized:
         """Check entries and bring them to canonical form.
 
-        Accepts integer (and float) seconds, EventTime as fixext8 or ext8, ``[[time, metadata], record]`` (the metadata
-        is dropped); a record must be a map. Records stay byte for byte as they are.
+        Accepts integer and float seconds (a float counts as its shortest decimal form; digits beyond the
+        ninth are dropped; what an EventTime cannot carry becomes the nearest that it can), EventTime as
+        ext of 8 bytes in any header (its bytes stay as they are), ``[[time, metadata], record]`` (the
+        metadata is dropped), array headers of any size. A record must be a map; it stays byte for byte as
+        it is.
 
         Raises:
             MalformedData: the bytes are not such entries; nothing of them is used.
-            LimitExceeded: nesting beyond MAX_DEPTH.
+            LimitExceeded: a record or metadata nests deeper than MAX_DEPTH, itself being level 1.
         """
         ...
 
@@ -177,12 +206,16 @@ class Engine(Protocol):
         """Count canonical entries, checking that they are whole.
 
         Raises:
-            MalformedData: they are not.
+            MalformedData: they are not, or not canonical.
         """
         ...
 
     def offsets(self, entries: Buffer) -> list[int]:
-        """Byte offset of every entry, for cutting between entries."""
+        """Byte offset of every entry, for cutting between entries.
+
+        Raises:
+            MalformedData: they are not whole, or not canonical.
+        """
         ...
 
     def time_range(self, entries: Buffer) -> tuple[int, int]:
@@ -192,18 +225,24 @@ class Engine(Protocol):
     def to_ndjson(
         self, entries: Buffer, tag: str, time_key: str | None = "@timestamp", tag_key: str | None = "@tag"
     ) -> bytes:
-        """Format entries as JSON Lines: time, tag, then the record's fields in order.
+        r"""Format entries as JSON Lines: time, tag, then the record's fields in order.
 
-        Times are RFC 3339 UTC with nine digits. bin is text; NaN and infinities are null; ext type 0 of 8 bytes is an
-        RFC 3339 string, other ext a base64 string; map keys that are not strings are written as their JSON text in
-        a string. Escapes: ``\\" \\\\ \\b \\f \\n \\r \\t`` and ``\\u00XX`` for other controls below 0x20; all
-        else as it is. A record's own field named like ``time_key`` or ``tag_key`` is left out.
-        Floats are written as their shortest round-trip form, as msgspec writes them.
+        Times are RFC 3339 UTC with nine digits. bin is text; NaN and infinities are null; ext type 0 of 8
+        bytes is an RFC 3339 string, other ext a base64 string; map keys that are not strings are written
+        as their JSON text in a string (bin and ext: as that text). Of keys that are then equal, the first
+        one's place and the last one's value count. Escapes: ``\" \\ \b \f \n \r \t`` and ``\u00xx``
+        (lower case) for other controls below 0x20; all else as it is. A record's own field named like
+        ``time_key`` or ``tag_key`` is left out. Floats are written in their shortest round-trip form as
+        msgspec (and Rust's ryu) do: ``1.0``, ``0.00001``, ``1e-7``, ``1000000000000000.0``, ``1e16``;
+        float32 as the float64 of the same value.
         """
         ...
 
     def splice(self, entries: Buffer, fields: Mapping[str, Any]) -> bytes:
-        """Add constant fields at the end of every record that has no such key."""
+        """Add constant fields at the end of every record that has no such key, be it str or bin.
+
+        What the record has stays byte for byte as it is; its map header is the shortest.
+        """
         ...
 
     def grep(
@@ -212,40 +251,52 @@ class Engine(Protocol):
         exclude: Sequence[tuple[str, str]],
         mode: Literal["and", "or"] = "and",
     ) -> Grep:
-        """Compile rules of (field path, pattern): an event is kept when ``keep`` matches (all or any
-        of it, as ``mode`` says; no rules match all) and no ``exclude`` rule matches.
+        """Compile rules of (field path, pattern) that say which events are kept.
 
-        A path is a key, or keys joined by ``.`` for nested maps (an exact key with dots wins). Patterns are searched in
-        the text of the value: strings as they are, numbers, booleans and null as in JSON, containers as compact JSON; a missing field
-        matches nothing.
+        An event is kept when ``keep`` matches (all or any of it, as ``mode`` says; no rules match all)
+        and no ``exclude`` rule matches. A path is a key, or keys joined by ``.`` for nested maps (an exact
+        key with dots wins; otherwise every dot parts two keys). Patterns, see :mod:`logflow.regexes`, are
+        searched in the text of the value as ``to_ndjson`` writes it, strings without quotes and escapes; a
+        missing field matches nothing.
 
         Raises:
-            Unsupported: (native only) the pattern needs Python's ``re``.
+            ValueError: a pattern cannot be used.
         """
         ...
 
     def modify(self, changes: Sequence[tuple[str, str, Any]], variables: Mapping[str, str]) -> Modify:
         """Compile changes, applied in order.
 
-        ``("set", key, value)``: overwrite in place or add at the end; a string value may hold ``{tag}``, ``{name}`` of
-        ``variables`` or ``{field}`` (its text, as in ``grep``; empty when missing; ``{{`` and ``}}`` are braces).
-        ``("default", key, value)``: only where the key is missing. ``("remove", key, None)``. ``("rename", old, new)`` and
-        ``("copy", from, to)``: an existing target is overwritten in place; nothing happens when the source is
-        missing; rename keeps the place of the old key when the target is new. Top-level keys only.
+        ``("set", key, value)``: overwrite in place or add at the end. A string value may hold ``{tag}``,
+        ``{name}`` of ``variables`` or ``{field}``, looked for in this order; a field is a path and gives
+        its text, as in ``grep``, of the record as changed so far, or nothing when missing. ``{{`` and
+        ``}}`` are braces, and so is any other brace.
+
+        ``("default", key, value)``: only where the key is missing. ``("remove", key, None)``.
+        ``("rename", old, new)`` and ``("copy", from, to)``: an existing target is overwritten in place;
+        nothing happens when the source is missing; rename keeps the place of the old key when the target
+        is new. Top-level keys only; str and bin keys are the same; of repeated keys the first is meant.
+        What is not changed stays byte for byte as it is; the map header is the shortest.
+
+        Raises:
+            ValueError: an action is not one of these.
         """
         ...
 
     def scan_frames(self, data: Buffer, max_size: int) -> Scanned:
         """Find the whole Forward frames at the start of ``data``.
 
-        A tag may be str or bin. Array of 2 to 4; by the second element: array = forward, str or bin = packed, int,
-        ext or float = message. The payload of ``packed`` is not looked into.
+        A tag may be str or bin. By the second element: array = forward, str or bin = packed, int, ext or
+        float = message; then an option, a map or nil, may follow. The payload of ``packed`` is not looked
+        into, and entries only so far as to find their ends.
 
         Frames before a bad one are returned, with ``needed`` 0: only a bad frame at the very start
         raises, so that what came whole before it is not lost.
 
         Raises:
             MalformedData: not msgpack, or an array that is no frame.
-            LimitExceeded: a frame announces more than ``max_size`` bytes, or nests deeper than MAX_DEPTH.
+            LimitExceeded: a frame takes, or will take, more than ``max_size`` bytes; or an entry, time or
+                message record in it nests deeper than MAX_DEPTH + 2 levels (itself being level 1), or an
+                option or ``other`` value deeper than MAX_DEPTH.
         """
         ...

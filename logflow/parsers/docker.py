@@ -49,7 +49,7 @@ def split_docker(line: bytes) -> DockerLine | None:
 
 
 class DockerParser(Parser):
-    """Fields ``message``, ``attrs`` if there are any, ``stream``, and ``partial: true`` if the line goes on."""
+    """Fields ``message``, ``attrs`` if there are any, ``stream``; ``partial: true`` if the line goes on."""
 
     class Config(ParserConfig):
         """Options of the parser ``docker``."""

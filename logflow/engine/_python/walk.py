@@ -156,9 +156,11 @@ def _frame(data: bytes, start: int) -> tuple[Frame, int]:
     if kind != "array":
         end = skip(data, start)
         return Frame(b"", "other", start, end, 0, end, end), end
+    if not 2 <= elements <= 4:
+        raise MalformedData(f"an array of {elements} is not a frame of the Forward Protocol")
     kind, _, tag_start = head(data, at)
-    if kind != "text" or not 2 <= elements <= 4:
-        raise MalformedData("an array that is not a frame of the Forward Protocol")
+    if kind != "text":
+        raise MalformedData("the first element of a frame is not a tag")
     tag_end = skip(data, at)
     mode, events, content, end, read = _content(data, tag_end)
     if elements - read not in {0, 1}:
