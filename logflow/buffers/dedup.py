@@ -22,7 +22,7 @@ class AcceptedKeys:
     are kept longer; ``max_keys`` still bounds them.
     """
 
-    def __init__(self, window_s: float, *, clock: Clock, max_keys: int = MAX_KEYS) -> None:
+    def __init__(self, clock: Clock, window_s: float, max_keys: int = MAX_KEYS) -> None:
         """Remember keys for ``window_s`` seconds, but never more than ``max_keys`` of them."""
         self._clock = clock
         self._window_ns = int(window_s * 1e9)

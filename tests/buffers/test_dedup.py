@@ -5,7 +5,7 @@ from logflow.testing import FakeClock
 
 
 def test_a_key_is_seen_only_after_it_was_added() -> None:
-    keys = AcceptedKeys(60, clock=FakeClock())
+    keys = AcceptedKeys(FakeClock(), 60)
     assert not keys.seen(b"a")
     keys.add(b"a")
     assert keys.seen(b"a")
@@ -14,7 +14,7 @@ def test_a_key_is_seen_only_after_it_was_added() -> None:
 
 async def test_a_key_is_forgotten_after_the_window() -> None:
     clock = FakeClock()
-    keys = AcceptedKeys(60, clock=clock)
+    keys = AcceptedKeys(clock, 60)
     keys.add(b"a")
     await clock.advance(59)
     assert keys.seen(b"a")
@@ -25,7 +25,7 @@ async def test_a_key_is_forgotten_after_the_window() -> None:
 
 async def test_expired_keys_leave_memory_when_others_come() -> None:
     clock = FakeClock()
-    keys = AcceptedKeys(60, clock=clock)
+    keys = AcceptedKeys(clock, 60)
     for number in range(100):
         keys.add(b"%d" % number)
     await clock.advance(61)
@@ -34,14 +34,14 @@ async def test_expired_keys_leave_memory_when_others_come() -> None:
 
 
 def test_the_oldest_keys_go_when_there_are_too_many() -> None:
-    keys = AcceptedKeys(60, clock=FakeClock(), max_keys=3)
+    keys = AcceptedKeys(FakeClock(), 60, max_keys=3)
     for key in (b"a", b"b", b"c", b"d"):
         keys.add(key)
     assert [key for key, _ in keys.items()] == [b"b", b"c", b"d"]
 
 
 def test_a_key_that_is_added_again_counts_as_the_newest() -> None:
-    keys = AcceptedKeys(60, clock=FakeClock(), max_keys=2)
+    keys = AcceptedKeys(FakeClock(), 60, max_keys=2)
     for key in (b"a", b"b", b"a", b"c"):
         keys.add(key)
     assert keys.seen(b"a")
@@ -49,7 +49,7 @@ def test_a_key_that_is_added_again_counts_as_the_newest() -> None:
 
 
 def test_a_discarded_key_is_not_seen() -> None:
-    keys = AcceptedKeys(60, clock=FakeClock())
+    keys = AcceptedKeys(FakeClock(), 60)
     keys.add(b"a")
     keys.discard(b"a")
     assert not keys.seen(b"a")
@@ -57,7 +57,7 @@ def test_a_discarded_key_is_not_seen() -> None:
 
 def test_keys_that_are_read_back_keep_their_age() -> None:
     clock = FakeClock()
-    keys = AcceptedKeys(60, clock=clock)
+    keys = AcceptedKeys(clock, 60)
     keys.add(b"old", clock.time_ns() - 61 * 10**9)
     keys.add(b"young", clock.time_ns() - 59 * 10**9)
     assert [key for key, _ in keys.items()] == [b"young"]
