@@ -80,7 +80,7 @@ class MemoryBuffer(Buffer):
         self._due: list[tuple[float, int, _Key]] = []
         self._sequence = count()
         self._taken: dict[bytes, tuple[_Key, list[_Item]]] = {}
-        self._keys = AcceptedKeys(clock, options.dedup_window)
+        self._keys = AcceptedKeys(window_s=options.dedup_window, clock=clock)
         self._keys_waiting: dict[bytes, _Item] = {}
         self._events = 0
         self._size = 0

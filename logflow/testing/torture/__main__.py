@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -71,7 +72,7 @@ async def _torture(options: argparse.Namespace, seed: int, directory: Path, kind
         writer.start()
         try:
             await _strike(faults, options, rng)
-            writer.send(15)
+            writer.send(signal.SIGTERM)
             await asyncio.to_thread(writer.wait, 30.0)
         finally:
             writer.kill()
