@@ -94,14 +94,18 @@ class _Mistake:
 def did_you_mean(wrong: str, known: Iterable[str], *, what: str = "") -> str:
     """Suggest the closest known word; list all of them when none is close."""
     words = sorted(set(known))
-    folded = {word.lower(): word for word in words}
-    close = difflib.get_close_matches(wrong.lower(), folded, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {folded[close[0]]!r}?"
+    if close := _closest(wrong, words):
+        return f"did you mean {close!r}?"
     if not words:
         return f"there are no {what}" if what else "remove it"
     listed = ", ".join(words[:_LISTED_KEYS]) + (", …" if len(words) > _LISTED_KEYS else "")
     return f"known {what or 'keys'}: {listed}"
+
+
+def _closest(wrong: str, known: Iterable[str]) -> str | None:
+    folded = {word.lower(): word for word in known}
+    close = difflib.get_close_matches(wrong.lower(), folded, n=1, cutoff=0.6)
+    return folded[close[0]] if close else None
 
 
 def explain(
@@ -120,7 +124,7 @@ def explain(
         for mistake in _mistakes(error.errors(include_url=False), root, model)
         if not (isinstance(mistake.node, Scalar) and mistake.node.broken)
     ]
-    return [_problem(group, secrets) for group in _by_union(mistakes)]
+    return [_problem(group, secrets) for group in _by_union(_without_echoes(mistakes))]
 
 
 def _problem(group: list[_Mistake], secrets: dict[str, str]) -> Problem:
@@ -216,6 +220,20 @@ def _below(annotations: Iterable[Any], part: str | int) -> Iterator[Any]:
             yield arguments[-1] if origin is dict else arguments[0]
 
 
+def _without_echoes(mistakes: list[_Mistake]) -> list[_Mistake]:
+    """Leave out the missing key that an unknown one was meant to be: it is one mistake."""
+    meant = {
+        (*mistake.path[:-1], _closest(str(mistake.path[-1]), _keys(mistake)))
+        for mistake in mistakes
+        if mistake.kind == "extra_forbidden"
+    }
+    return [mistake for mistake in mistakes if mistake.kind != "missing" or mistake.path not in meant]
+
+
+def _keys(mistake: _Mistake) -> list[str]:
+    return [name for model in mistake.models for name in model.model_fields]
+
+
 def _by_union(mistakes: list[_Mistake]) -> Iterator[list[_Mistake]]:
     """Group the errors that stand for one mistake.
 
@@ -261,8 +279,7 @@ def _describe(mistake: _Mistake, secrets: dict[str, str]) -> str:
         case "missing":
             return f"missing; add the key {str(last)!r}{_meaning(mistake.models, str(last))}"
         case "extra_forbidden":
-            known = [name for model in mistake.models for name in model.model_fields]
-            return f"unknown key; {did_you_mean(str(last), known)}"
+            return f"unknown key; {did_you_mean(str(last), _keys(mistake))}"
         case "literal_error" | "enum":
             known = re.findall(r"'([^']*)'", context.get("expected", ""))
             wrong = node.text if isinstance(node, Scalar) else ""
@@ -288,8 +305,8 @@ def _meaning(models: list[type[BaseModel]], name: str) -> str:
 
 
 def _suggestion(wrong: str, known: list[str]) -> str:
-    hint = did_you_mean(wrong, known)
-    return f"; {hint}" if hint.startswith("did") else ""
+    close = _closest(wrong, known)
+    return f"; did you mean {close!r}?" if close else ""
 
 
 def _shown_type(node: Node) -> str:

@@ -211,7 +211,7 @@ def _named_outputs(root: Mapping) -> list[tuple[tuple[str | int, ...], Scalar]]:
         for number, route in enumerate(routes.items if isinstance(routes, Items) else [])
         if isinstance(names := child(route, "outputs"), Items)
         for index, name in enumerate(names.items)
-        if isinstance(name, Scalar) and not name.broken
+        if isinstance(name, Scalar) and name.value is not None and not name.broken
     ]
 
 

@@ -76,22 +76,25 @@ def read_tree(data: bytes, file: str, substitution: Substitution, problems: list
         place = Place(file, text.count("\n", 0, error.position) + 1)
         problems.append(Problem(place, (), f"the character U+{ord(text[error.position]):04X} is not allowed"))
     except yaml.MarkedYAMLError as error:
-        problems.append(_syntax_problem(error, file))
+        problems.append(_syntax_problem(error, text, file))
     except _Abandon:
         pass
     return None
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, file: str) -> Problem:
+def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
     mark = error.problem_mark or error.context_mark
-    text = " ".join((error.problem or "it cannot be read").split())
-    if "'\\t'" in text:
-        text = "a tab in the indentation; indent with spaces"
-    elif text == "mapping values are not allowed here":
-        text = "a ':' that is not expected here; check the indentation, or quote the text"
+    line = mark.line if mark else 0
+    what = " ".join((error.problem or "it cannot be read").split())
+    if "${" in "".join(text.splitlines()[line : line + 1]):
+        what = "text with ${...} must be quoted between braces"
+    elif "'\\t'" in what:
+        what = "a tab in the indentation; indent with spaces"
+    elif what == "mapping values are not allowed here":
+        what = "a ':' that is not expected here; check the indentation, or quote the text"
     elif error.context:
-        text = f"{text} {error.context}"
-    return Problem(Place(file, mark.line + 1 if mark else 1), (), f"not valid YAML: {shorten(text)}")
+        what = f"{what} {error.context}"
+    return Problem(Place(file, line + 1), (), f"not valid YAML: {shorten(what)}")
 
 
 class _Builder:

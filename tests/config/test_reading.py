@@ -91,6 +91,7 @@ def test_a_failed_substitution_names_the_line_and_the_rest_is_read() -> None:
     [
         ("a: b: c", "f.yaml:1: not valid YAML: a ':' that is not expected here"),
         ("a:\n\t- b", "f.yaml:2: not valid YAML: a tab in the indentation; indent with spaces"),
+        ("a: {b: ${NAME}}", "f.yaml:1: not valid YAML: text with ${...} must be quoted between braces"),
         ("a: [1,\nb: 2", "f.yaml:2: not valid YAML: "),
         ("a: *nobody", "f.yaml:1: a: there is no anchor &nobody above"),
         ("a: &a [*a]", "f.yaml:1: a[0]: there is no anchor &a above"),

@@ -1,0 +1,178 @@
+"""Files are read, put together, and everything that is wrong is said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from logflow.config.loader import Loaded, load
+from logflow.errors import ConfigError
+
+Problems = Callable[..., list[str]]
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Path]]:
+    """Write files (``__`` in a name stands for a slash) and return their paths."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(**texts: str) -> list[Path]:
+        paths = [Path(f"{name.replace('__', '/')}.yaml") for name in texts]
+        for path, text in zip(paths, texts.values(), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return paths
+
+    return write
+
+
+FEED = "sources: {in: {type: feed}}\n"
+ROUTE = "routes: [{match: '**', outputs: [out]}]\n"
+OUT = "outputs: {out: {type: sink}}\n"
+
+
+def failure(paths: list[Path]) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(paths, {})
+    return caught.value.problems
+
+
+def test_a_small_configuration_has_defaults(load_text: Callable[..., Loaded]) -> None:
+    settings, warnings = load_text(OUT)
+    assert (settings.data_dir, settings.workers, settings.engine) == (Path("/var/lib/logflow"), 1, "auto")
+    assert settings.admin.listen == ("127.0.0.1", 24220)
+    assert settings.sources["in"].type == "feed"
+    assert warnings == []
+
+
+def test_ten_mistakes_in_two_files_are_ten_lines_in_order(files: Callable[..., list[Path]]) -> None:
+    one = """workers: many
+sources:
+  in: {type: fed}
+  app: {type: feed, max_line: 1 mile, parse: {type: json, colour: red}}
+routes:
+  - {match: "{a", outputs: [out]}
+  - {match: "**", outputs: [outt], filters: [{type: kep}]}
+"""
+    two = """outputs:
+  out:
+    type: sink
+    servers: [{addres: "a:1"}]
+    compress: lz4
+    note: [x]
+"""
+    assert [problem.split(": ")[:2] for problem in failure(files(one=one, two=two))] == [
+        ["one.yaml:1", "workers"],
+        ["one.yaml:3", "sources.in.type"],
+        ["one.yaml:4", "sources.app.parse.colour"],
+        ["one.yaml:4", "sources.app.max_line"],
+        ["one.yaml:6", "routes[0].match"],
+        ["one.yaml:7", "routes[1].outputs[0]"],
+        ["one.yaml:7", "routes[1].filters[0].type"],
+        ["two.yaml:4", "outputs.out.servers[0].addres"],
+        ["two.yaml:5", "outputs.out.compress"],
+        ["two.yaml:6", "outputs.out.note"],
+    ]
+
+
+def test_mappings_are_merged_scalars_and_lists_replaced_and_routes_joined(
+    files: Callable[..., list[Path]],
+) -> None:
+    one = FEED + "workers: 2\nlog: {level: debug, format: json}\nroutes: [{match: a, outputs: [out]}]\n"
+    two = OUT + "workers: 3\nlog: {level: error}\nroutes: [{match: b, outputs: [out]}]\n"
+    settings = load(files(one=one, two=two), {}).settings
+    assert settings.workers == 3
+    assert (settings.log.level, settings.log.format) == ("error", "json")
+    assert [route.match for route in settings.routes] == ["a", "b"]
+
+
+def test_a_component_defined_twice_names_both_places(files: Callable[..., list[Path]]) -> None:
+    assert failure(files(one=FEED + ROUTE + OUT, two="\n" + OUT)) == [
+        "two.yaml:2: outputs.out: defined twice; the other one is at one.yaml:3"
+    ]
+
+
+def test_a_section_with_nothing_in_it_is_left_out(files: Callable[..., list[Path]]) -> None:
+    assert (
+        load(files(one=FEED + ROUTE + OUT, two="outputs:\nroutes:\nsources:\ninclude:\n"), {}).warnings == []
+    )
+
+
+def test_what_is_included_comes_first_sorted_and_relative_to_the_file(
+    files: Callable[..., list[Path]],
+) -> None:
+    main, *_ = files(
+        etc__main=OUT + "include: ['conf.d/*.yaml']\nworkers: 2\nroutes: [{match: '**', outputs: [out]}]\n",
+        etc__conf__d=FEED,
+    )
+    Path("etc/conf.d").mkdir()
+    Path("etc/conf.d/b.yaml").write_text("routes: [{match: b, outputs: []}]")
+    Path("etc/conf.d/a.yaml").write_text(FEED + "workers: 4\nroutes: [{match: a, outputs: []}]")
+    settings = load([main], {}).settings
+    assert [route.match for route in settings.routes] == ["a", "b", "**"]
+    assert settings.workers == 2
+
+
+def test_files_that_include_each_other_are_read_once(files: Callable[..., list[Path]]) -> None:
+    one, _ = files(one=FEED + "include: [two.yaml, one.yaml]\n", two=OUT + ROUTE + "include: ['*.yaml']\n")
+    assert load([one, one], {}).settings.outputs.keys() == {"out"}
+
+
+def test_a_name_that_is_included_must_exist_but_a_glob_may_match_nothing(
+    files: Callable[..., list[Path]],
+) -> None:
+    (one,) = files(one=FEED + ROUTE + OUT + "include:\n  - none/*.yaml\n  - none.yaml\n")
+    assert failure([one]) == ["one.yaml:6: the file none.yaml does not exist; check -c and include"]
+
+
+def test_a_problem_in_an_included_file_names_that_file(files: Callable[..., list[Path]]) -> None:
+    one, _ = files(one=FEED + ROUTE + OUT + "include: [sub/two.yaml]\n", sub__two="\nworkers: x\n")
+    assert failure([one]) == ["sub/two.yaml:2: workers: expected a whole number, not 'x'"]
+
+
+def test_a_file_that_cannot_be_read_does_not_hide_the_mistakes_of_others(
+    files: Callable[..., list[Path]],
+) -> None:
+    """What may stand in it (outputs, whole sections) is not missed."""
+    paths = files(broken="a: b: c\n", one=FEED + ROUTE + "workers: x\n")
+    assert [problem.split(": ")[:2] for problem in failure([*paths, Path("gone.yaml")])] == [
+        ["broken.yaml:1", "not valid YAML"],
+        ["one.yaml:3", "workers"],
+        ["gone.yaml:1", "the file gone.yaml does not exist; check -c and include"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("- a\n", "one.yaml:1: a configuration is a mapping (key: value), not a list"),
+        ("x" * 2_000_000, "one.yaml:1: one.yaml is larger than 1MiB; split it"),
+    ],
+)
+def test_a_file_that_is_no_configuration(files: Callable[..., list[Path]], text: str, problem: str) -> None:
+    assert failure(files(one=text)) == [problem]
+
+
+def test_a_directory_is_not_a_file(tmp_path: Path) -> None:
+    assert "is not a regular file" in failure([tmp_path])[0]
+
+
+def test_unknown_outputs_are_found_and_unused_ones_and_dead_routes_are_warned_of(
+    problems_of: Problems, load_text: Callable[..., Loaded]
+) -> None:
+    assert problems_of(FEED + "routes:\n  - match: a\n    outputs: [outt, ~, out]\n" + OUT, whole=True) == [
+        "agent.yaml:4: routes[0].outputs[0]: there is no output 'outt'; did you mean 'out'?",
+        "agent.yaml:4: routes[0].outputs[1]: expected text, not nothing",
+    ]
+    text = FEED + "routes:\n  - {match: '**', outputs: []}\n  - {match: a, outputs: []}\n" + OUT
+    assert load_text(text, whole=True).warnings == [
+        "agent.yaml:5: outputs.out: no route uses this output",
+        "agent.yaml:4: routes[1]: never reached, as the route at agent.yaml:3 matches every tag",
+    ]
+
+
+def test_a_broken_substitution_is_told_once(problems_of: Problems) -> None:
+    (problem,) = problems_of(OUT + "workers: ${WORKERS}\n")
+    assert problem.startswith("agent.yaml:2: workers: the environment variable WORKERS is not set")
