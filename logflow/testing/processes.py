@@ -100,14 +100,24 @@ class Process:
         """
         deadline_s = time.monotonic() + timeout_s
         while not condition():
-            if not self.running or time.monotonic() > deadline_s:
-                why = "ended" if not self.running else f"did not {what} within {timeout_s:g} s"
-                raise ComponentError(f"{self.name} {why}; its log {self.log} ends with: {self._last_lines()}")
+            self.check_running()
+            if time.monotonic() > deadline_s:
+                raise self._problem(f"did not {what} within {timeout_s:g} s")
             time.sleep(_POLL_S)
 
-    def _last_lines(self) -> str:
+    def check_running(self) -> None:
+        """Make sure that it runs.
+
+        Raises:
+            ComponentError: it ended; the text holds the end of its log.
+        """
+        if not self.running:
+            raise self._problem("ended")
+
+    def _problem(self, what: str) -> ComponentError:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        return " | ".join(lines[-_LOG_TAIL_LINES:]) or "(it is empty)"
+        end = " | ".join(lines[-_LOG_TAIL_LINES:]) or "(it is empty)"
+        return ComponentError(f"{self.name} {what}; its log {self.log} ends with: {end}")
 
 
 def stop_all(processes: Iterable[Process], timeout_s: float) -> list[Process]:
