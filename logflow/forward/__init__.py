@@ -1,1 +1,9 @@
-"""The Fluentd Forward Protocol: frames and handshake without I/O, then connections and balancing."""
+"""The Forward Protocol (v1): sans-I/O parts first, then connections on top of them.
+
+::
+
+    frames  handshake  identity  intake  reader  acks       bytes in, bytes or values out; no I/O
+    detector  health  balancer                              decisions; time is an argument
+    endpoint  connection  upstream                          a client: one connection, one server
+    receiver                                                a server: one connection
+"""

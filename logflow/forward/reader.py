@@ -1,0 +1,188 @@
+"""Received bytes gathered into whole frames, without I/O.
+
+::
+
+    buffer   |frame|frame|frame|begin of a fr ame ...........|
+             0               consumed   filled     needed
+             └───── slab, handed on ─┘ └ copied to the next buffer ┘
+
+A connection reads into one buffer. As soon as it holds whole frames, the buffer itself is handed on,
+and only the begun frame is copied. Within a frame whose length is known, exactly the missing bytes are
+read, so that large payloads are never copied here. Memory grows with what has arrived, not with what
+was announced; the announced length is checked first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from logflow.engine.api import Frame, Scanned
+from logflow.errors import MalformedData
+
+READ_BYTES = 64 * 1024
+"""What is read at once between frames; also the size of the smallest buffer."""
+
+_GROWTH = 4
+_PATIENT_BYTES = 256 * 1024
+_KEPT_BYTES = 64 * 1024 * 1024
+_ROUND_BYTES = 1 << 20
+
+_STARTS = frozenset([0xC0, 0x92, 0x93, 0x94, 0xDC, 0xDD])
+"""First bytes of frames: nil, and arrays of 2 to 4 (or with a 16 or 32 bit length)."""
+_STRANGERS = {
+    b"GET ": "an HTTP request", b"POST": "an HTTP request", b"PUT ": "an HTTP request",
+    b"HEAD": "an HTTP request", b"\x16\x03": "a TLS client, but this source has no tls",
+    b"\x96\xa4PING": "a handshake, but this source has no shared_key",
+}  # fmt: skip
+
+
+class BufferPool:
+    """Large buffers that are used again, as fresh memory costs as much as the data that goes into it."""
+
+    def __init__(self, kept_bytes: int = _KEPT_BYTES) -> None:
+        """Keep at most ``kept_bytes`` of unused buffers."""
+        self._free: list[bytearray] = []
+        self._room = kept_bytes
+
+    def take(self, size: int) -> bytearray:
+        """Return a buffer of at least ``size`` bytes with arbitrary contents."""
+        for index, buffer in enumerate(self._free):
+            if size <= len(buffer) <= max(2 * size, 2 * READ_BYTES):
+                del self._free[index]
+                self._room += len(buffer)
+                return buffer
+        unit = READ_BYTES if size <= _ROUND_BYTES else _ROUND_BYTES
+        return bytearray(-(-size // unit) * unit)
+
+    def give(self, buffer: bytearray) -> None:
+        """Take back a buffer that nobody looks at any more."""
+        if len(buffer) <= self._room:
+            self._room -= len(buffer)
+            self._free.append(buffer)
+
+
+class Slab(NamedTuple):
+    """Whole frames and the buffer that they lie in, which is not written to any more."""
+
+    data: bytearray
+    frames: list[Frame]
+    size: int
+    """Bytes that the frames take."""
+
+
+class FrameReader:
+    """Gathers the frames of one connection.
+
+    Write received bytes to :meth:`space`, tell :meth:`filled`, and call :meth:`take` while :attr:`ready`.
+    """
+
+    def __init__(self, scan: Callable[[memoryview, int], Scanned], max_frame: int, pool: BufferPool) -> None:
+        """Read frames.
+
+        Args:
+            scan: ``Engine.scan_frames``.
+            max_frame: most bytes of one frame.
+            pool: where buffers come from.
+        """
+        self._scan = scan
+        self._max_frame = max_frame
+        self._pool = pool
+        self._buffer: bytearray | None = None
+        self._filled = 0
+        self._needed = 1
+        self._scan_at = 1
+        self._largest = READ_BYTES
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a begun frame."""
+        return self._filled
+
+    @property
+    def ready(self) -> bool:
+        """Whether to call :meth:`take` now."""
+        return self._filled >= self._scan_at
+
+    @property
+    def scannable(self) -> bool:
+        """Whether :meth:`take` may find something, although it is better to wait for more a little.
+
+        A frame that does not announce its length must be walked from its start. So that this does not
+        become quadratic, :attr:`ready` waits until a large one has grown by half.
+        """
+        return self._filled >= self._needed and self._filled > 0
+
+    def space(self) -> memoryview:
+        """Where the next bytes go; never empty."""
+        end = max(self._needed, self._filled + READ_BYTES)
+        if self._buffer is None:
+            self._buffer = self._pool.take(READ_BYTES)
+        elif self._filled == len(self._buffer):
+            # An announced length is believed as far as this peer has kept its word before.
+            believed = max(_GROWTH * self._filled, self._largest)
+            self._replace(self._buffer, 0, min(end, believed + READ_BYTES))
+        return memoryview(self._buffer)[self._filled : end]
+
+    def filled(self, size: int) -> None:
+        """The first ``size`` bytes of :meth:`space` have been written."""
+        self._filled += size
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes that were received elsewhere."""
+        view = memoryview(data)
+        while view:
+            space = self.space()
+            size = min(len(space), len(view))
+            space[:size] = view[:size]
+            self._filled += size
+            view = view[size:]
+
+    def take(self) -> Slab | None:
+        """Return the whole frames that have come, if any.
+
+        Raises:
+            MalformedData: what comes next is no frame. Frames before it have been returned.
+            LimitExceeded: it is too large or too deep.
+        """
+        buffer = self._buffer
+        assert buffer is not None
+        if buffer[0] not in _STARTS:
+            raise _stranger(bytes(buffer[: min(self._filled, 16)]))
+        with memoryview(buffer)[: self._filled] as view:
+            scanned = self._scan(view, self._max_frame)
+        rest = self._filled - scanned.consumed
+        self._needed = scanned.needed if rest else 1
+        if not scanned.consumed:
+            self._needed = self._scan_at = max(self._needed, self._filled + 1)
+            if self._filled > _PATIENT_BYTES:
+                self._scan_at = max(self._needed, self._filled + self._filled // 2)
+            return None
+        self._scan_at = self._needed
+        self._largest = max(self._largest, scanned.consumed)
+        if rest:
+            self._replace(buffer, scanned.consumed, max(rest, READ_BYTES), reuse=False)
+        else:
+            self._buffer = None
+        self._filled = rest
+        return Slab(buffer, scanned.frames, scanned.consumed)
+
+    def release(self) -> None:
+        """Give the memory back; what has not become a frame is forgotten."""
+        if self._buffer is not None:
+            self._pool.give(self._buffer)
+        self._buffer, self._filled, self._needed, self._scan_at = None, 0, 1, 1
+
+    def _replace(self, old: bytearray, start: int, size: int, *, reuse: bool = True) -> None:
+        """Go on in another buffer, with the bytes of the old one from ``start`` on."""
+        self._buffer = self._pool.take(max(size, READ_BYTES))
+        self._buffer[: self._filled - start] = memoryview(old)[start : self._filled]
+        if reuse:
+            self._pool.give(old)
+
+
+def _stranger(head: bytes) -> MalformedData:
+    for start, what in _STRANGERS.items():
+        if head.startswith(start):
+            return MalformedData(f"this is not the Forward Protocol but {what}")
+    return MalformedData(f"this is not the Forward Protocol: it begins with {head!r}")

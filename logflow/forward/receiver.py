@@ -1,0 +1,372 @@
+"""The server's side of one connection.
+
+::
+
+    socket ──► FrameReader ──► slabs ──► one task: requests ──► emit ──► receipt ──► AckQueue ──► socket
+       ▲                         │ more than one waits              │ waits under back-pressure
+       └───── reading pauses ────┴──────────────────────────────────┘
+
+    handshake? ──► frames ──► ending (end of stream, refused) ──► answered ──► closed
+
+The task exists only while there is something to do; an idle connection costs its socket. At most two
+slabs are held: one being handled and one that was read meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from logflow.clock import Clock
+from logflow.component import Counter, Emit
+from logflow.engine.api import Engine
+from logflow.errors import MalformedData
+from logflow.forward.acks import AckQueue
+from logflow.forward.frames import pack_ack
+from logflow.forward.handshake import ServerHandshake, ServerSecrets
+from logflow.forward.identity import peer_identity
+from logflow.forward.intake import Opened, Request, open_request, requests
+from logflow.forward.reader import READ_BYTES, BufferPool, FrameReader, Slab
+from logflow.receipt import Receipt
+
+_INLINE_BYTES = 64 * 1024
+"""Requests above this are opened in a thread."""
+_QUEUED_BYTES = 4 * READ_BYTES
+"""Reading pauses while more than this waits to be handled."""
+_SLOWEST_BYTES_PER_S = 1024
+_SCAN_SHARE = 4
+"""A begun frame that must be walked again takes at most one part in five of the time."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client may do.
+
+    Attributes:
+        max_frame: most bytes of one frame, as sent and when decompressed.
+        max_connections: most connections at once.
+        idle_timeout_s: silence between frames after which a connection is closed.
+        read_timeout_s: silence within a frame, or within the handshake, after which it is closed.
+    """
+
+    max_frame: int
+    max_connections: int
+    idle_timeout_s: float
+    read_timeout_s: float
+
+
+@dataclass
+class Shared:
+    """What all connections of one source share.
+
+    Attributes:
+        spawn: starts a task that the source owns.
+        complain: logs one sentence about a peer, or counts it when there were too many lately.
+        secrets: what the handshake asks for; ``None`` for no handshake.
+    """
+
+    engine: Engine
+    clock: Clock
+    log: logging.Logger
+    emit: Emit
+    limits: Limits
+    secrets: ServerSecrets | None
+    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    complain: Callable[[str], None]
+    frames_rejected: Counter
+    frames_ignored: Counter
+    connections_refused: Counter
+    connections_timed_out: Counter
+    pool: BufferPool = field(default_factory=BufferPool)
+    receivers: set[Receiver] = field(default_factory=set)
+
+
+class Receiver(asyncio.BufferedProtocol):
+    """One client's connection."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._reader = FrameReader(shared.engine.scan_frames, shared.limits.max_frame, shared.pool)
+        self._acks = AckQueue(self._send, self._wake)
+        self._handshake = ServerHandshake(shared.secrets) if shared.secrets else None
+        self._transport: asyncio.Transport | None = None
+        self._slabs: deque[Slab] = deque()
+        self._problem: MalformedData | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._rescan: asyncio.TimerHandle | None = None
+        self._woken = asyncio.Event()
+        self._writable = True
+        self._ending = False
+        self._address = "unix"
+        self._peer = b""
+        self._active_s = self._frame_s = shared.clock.monotonic()
+
+    # -- called by the transport ------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet the client, or turn it away when there are too many."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        name = transport.get_extra_info("peername")
+        if isinstance(name, tuple):
+            self._address = name[0]
+        self._peer = peer_identity(self._address, None)
+        shared = self._shared
+        if len(shared.receivers) >= shared.limits.max_connections:
+            shared.connections_refused()
+            shared.complain(f"Refused a connection from {self._address}: max_connections are open.")
+            transport.abort()
+            return
+        shared.receivers.add(self)
+        if self._handshake:
+            transport.write(self._handshake.hello())
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - we know better
+        """Where the transport puts what it receives."""
+        return self._reader.space()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was received."""
+        self._active_s = self._shared.clock.monotonic()
+        if self._ending:
+            return
+        if self._handshake is None:
+            if not self._reader.pending:
+                self._frame_s = self._active_s
+            self._reader.filled(nbytes)
+        elif not self._shake_hands(self._handshake, bytes(self._reader.space()[:nbytes])):
+            return
+        self._scan()
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more; its answers still go out, where the transport can do that."""
+        self._check_torn()
+        self._ending = True
+        busy = bool(self._worker or self._slabs or len(self._acks))
+        return busy and self._transport is not None and self._transport.get_extra_info("sslcontext") is None
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - a reset is an end, too
+        """The connection is gone; whole frames that have come are still handled."""
+        if not self._ending:
+            self._check_torn()
+        self._ending = True
+        self._transport = None
+        self._acks.close()
+        if self._rescan:
+            self._rescan.cancel()
+        self._reader.release()
+        self._wake()
+        self._close_if_done()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: no more requests until it does."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._writable = True
+        self._wake()
+
+    # -- called by the source ---------------------------------------------------------------------
+
+    def expire(self, now_s: float) -> None:
+        """Close the connection if the client has been silent, or slow, for too long."""
+        reason = self._overdue(now_s)
+        if reason is None or self._transport is None:
+            return
+        self._shared.connections_timed_out()
+        if reason:
+            self._shared.complain(f"Closed the connection from {self._address}: {reason}.")
+        self._ending = True
+        self._transport.abort()
+
+    async def stop(self, grace_s: float) -> None:
+        """Read no more, and handle what has come whole, for at most ``grace_s`` seconds."""
+        self._ending = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+        if self._worker is not None:
+            await asyncio.wait([self._worker], timeout=grace_s)
+
+    def close(self) -> None:
+        """Close the connection after what was written has been sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def _shake_hands(self, handshake: ServerHandshake, data: bytes) -> bool:
+        """Go on with the handshake; returns whether it is over and frames may follow."""
+        try:
+            answer = handshake.receive(data)
+        except MalformedData as error:
+            self._refuse(error)
+            return False
+        if not answer:
+            return False
+        self._send(answer)
+        if handshake.refused is not None:
+            self._refuse(MalformedData(f"the handshake failed: {handshake.refused}"))
+            return False
+        self._peer = peer_identity(self._address, handshake.client)
+        self._handshake = None
+        self._reader.feed(handshake.rest)
+        return True
+
+    def _scan(self, *, force: bool = False) -> None:
+        """Collect whole frames, and see that they are handled."""
+        if self._rescan is not None:
+            self._rescan.cancel()
+            self._rescan = None
+        started = time.perf_counter()
+        try:
+            while force or self._reader.ready:
+                force = False
+                self._collect()
+        except MalformedData as error:
+            self._problem = error
+        if self._problem is None and self._reader.scannable:
+            delay_s = _SCAN_SHARE * (time.perf_counter() - started)
+            self._rescan = asyncio.get_running_loop().call_later(delay_s, self._scan_anyway)
+        if (self._slabs or self._problem) and self._worker is None:
+            self._worker = self._shared.spawn(self._work())
+        if self._problem or sum(slab.size for slab in self._slabs) > _QUEUED_BYTES:
+            self._pause()
+
+    def _collect(self) -> None:
+        slab = self._reader.take()
+        if slab is not None:
+            self._slabs.append(slab)
+            self._frame_s = self._active_s
+
+    def _scan_anyway(self) -> None:
+        self._rescan = None
+        if not self._ending:
+            self._scan(force=True)
+
+    def _pause(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def _check_torn(self) -> None:
+        if self._reader.pending and not self._problem:
+            self._shared.frames_rejected()
+            size = self._reader.pending
+            self._shared.complain(
+                f"The connection from {self._address} ended within a frame, after {size:,} bytes of it."
+            )
+            self._reader.release()
+
+    # -- handling ---------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        try:
+            while self._slabs:
+                slab = self._slabs.popleft()
+                if not self._slabs and not self._ending and not self._problem and self._transport:
+                    self._transport.resume_reading()
+                await self._handle(slab)
+                self._shared.pool.give(slab.data)
+            if self._problem is not None:
+                self._refuse(self._problem)
+        except MalformedData as error:
+            self._refuse(error)
+        except Exception:
+            self._shared.log.exception(
+                "Handling what %s sent failed; its connection is closed.", self._address
+            )
+            self._slabs.clear()
+            self._abort()
+        finally:
+            self._active_s = self._frame_s = self._shared.clock.monotonic()
+            self._worker = None
+            self._close_if_done()
+
+    async def _handle(self, slab: Slab) -> None:
+        for request in requests(slab.data, slab.frames):
+            await self._wait_for_turn()
+            if request.option.chunk and self._transport is None:
+                continue  # it will be sent again, as nobody can be told that it came
+            problem = await self._admit(request)
+            if problem is not None:
+                raise problem
+
+    async def _wait_for_turn(self) -> None:
+        """Wait while too many requests are open, or too many answers unread."""
+        while self._transport is not None and (self._acks.full or not self._writable):
+            self._woken.clear()
+            await self._woken.wait()
+
+    async def _admit(self, request: Request) -> MalformedData | None:
+        """Emit what a request holds; returns what is wrong with the rest of it."""
+        receipt, problem = Receipt(0), None
+        if request.option.signal == "logs":
+            batch, problem = await self._open(request)
+            if batch.count:
+                receipt = await self._shared.emit(batch)
+        else:
+            self._shared.frames_ignored()
+        if request.option.chunk and self._transport is not None:
+            self._acks.add(receipt, pack_ack(request.option.chunk), request.size)
+        return problem
+
+    async def _open(self, request: Request) -> Opened:
+        shared = self._shared
+        arguments = (shared.engine, request, self._peer, shared.limits.max_frame)
+        if request.size <= _INLINE_BYTES and request.option.compressed == "none":
+            return open_request(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(None, open_request, *arguments)
+
+    # -- ending -----------------------------------------------------------------------------------
+
+    def _refuse(self, problem: MalformedData) -> None:
+        """Count and report what the client did wrong; close once earlier requests are answered."""
+        self._shared.frames_rejected()
+        self._shared.complain(f"Refused what {self._address} sent, and closed the connection: {problem}.")
+        self._slabs.clear()
+        self._reader.release()
+        self._ending = True
+        self._pause()
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if not self._ending or self._worker or self._slabs:
+            return
+        if self._transport is None:
+            self._shared.receivers.discard(self)
+        elif not len(self._acks):
+            self._transport.close()
+
+    def _abort(self) -> None:
+        self._ending = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _send(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def _wake(self) -> None:
+        self._woken.set()
+        self._close_if_done()
+
+    def _overdue(self, now_s: float) -> str | None:
+        """Why the connection must go: a sentence, or nothing to say when it was merely idle."""
+        limits = self._shared.limits
+        if self._worker or self._slabs or len(self._acks):
+            return None
+        if self._handshake:
+            late = now_s - self._frame_s > limits.read_timeout_s
+            return "it did not finish the handshake in time" if late else None
+        if pending := self._reader.pending:
+            if now_s - self._active_s > limits.read_timeout_s:
+                return f"nothing came for {limits.read_timeout_s:g} s in the middle of a frame"
+            if now_s - self._frame_s > limits.read_timeout_s + pending / _SLOWEST_BYTES_PER_S:
+                return "a frame comes too slowly"
+            return None
+        return "" if now_s - self._active_s > limits.idle_timeout_s else None
