@@ -1,0 +1,164 @@
+"""Output ``file``: files whose paths follow tag, fields and time; every event in them exactly once.
+
+The parts: :mod:`~logflow.outputs.file.template` says which path an event goes to,
+:mod:`~logflow.outputs.file.render` makes a chunk into the bytes for each path,
+:mod:`~logflow.outputs.file.writer` appends, rotates and recovers (and tells why nothing is lost or doubled),
+:mod:`~logflow.outputs.file.journal` remembers what was committed.
+
+A chunk becomes one piece per file, and with compression one gzip member or zstd frame: such files can
+be read by ``zcat`` and ``zstdcat`` at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, ClassVar, Literal, TypeVar
+
+from pydantic import AfterValidator, Field, model_validator
+
+from logflow.batch import Chunk
+from logflow.component import Context, Output
+from logflow.compression import Compression
+from logflow.config.fields import Duration, Size
+from logflow.errors import ComponentError
+from logflow.outputs.file.disk import Disk
+from logflow.outputs.file.journal import Journal
+from logflow.outputs.file.render import Renderer
+from logflow.outputs.file.template import PathTemplate
+from logflow.outputs.file.writer import Writer, WriterOptions
+from logflow.outputs.formats import FormatConfig, formatter
+
+T = TypeVar("T")
+
+_SUFFIXES: dict[Compression, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+
+
+def _check_path(text: str) -> str:
+    PathTemplate(text)
+    return text
+
+
+class FileOutput(Output):
+    """Appends to files. See the module's text."""
+
+    keeps_state = True
+    disk: ClassVar[Disk] = Disk()
+
+    class Config(FormatConfig):
+        """Options of the output ``file``."""
+
+        type: Literal["file"] = "file"
+        path: Annotated[str, AfterValidator(_check_path)] = Field(
+            description="Where events go: `{tag}`, `{tag[0]}`, `{hostname}`, `{field}`, and "
+            "`%Y %m %d %j %H %M %S` of the event's time in UTC. Values never leave the directory.",
+            examples=["/var/log/archive/{tag}/%Y-%m-%d.jsonl"],
+        )
+        format: Literal["ndjson", "msgpack", "raw", "ltsv", "csv"] = Field(
+            "ndjson", description="`raw` writes the message alone, `msgpack` the packed entries."
+        )
+        compress: Compression = Field(
+            "none", description="`.gz` or `.zst` is added to the path where it does not end so."
+        )
+        rotate_size: Size | None = Field(None, description="Rotate a file before it becomes larger.")
+        rotate_every: Duration | None = Field(
+            None,
+            ge=1,
+            description="Rotate a file when a new period of this length (from midnight, UTC) begins.",
+        )
+        keep: int | None = Field(None, ge=0, description="Rotated files that are kept; all unless set.")
+        sync: Literal["batch", "never"] = Field(
+            "batch", description="`batch`: delivered events survive a power cut; `never`: only `kill -9`."
+        )
+        max_open_files: int = Field(256, ge=1, le=65536, description="Most files that are kept open.")
+        idle_close: Duration = Field(60.0, gt=0, description="Close a file that was not written for so long.")
+
+        @model_validator(mode="after")
+        def _check_keep(self) -> FileOutput.Config:
+            if self.keep is not None and self.rotate_size is None and self.rotate_every is None:
+                raise ValueError("keep counts rotated files; set rotate_size or rotate_every too")
+            return self
+
+    config: FileOutput.Config
+
+    def __init__(self, config: FileOutput.Config, context: Context) -> None:
+        super().__init__(config, context)
+        suffix = _SUFFIXES[config.compress]
+        self._template = PathTemplate(config.path.removesuffix(suffix) + suffix)
+        self._renderer = Renderer(
+            self._template, formatter(config, context.engine), config.compress, context.engine
+        )
+        self._journal = Journal(context.data_dir / "journal", self.disk, context.log)
+        options = WriterOptions(
+            text=config.compress == "none" and config.format != "msgpack",
+            durable=config.sync == "batch",
+            rotate_bytes=config.rotate_size or 0,
+            rotate_s=config.rotate_every or 0.0,
+            keep=config.keep,
+            max_open=config.max_open_files,
+            idle_s=config.idle_close,
+        )
+        self._writer = Writer(self._journal, options, disk=self.disk, clock=context.clock, log=context.log)
+        self._threads: ThreadPoolExecutor | None = None
+        self._closing_idle: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Recover what an earlier process left.
+
+        Raises:
+            ComponentError: the files' directory or the journal cannot be used.
+        """
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self.config.concurrency, thread_name_prefix="file")
+        await self._in_thread(self._recover)
+        if self._closing_idle is None:
+            self._closing_idle = asyncio.create_task(self._close_idle())
+
+    async def write(self, chunk: Chunk) -> None:
+        """Append a chunk, exactly once: all in one thread, as any part may be large."""
+        await self._in_thread(lambda: self._write(chunk))
+
+    async def close(self) -> None:
+        """Wait for what is under way, then close the files."""
+        if self._closing_idle is not None:
+            self._closing_idle.cancel()
+            await asyncio.gather(self._closing_idle, return_exceptions=True)
+            self._closing_idle = None
+        if self._threads is not None:
+            threads, self._threads = self._threads, None
+            await asyncio.to_thread(threads.shutdown)
+            await asyncio.to_thread(self._writer.close)
+        self._journal.close()
+
+    def _recover(self) -> None:
+        root = self._template.root
+        try:
+            self.disk.make_directories(str(root))
+        except OSError as error:
+            raise ComponentError(
+                f"cannot make the directory {root}: {error.strerror}; make it writable or change path"
+            ) from error
+        self._journal.open()
+        self._writer.recover()
+
+    def _write(self, chunk: Chunk) -> None:
+        if self._journal.committed(chunk.id):
+            self._writer.write(chunk.id, {})
+            return
+        pieces = sorted(self._renderer.pieces(chunk).items())
+        step = self.config.max_open_files
+        if len(pieces) > step:  # more files than may be open: one commit per group, then one for all
+            for start in range(0, len(pieces), step):
+                group_id = chunk.id + start.to_bytes(4, "big")
+                self._writer.write(group_id, dict(pieces[start : start + step]))
+            pieces = []
+        self._writer.write(chunk.id, dict(pieces))
+
+    async def _close_idle(self) -> None:
+        while True:
+            await self.context.clock.sleep(self.config.idle_close / 2)
+            await self._in_thread(self._writer.close_idle)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)

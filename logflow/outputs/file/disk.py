@@ -1,0 +1,58 @@
+"""The system calls by which the file output changes disks.
+
+They stand here, one method each, so that a test can fail or stop the process between any two.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+class Disk:
+    """The real disk. Every method raises ``OSError`` as its system call does."""
+
+    def open(self, path: str, flags: int, mode: int) -> int:
+        """Open a file, never through a symbolic link in its last place."""
+        return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+
+    def close(self, fd: int) -> None:
+        """Close a file."""
+        os.close(fd)
+
+    def write(self, fd: int, data: memoryview) -> int:
+        """Write some of ``data`` and say how many bytes."""
+        return os.write(fd, data)
+
+    def write_all(self, fd: int, data: bytes) -> None:
+        """Write everything."""
+        view = memoryview(data)
+        while view:
+            view = view[self.write(fd, view) :]
+
+    def truncate(self, fd: int, length: int) -> None:
+        """Cut a file."""
+        os.ftruncate(fd, length)
+
+    def sync(self, fd: int) -> None:
+        """Return when the file's data would survive a power cut."""
+        os.fdatasync(fd)
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a file, replacing what has the new name."""
+        os.rename(old, new)  # noqa: PTH104 - one system call, as the module says
+
+    def unlink(self, path: str) -> None:
+        """Remove a file."""
+        os.unlink(path)  # noqa: PTH108
+
+    def make_directories(self, path: str) -> None:
+        """Make a directory and those above it."""
+        os.makedirs(path, mode=0o750, exist_ok=True)  # noqa: PTH103
+
+    def sync_directory(self, path: str) -> None:
+        """Return when names in a directory would survive a power cut."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

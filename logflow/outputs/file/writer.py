@@ -1,0 +1,387 @@
+"""Writes chunks into files, each exactly once.
+
+A chunk may go to several files (its path has fields, or it crosses midnight). The steps, and what a
+``kill -9`` after each of them leaves::
+
+    1  open the file, or make it            an empty file at most; nothing knows of it
+    2  journal own(file, length), and sync  nothing beyond `length`: recovery has nothing to cut
+    3  write the data, file by file         recovery cuts every file to its length in the journal
+    4  sync the files                       the same
+    5  journal commit(id, lengths)          the chunk is delivered; a repeat is answered at once
+    6  sync the journal                     the same
+
+1 and 2 happen once per file. With ``sync: never`` nothing is synced; ``kill -9`` cannot tell. Rotation
+stands before 1, when all that the file has is committed::
+
+    a  journal let(file)               the file is whole and nobody's
+    b  rename it, then close it        the next chunk makes a new one
+    c  remove the oldest               done again with the next rotation
+
+If a write fails (no space), the files are cut back at once; if even that fails, before the next write.
+A commit that was not written whole is none.
+
+Others may move, cut or replace a file (logrotate): before each write the name must still lead to our
+file, and the file be as long as we left it. If not, we begin anew with what is there, and never cut
+what is not ours. Two processes never write to one file: each locks it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import xxhash
+
+from logflow.clock import Clock
+from logflow.errors import DeliveryError
+from logflow.event import NANOSECOND
+from logflow.outputs.file.disk import Disk
+from logflow.outputs.file.journal import Journal, Owned
+
+_TAIL_BYTES = 64
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
+_SUFFIX = re.compile(r"\.(?:gz|zst)$")
+
+
+@dataclass(frozen=True)
+class WriterOptions:
+    """How files are written.
+
+    Attributes:
+        text: data are lines: a last line of somebody else's without its newline is ended first.
+        durable: sync before a chunk counts as delivered.
+        rotate_bytes: a file that would become larger is rotated; 0: never.
+        rotate_s: a file last written in another period of so many seconds is rotated; 0: never.
+        keep: rotated files kept for each file; ``None``: all.
+        max_open: files kept open.
+        idle_s: a file not written for so long is closed.
+    """
+
+    text: bool
+    durable: bool
+    rotate_bytes: int
+    rotate_s: float
+    keep: int | None
+    max_open: int
+    idle_s: float
+
+
+@dataclass(eq=False)
+class _File:
+    """A file that is, or is about to be, open. Whoever holds ``lock`` may use it."""
+
+    path: str
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    users: int = 0
+    fd: int = -1
+    owned: Owned | None = None
+    tail: bytes = b""
+    uncut: bool = False
+    """A failed write could not be cut off: it is before anything else is written."""
+    used_s: float = 0.0
+    written_ns: int = 0
+
+
+class Writer:
+    """See the module's text. :meth:`write` may be called from several threads."""
+
+    def __init__(
+        self, journal: Journal, options: WriterOptions, *, disk: Disk, clock: Clock, log: logging.Logger
+    ) -> None:
+        self._journal = journal
+        self._options = options
+        self._disk = disk
+        self._clock = clock
+        self._log = log
+        self._lock = threading.Lock()
+        self._files: dict[str, _File] = {}
+
+    # -- chunks -----------------------------------------------------------------------------------
+
+    def write(self, chunk_id: bytes, pieces: dict[str, bytes]) -> None:
+        """Append to every path its piece, all or none; does nothing for a chunk that was committed.
+
+        Raises:
+            DeliveryError: it did not work; no file has anything of the chunk.
+        """
+        try:
+            with ExitStack() as stack:
+                # In one order for all, so that two chunks never wait for each other.
+                files = [
+                    (stack.enter_context(self._using(path, len(piece))), piece)
+                    for path, piece in sorted(pieces.items())
+                ]
+                if not self._journal.committed(chunk_id):
+                    self._append(chunk_id, files)
+            self._journal.settle(durable=self._options.durable)
+        except OSError as error:
+            where = error.filename or next(iter(pieces), "the journal")
+            raise DeliveryError(f"cannot write to {where}: {error.strerror or error}") from error
+
+    def _append(self, chunk_id: bytes, files: list[tuple[_File, bytes]]) -> None:
+        written: list[tuple[_File, bytes, int]] = []
+        try:
+            for file, piece in files:
+                assert file.owned is not None
+                if self._options.text and file.tail[-1:] not in (b"", b"\n"):
+                    piece = b"\n" + piece  # noqa: PLW2901
+                file.uncut = True
+                self._disk.write_all(file.fd, piece)
+                tail = (file.tail + piece[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+                written.append((file, tail, file.owned.length + len(piece)))
+            if self._options.durable:
+                for file, _ in files:
+                    self._disk.sync(file.fd)
+            self._journal.commit(
+                chunk_id, [(file.owned, length, _hash(tail)) for file, tail, length in written if file.owned]
+            )
+        except OSError:
+            for file, _ in files:
+                with suppress(OSError):
+                    self._cut(file)
+            raise
+        for file, tail, _ in written:
+            file.tail, file.uncut = tail, False
+            file.written_ns = self._clock.time_ns()
+
+    def _cut(self, file: _File) -> None:
+        """Remove what a failed write left behind."""
+        if file.uncut and file.owned is not None:
+            if os.fstat(file.fd).st_size > file.owned.length:
+                self._disk.truncate(file.fd, file.owned.length)
+            file.uncut = False
+
+    # -- files ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _using(self, path: str, incoming_bytes: int) -> Iterator[_File]:
+        """Lock a file and see to it that it can be appended to."""
+        with self._lock:
+            file = self._files.pop(path, None) or _File(path)
+            self._files[path] = file  # the last one used stands last
+            file.users += 1
+            self._close_unused(len(self._files) - self._options.max_open)
+        try:
+            with file.lock:
+                self._prepare(file, incoming_bytes)
+                yield file
+        finally:
+            with self._lock:
+                file.users -= 1
+                file.used_s = self._clock.monotonic()
+                if file.fd < 0 and not file.users:
+                    del self._files[path]
+
+    def _prepare(self, file: _File, incoming_bytes: int) -> None:
+        if file.fd >= 0:
+            self._cut(file)
+            if not self._still_ours(file):
+                self._release(file)
+        if file.fd < 0:
+            self._open(file)
+        if self._must_rotate(file, incoming_bytes):
+            self._rotate(file)
+            self._open(file)
+
+    def _still_ours(self, file: _File) -> bool:
+        """Whether nobody moved, replaced, cut or lengthened the file since we wrote to it."""
+        try:
+            status = os.stat(file.path, follow_symlinks=False)  # noqa: PTH116
+        except FileNotFoundError:
+            return False
+        owned = file.owned
+        return owned is not None and (status.st_ino, status.st_size) == (owned.inode, owned.length)
+
+    def _open(self, file: _File) -> None:
+        """Open or make a file and begin to write at its end."""
+        self._recover(file.path)
+        try:
+            fd = self._disk.open(file.path, _FLAGS, 0o640)
+        except FileNotFoundError:
+            self._make_directories(Path(file.path).parent)
+            fd = self._disk.open(file.path, _FLAGS, 0o640)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise DeliveryError(f"{file.path} is not a regular file; move it away")
+            _lock(fd, file.path)
+            file.tail = os.pread(fd, _TAIL_BYTES, max(0, status.st_size - _TAIL_BYTES))
+            file.owned = self._journal.own(file.path, status, _hash(file.tail))
+        except BaseException:
+            self._disk.close(fd)
+            raise
+        file.fd, file.written_ns, file.uncut = fd, status.st_mtime_ns, False
+        if not status.st_size:
+            self._sync_names(file.path)
+        # Data may reach the disk before the commit does: from here on the journal must know the length.
+        self._journal.settle(durable=self._options.durable)
+
+    def _make_directories(self, directory: Path) -> None:
+        missing = [path for path in (directory, *directory.parents) if not path.exists()]
+        self._disk.make_directories(str(directory))
+        for path in missing:
+            self._sync_names(str(path))
+
+    def _sync_names(self, path: str) -> None:
+        """See to it that a new name survives a power cut."""
+        if self._options.durable:
+            self._disk.sync_directory(str(Path(path).parent))
+
+    def _release(self, file: _File) -> None:
+        """Close a file whose end is committed (or is no longer there)."""
+        if file.owned is not None:
+            self._journal.let(file.owned)
+            file.owned = None
+        if file.fd >= 0:
+            fd, file.fd = file.fd, -1
+            self._disk.close(fd)
+
+    def _close_unused(self, count: int) -> None:
+        """Close up to ``count`` files that nobody uses, those used longest ago first."""
+        for file in [file for file in self._files.values() if not file.users][: max(count, 0)]:
+            self._close_file(file)
+
+    def _close_file(self, file: _File) -> None:
+        try:
+            self._cut(file)
+            self._release(file)
+        except OSError as error:  # it stays owned, and is dealt with when it is opened again
+            self._log.warning("The file %s could not be closed: %s.", file.path, error)
+        else:
+            del self._files[file.path]
+
+    def close_idle(self) -> None:
+        """Close files that nobody has written to for a while."""
+        with self._lock:
+            limit_s = self._clock.monotonic() - self._options.idle_s
+            for file in list(self._files.values()):
+                if not file.users and file.used_s <= limit_s:
+                    self._close_file(file)
+
+    def close(self) -> None:
+        """Close all files; no :meth:`write` may be under way."""
+        with self._lock:
+            self._close_unused(len(self._files))
+            for file in self._files.values():
+                with suppress(OSError):
+                    self._disk.close(file.fd)
+            self._files.clear()
+
+    # -- rotation ---------------------------------------------------------------------------------
+
+    def _must_rotate(self, file: _File, incoming_bytes: int) -> bool:
+        if file.owned is None or not file.owned.length:
+            return False
+        options = self._options
+        if options.rotate_bytes and file.owned.length + incoming_bytes > options.rotate_bytes:
+            return True
+        if not options.rotate_s:
+            return False
+        period_ns = int(options.rotate_s * NANOSECOND)
+        return file.written_ns // period_ns != self._clock.time_ns() // period_ns
+
+    def _rotate(self, file: _File) -> None:
+        """Give a file its name for good: ``a.jsonl.gz`` becomes ``a.jsonl.20260131-120000.gz``."""
+        suffix = match[0] if (match := _SUFFIX.search(file.path)) else ""
+        base = Path(file.path.removesuffix(suffix))
+        moment = datetime.fromtimestamp(self._clock.time_ns() // NANOSECOND, UTC)
+        stamp, number = f"{moment:%Y%m%d-%H%M%S}", 0
+        rotated = _rotated(base, suffix)
+        if rotated and rotated[-1][:2] >= (stamp, number):  # names sort in the order of rotation
+            stamp, number = rotated[-1][0], rotated[-1][1] + 1
+        target = f"{base}.{stamp}{f'-{number}' if number else ''}{suffix}"
+        assert file.owned is not None
+        self._journal.let(file.owned)
+        file.owned = None
+        self._disk.rename(file.path, target)
+        self._release(file)
+        self._sync_names(target)
+        if self._options.keep is not None:
+            rotated.append((stamp, number, target))
+            for _, _, path in rotated[: max(len(rotated) - self._options.keep, 0)]:
+                with suppress(OSError):
+                    self._disk.unlink(path)
+
+    # -- recovery ---------------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Cut what an earlier process wrote and did not commit; call it before the first write.
+
+        Files whose directory is not there (a disk that is not mounted yet) are left for :meth:`write`.
+
+        Raises:
+            OSError: a file cannot be cut.
+        """
+        for path in {owned.path for owned in self._journal.owned.values()}:
+            self._recover(path)
+        self._journal.settle(durable=self._options.durable)
+
+    def _recover(self, path: str) -> None:
+        """Cut a file that an earlier process left owned, if it is ours and is where it was."""
+        for owned in [owned for owned in list(self._journal.owned.values()) if owned.path == path]:
+            if not Path(path).parent.is_dir():
+                continue
+            if (found := _find(owned)) is not None:
+                self._recover_file(found, owned)
+            self._journal.let(owned)
+
+    def _recover_file(self, path: str, owned: Owned) -> None:
+        fd = self._disk.open(path, os.O_RDWR | os.O_NONBLOCK, 0)
+        try:
+            _lock(fd, path)
+            status = os.fstat(fd)
+            start = max(0, owned.length - _TAIL_BYTES)
+            tail = os.pread(fd, owned.length - start, start)
+            if not stat.S_ISREG(status.st_mode) or _hash(tail) != owned.tail:
+                self._log.warning("The file %s was changed by somebody else; it is left as it is.", path)
+            elif status.st_size > owned.length:
+                excess_bytes = status.st_size - owned.length
+                self._disk.truncate(fd, owned.length)
+                if self._options.durable:
+                    self._disk.sync(fd)
+                self._log.info(
+                    "Cut %d bytes off %s: a chunk that was not finished and comes again.", excess_bytes, path
+                )
+        finally:
+            self._disk.close(fd)
+
+
+def _rotated(base: Path, suffix: str) -> list[tuple[str, int, str]]:
+    """Rotated files as (time, number, path), oldest first."""
+    name = re.compile(rf"{re.escape(base.name)}\.(\d{{8}}-\d{{6}})(?:-(\d{{1,9}}))?{re.escape(suffix)}")
+    matches = [(name.fullmatch(entry.name), entry.path) for entry in os.scandir(base.parent)]
+    return sorted((match[1], int(match[2] or 0), path) for match, path in matches if match)
+
+
+def _find(owned: Owned) -> str | None:
+    """The file's name now: its own, or another in the same directory if it was renamed."""
+    with suppress(FileNotFoundError):
+        if os.stat(owned.path, follow_symlinks=False).st_ino == owned.inode:  # noqa: PTH116
+            return owned.path
+    if not owned.length:  # nothing but its number would tell that it is ours
+        return None
+    entries = os.scandir(Path(owned.path).parent)
+    return next((entry.path for entry in entries if entry.inode() == owned.inode), None)
+
+
+def _hash(tail: bytes) -> int:
+    return xxhash.xxh3_64_intdigest(tail)
+
+
+def _lock(fd: int, path: str) -> None:
+    """Lock a file for this open descriptor, where the file system can."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DeliveryError(f"{path} is being written by another output or process; use two paths") from error
+    except OSError:
+        return

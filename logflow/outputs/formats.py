@@ -1,0 +1,135 @@
+r"""How events look outside: the formats that outputs share.
+
+``ndjson``   one JSON object per line: time, tag, then the record's fields (JSON Lines)
+``json``     one JSON array of these objects
+``msgpack``  the packed entries as they are: ``[EventTime, record]``, one after the other
+``raw``      the message alone, one per line; a record without one is written as its JSON
+``ltsv``     ``label:value`` separated by tabs; in values ``\\ \t \n \r`` are escaped with a backslash
+``csv``      the chosen columns (RFC 4180, with ``\n``); no header, as files are appended to and rotated
+
+``ndjson``, ``json`` and ``msgpack`` are the engine's work; the others decode every event.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeAlias
+
+import msgspec
+from pydantic import Field, model_validator
+
+from logflow.config.fields import NonEmpty
+from logflow.config.options import OutputConfig
+from logflow.engine.api import Engine
+from logflow.event import EventTime, Record
+from logflow.packing import pack_entry, to_text, unpack_entries
+
+Format: TypeAlias = Literal["ndjson", "json", "msgpack", "raw", "ltsv", "csv"]
+Formatter: TypeAlias = Callable[[bytes, str], bytes]
+"""Makes (packed entries, tag) into bytes."""
+
+CONTENT_TYPES: dict[Format, str] = {
+    "ndjson": "application/x-ndjson",
+    "json": "application/json",
+    "msgpack": "application/msgpack",
+    "raw": "text/plain; charset=utf-8",
+    "ltsv": "text/plain; charset=utf-8",
+    "csv": "text/csv; charset=utf-8",
+}
+
+_NOT_IN_LABELS = re.compile(r"[^0-9A-Za-z_.@-]")
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+class FormatConfig(OutputConfig):
+    """What outputs can be told about their format; the choice of formats is each output's own."""
+
+    format: Format = "ndjson"
+    time_key: NonEmpty | None = Field(
+        "@timestamp", description="Field for the time, RFC 3339 in UTC with nanoseconds; `null`: none."
+    )
+    tag_key: NonEmpty | None = Field("@tag", description="Field for the tag; `null`: none.")
+    message_key: NonEmpty = Field("message", description="Field that the format `raw` writes.")
+    columns: list[NonEmpty] = Field([], description="Fields that the format `csv` writes, in order.")
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> FormatConfig:
+        if (self.format == "csv") != bool(self.columns):
+            raise ValueError("columns belong to the format csv, and it needs them")
+        return self
+
+
+def formatter(config: FormatConfig, engine: Engine) -> Formatter:
+    """Build the formatter that ``config`` describes; safe to call from several threads."""
+    time_key, tag_key = config.time_key, config.tag_key
+
+    def ndjson(entries: bytes, tag: str) -> bytes:
+        return engine.to_ndjson(entries, tag, time_key, tag_key)
+
+    def json(entries: bytes, tag: str) -> bytes:
+        # A newline in NDJSON is always the end of an object.
+        return b"[" + ndjson(entries, tag).rstrip(b"\n").replace(b"\n", b",\n") + b"]\n"
+
+    def raw(entries: bytes, _tag: str) -> bytes:
+        return b"".join(_messages(entries, config.message_key, engine))
+
+    def ltsv(entries: bytes, tag: str) -> bytes:
+        return "".join(map(_ltsv_line, _rows(entries, tag, time_key, tag_key))).encode()
+
+    def csv_(entries: bytes, tag: str) -> bytes:
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        for row in _rows(entries, tag, time_key, tag_key):
+            writer.writerow([text_of(row.get(column)) for column in config.columns])
+        return text.getvalue().encode()
+
+    table: dict[Format, Formatter] = {
+        "ndjson": ndjson, "json": json, "msgpack": lambda entries, _tag: entries,
+        "raw": raw, "ltsv": ltsv, "csv": csv_,
+    }  # fmt: skip
+    return table[config.format]
+
+
+def text_of(value: object) -> str:
+    """The text of a field: strings as they are, nothing for ``None``, all else as compact JSON."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case None:
+            return ""
+        case bytes():
+            return to_text(value)
+        case EventTime():
+            return value.isoformat()
+        case _:
+            return msgspec.json.encode(value, enc_hook=str).decode()
+
+
+def _rows(entries: bytes, tag: str, time_key: str | None, tag_key: str | None) -> Iterator[Record]:
+    """Records with time and tag in front."""
+    for time, record in unpack_entries(entries):
+        head: Record = {}
+        if time_key is not None:
+            head[time_key] = time
+        if tag_key is not None:
+            head[tag_key] = tag
+        yield head | {key: value for key, value in record.items() if key not in head}
+
+
+def _ltsv_line(row: Record) -> str:
+    fields = (
+        f"{_NOT_IN_LABELS.sub('_', text_of(key))}:{text_of(value).translate(_ESCAPES)}"
+        for key, value in row.items()
+    )
+    return "\t".join(fields) + "\n"
+
+
+def _messages(entries: bytes, key: str, engine: Engine) -> Iterator[bytes]:
+    for time, record in unpack_entries(entries):
+        if record.get(key) is None:
+            yield engine.to_ndjson(pack_entry(time, record), "", None, None)
+        else:
+            yield text_of(record[key]).encode() + b"\n"
