@@ -1,0 +1,1 @@
+"""What the benchmark cases share: corpora, feeders, receivers, measurement and reports."""
