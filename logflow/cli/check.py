@@ -18,6 +18,9 @@ from logflow.errors import ComponentError, ConfigError
 if TYPE_CHECKING:
     from logflow.component import ComponentConfig
     from logflow.config.models import Route, Settings
+    from logflow.pipeline.build import Pipeline
+
+_ANY_LENGTH = 1 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,11 +57,27 @@ def summary(settings: Settings) -> list[str]:
     from logflow.cli.version import engine_line
     from logflow.pipeline.build import build
 
-    build(settings)
+    pipeline = build(settings)
     lines = _titled("sources", [f"{name} ({config.type})" for name, config in settings.sources.items()])
     lines += _titled("routes", [_route(route) for route in settings.routes])
     lines += _titled("outputs", [_output(name, config) for name, config in settings.outputs.items()])
-    return lines + _titled("engine", [engine_line(settings.engine)])
+    lines += _titled("engine", [engine_line(settings.engine)])
+    return lines + _titled("python", _left_to_python(pipeline))
+
+
+def _left_to_python(pipeline: Pipeline) -> list[str]:
+    """Say which parsers and patterns the native engine cannot express, and why."""
+    from logflow.component import ComponentConfig
+    from logflow.engine._adapter import NativeEngine
+
+    if not isinstance(pipeline.engine, NativeEngine):
+        return []
+    for source in pipeline.sources.values():
+        parse = getattr(source.config, "parse", None)
+        if isinstance(parse, ComponentConfig):
+            # A source compiles its parser when it has something to read.
+            pipeline.engine.line_parser("plain", source.context.parser(parse), max_line=_ANY_LENGTH)
+    return pipeline.engine.fallbacks
 
 
 def _titled(title: str, lines: list[str]) -> list[str]:
