@@ -1,0 +1,156 @@
+"""The Kubernetes manifests are valid, hang together and run with few rights."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DIRECTORY = ROOT / "deploy" / "kubernetes"
+MANIFESTS = sorted(path for path in DIRECTORY.glob("*.yaml") if path.name != "kustomization.yaml")
+OLDEST, NEWEST = "1.29", kubernetes_validate.latest_version()
+
+
+def load(name: str) -> dict[str, Any]:
+    return yaml.safe_load((DIRECTORY / name).read_text())
+
+
+WORKLOADS = {
+    "agent-daemonset.yaml": load("agent-daemonset.yaml")["spec"]["template"],
+    "aggregator-statefulset.yaml": load("aggregator-statefulset.yaml")["spec"]["template"],
+    "sidecar-example.yaml": load("sidecar-example.yaml"),
+}
+
+
+@pytest.fixture(params=WORKLOADS.values(), ids=WORKLOADS.keys())
+def pod(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The specification of each pod in turn."""
+    return request.param["spec"]
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_each_file_is_one_resource_that_kubernetes_knows(path: Path) -> None:
+    [resource] = yaml.safe_load_all(path.read_text())
+    for version in (OLDEST, NEWEST):
+        kubernetes_validate.validate(resource, version, strict=True)
+
+
+def test_an_unknown_key_would_be_noticed() -> None:
+    resource = load("agent-daemonset.yaml")
+    resource["spec"]["template"]["spec"]["containers"][0]["livenessProb"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(resource, NEWEST, strict=True)
+
+
+def test_the_kustomization_names_every_manifest_but_the_example() -> None:
+    resources = load("kustomization.yaml")["resources"]
+    assert {*resources, "sidecar-example.yaml"} == {"../../config", *(path.name for path in MANIFESTS)}
+
+
+def test_config_maps_are_made_of_the_ready_configurations() -> None:
+    generated = yaml.safe_load((ROOT / "config" / "Kustomization").read_text())["configMapGenerator"]
+    files = {each["name"]: each["files"] for each in generated}
+    assert files == {"logflow-agent": ["agent.yaml"], "logflow-aggregator": ["aggregator.yaml"]}
+    for name, template in WORKLOADS.items():
+        for volume in template["spec"]["volumes"]:
+            if "configMap" in volume:
+                [file] = files[volume["configMap"]["name"]]
+                assert f"/etc/logflow/{file}" in template["spec"]["containers"][0]["args"], name
+
+
+def test_environment_variables_are_ones_that_the_configuration_reads(pod: dict[str, Any]) -> None:
+    for container in (*pod.get("initContainers", []), *pod["containers"]):
+        words = " ".join([*container.get("args", []), *container.get("command", [])])
+        for path in (ROOT / "config").glob("*.yaml"):
+            if path.name in words:
+                text = path.read_text()
+                assert all(f"${{{variable['name']}:-" in text for variable in container.get("env", []))
+
+
+def test_containers_run_with_few_rights(pod: dict[str, Any]) -> None:
+    assert pod["automountServiceAccountToken"] is False
+    for container in (*pod.get("initContainers", []), *pod["containers"]):
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["capabilities"]["drop"] == ["ALL"]
+        assert "privileged" not in context
+        seccomp = context.get("seccompProfile") or pod["securityContext"]["seccompProfile"]
+        assert seccomp == {"type": "RuntimeDefault"}
+
+
+def test_only_the_agent_is_root_and_sees_the_node_read_only() -> None:
+    agent = WORKLOADS["agent-daemonset.yaml"]["spec"]
+    [container] = agent["containers"]
+    assert container["securityContext"]["capabilities"]["add"] == ["DAC_READ_SEARCH"]
+    writable = {mount["name"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
+    host_paths = {v["name"]: v["hostPath"]["path"] for v in agent["volumes"] if "hostPath" in v}
+    assert host_paths == {"logs": "/var/log", "data": "/var/lib/logflow-agent"}
+    assert writable == {"data"}
+    for name in ("aggregator-statefulset.yaml", "sidecar-example.yaml"):
+        spec = WORKLOADS[name]["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert not any("hostPath" in volume for volume in spec["volumes"])
+
+
+def test_the_agents_of_every_node_are_probed_and_bounded() -> None:
+    assert WORKLOADS["agent-daemonset.yaml"]["spec"]["tolerations"] == [{"operator": "Exists"}]
+    for name in ("agent-daemonset.yaml", "aggregator-statefulset.yaml"):
+        [container] = WORKLOADS[name]["spec"]["containers"]
+        assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+        assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        assert container["resources"]["limits"]["memory"]
+        assert {"name": "admin", "containerPort": 24220} in container["ports"]
+
+
+def test_pods_get_longer_to_stop_than_logflow_takes(pod: dict[str, Any]) -> None:
+    assert pod["terminationGracePeriodSeconds"] > 25  # shutdown_timeout
+
+
+def test_agents_find_as_many_aggregators_as_there_are() -> None:
+    aggregators = load("aggregator-statefulset.yaml")
+    service = load("aggregator-service.yaml")
+    assert aggregators["spec"]["serviceName"] == service["metadata"]["name"]
+    assert service["spec"]["selector"] == aggregators["spec"]["selector"]["matchLabels"]
+    text = (ROOT / "config" / "agent.yaml").read_text()
+    name = service["metadata"]["name"]
+    for index in range(aggregators["spec"]["replicas"]):
+        assert f":-{name}-{index}.{name}:24224}}" in text
+
+
+def test_names_and_selectors_agree() -> None:
+    for name in ("agent-daemonset.yaml", "aggregator-statefulset.yaml"):
+        resource = load(name)
+        labels = resource["spec"]["template"]["metadata"]["labels"]
+        assert resource["spec"]["selector"]["matchLabels"] == labels
+    account = load("agent-serviceaccount.yaml")["metadata"]
+    [subject] = load("agent-clusterrolebinding.yaml")["subjects"]
+    assert (subject["name"], subject["namespace"]) == (account["name"], account["namespace"])
+    assert (
+        load("agent-clusterrolebinding.yaml")["roleRef"]["name"]
+        == load("agent-clusterrole.yaml")["metadata"]["name"]
+    )
+    for name in ("aggregator-poddisruptionbudget.yaml", "aggregator-networkpolicy.yaml"):
+        spec = load(name)["spec"]
+        selector = spec.get("selector") or spec["podSelector"]
+        assert selector == load("aggregator-statefulset.yaml")["spec"]["selector"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
+def test_kustomize_builds_it() -> None:
+    command = ["kubectl", "kustomize", str(DIRECTORY)]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    resources = list(yaml.safe_load_all(built))
+    for resource in resources:
+        kubernetes_validate.validate(resource, NEWEST, strict=True)
+    config_maps = {r["metadata"]["name"]: r["data"] for r in resources if r["kind"] == "ConfigMap"}
+    agent = next(r for r in resources if r["kind"] == "DaemonSet")
+    used = agent["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"]
+    assert config_maps[used]["agent.yaml"] == (ROOT / "config" / "agent.yaml").read_text()
