@@ -1,0 +1,16 @@
+"""The ``tail`` source.
+
+::
+
+    source     TailSource: tasks, and who is told what
+    catalogue  every file by path and inode; taking up, restoring
+    lane       the files of one path, one after another: hand-over, end, truncation
+    file       one incarnation of a file: reading blocks, receipts, position
+    content    plain and gzip bytes         identity   what a file is known by
+    rotated    finding files after rotation discovery  globs
+    watcher    inotify and whom to tell     tags, formats, config, shared
+"""
+
+from logflow.sources.tail.source import TailSource
+
+__all__ = ["TailSource"]

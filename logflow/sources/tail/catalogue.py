@@ -1,0 +1,331 @@
+"""Every file that is followed: by path, by inode, and how it came to be followed.
+
+::
+
+    configured path ──► lane ──► files, one after another
+    inode ────────────► file     a file that is renamed is still the same
+"""
+
+# Paths are text here: there are thousands in a scan, and links must stay as they are written.
+# ruff: noqa: PTH120
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from logflow.engine.api import LineFormat
+from logflow.sources.tail import rotated
+from logflow.sources.tail.content import Content, NoContent, open_content, read_bytes
+from logflow.sources.tail.discovery import Finder, Found
+from logflow.sources.tail.file import LogFile
+from logflow.sources.tail.identity import NOTHING, TAIL_BYTES, FileState, Mark
+from logflow.sources.tail.lane import Lane
+from logflow.sources.tail.shared import Shared
+from logflow.sources.tail.tags import TagTemplate
+from logflow.sources.tail.watcher import Watcher
+
+_FILES_AT_ONCE = 64
+"""How many files are taken up before the event loop has its turn."""
+
+
+class Catalogue:
+    """See the module's text."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        finder: Finder,
+        tag: TagTemplate,
+        line_format: LineFormat | None,
+        *,
+        from_end: bool,
+        wake: Callable[[Lane], None],
+        wake_later: Callable[[Lane, float], None],
+    ) -> None:
+        """Begin with nothing.
+
+        Args:
+            shared: what files work with.
+            finder: finds files.
+            tag: of a file's events.
+            line_format: of all files; ``None``: each shows its own.
+            from_end: where to begin with files that are there at the start and were never seen before.
+            wake: has a lane read what there is to read.
+            wake_later: the same, after some seconds.
+        """
+        self.lanes: dict[str, Lane] = {}
+        self.watcher: Watcher | None = None
+        self.wake_later = wake_later
+        self._wake = wake
+        self._shared = shared
+        self._finder = finder
+        self._tag = tag
+        self._format = line_format
+        self._from_end = from_end
+        self._by_real: dict[str, Lane] = {}
+        self._by_inode: dict[tuple[int, int], tuple[LogFile, Lane]] = {}
+        self._unreadable: set[str] = set()
+        self._restored = False
+
+    @property
+    def files(self) -> list[LogFile]:
+        """Every file."""
+        return [file for lane in self.lanes.values() for file in lane.files]
+
+    def paths_of(self, name: str) -> set[str]:
+        """The configured paths that lead to ``name``."""
+        paths = {name} if self._finder.wants(name) else set()
+        return paths | {lane.path for lane in (self._by_real.get(name),) if lane is not None}
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    async def scan(self) -> None:
+        """Search the configured paths and look at every file there."""
+        found = await self._search()
+        first = not self._restored
+        if first:
+            await self._restore(found)
+            self._restored = True
+        for index, file in enumerate(found):
+            await self._see(file, first=first)
+            if index % _FILES_AT_ONCE == _FILES_AT_ONCE - 1:
+                await asyncio.sleep(0)
+        self._shared.scans += 1
+        for path in self.lanes.keys() - {file.path for file in found}:
+            self._miss(path)
+
+    async def _search(self) -> list[Found]:
+        while True:
+            found, directories = await asyncio.to_thread(
+                lambda: (self._finder.find(), self._finder.directories())
+            )
+            # A directory may have filled between being searched and being watched: then search again.
+            if self.watcher is None or not self.watcher.watch_directories(directories):
+                return found
+
+    async def look(self, path: str) -> None:
+        """Look at one path that something happened to."""
+        found = self._finder.look(path)
+        if found is not None:
+            await self._see(found, first=False)
+        else:
+            self._miss(path)
+
+    async def _see(self, found: Found, *, first: bool) -> None:
+        """A file is at a configured path: go on with it, or take it up."""
+        known = self._by_inode.get((found.device, found.inode))
+        if known is None:
+            await self._take_up(found.path, first=first)
+            return
+        file, lane = known
+        file.seen = self._shared.scans + 1
+        if found.path == lane.path:
+            lane.gone = False
+        if found.size != file.point.offset:
+            self._wake(lane)
+
+    def _miss(self, path: str) -> None:
+        """Nothing is at a configured path."""
+        self._unreadable.discard(path)
+        lane = self.lanes.get(path)
+        if lane is None:
+            return
+        lane.gone = True
+        if lane.files:
+            self._wake(lane)
+        else:
+            del self.lanes[path]
+            self._by_real.pop(lane.real, None)
+
+    # -- taking up ---------------------------------------------------------------------------------
+
+    async def _take_up(self, path: str, *, first: bool) -> None:
+        """Open a file that is new at its path, and before it what was rotated away unseen."""
+        content = self._open(path)
+        if content is None:
+            return
+        status = os.fstat(content.fd)
+        inode = (status.st_dev, status.st_ino)
+        if inode in self._by_inode:  # renamed in this moment
+            content.close()
+            return
+        lane = self._lane(path, os.path.realpath(path))
+        lane.gone = False
+        from_end = first and self._from_end and lane.latest is None
+        await self._take_up_rotated(lane, inode)
+        self.begin(lane, content, from_end=from_end)
+        self._wake(lane)
+
+    async def _take_up_rotated(self, lane: Lane, current: tuple[int, int]) -> None:
+        """Append the files that were at the lane's path for too short a time to be seen there."""
+        if (latest := lane.latest) is None:
+            return
+        for sibling in await self._shared.in_thread(lambda: rotated.newer(latest)):
+            inode = (sibling.device, sibling.inode)
+            if inode not in self._by_inode and inode != current:
+                content = self._open(sibling.path)
+                if content is not None:
+                    self.begin(lane, content)
+
+    def _open(self, path: str) -> Content | None:
+        """Open a file; one that cannot be opened is counted, and reported the first time."""
+        try:
+            content, _ = open_content(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._shared.counters.unreadable()
+            if path not in self._unreadable:
+                self._unreadable.add(path)
+                self._shared.context.log.warning(
+                    "The file %s cannot be opened: %s. It is tried again with every scan.",
+                    path, error.strerror or error,
+                )  # fmt: skip
+            return None
+        self._unreadable.discard(path)
+        return content
+
+    def _lane(self, path: str, real: str) -> Lane:
+        lane = self.lanes.get(path)
+        if lane is None:
+            tag = self._tag.render(path, real)
+            lane = Lane(self._shared, self, path=path, real=real, tag=tag, line_format=self._format)
+            self.lanes[path] = lane
+        elif self._by_real.get(lane.real) is lane:
+            del self._by_real[lane.real]
+        lane.real = real
+        self._by_real[real] = lane
+        if self.watcher is not None:
+            self.watcher.watch_directories({os.path.dirname(real)})
+        return lane
+
+    # -- files: what lanes ask for -----------------------------------------------------------------
+
+    def begin(self, lane: Lane, content: Content, *, from_end: bool = False) -> None:
+        """Append a file that was never seen before to the lane."""
+        status = os.fstat(content.fd)
+        offset = self._last_line_end(content, status.st_size) if from_end else 0
+        tail = read_bytes(content, max(offset - TAIL_BYTES, 0), min(offset, TAIL_BYTES))
+        latest = lane.latest
+        state = FileState(
+            offset=offset,
+            carry=b"",
+            path=lane.path,
+            real=lane.real,
+            order=latest.order + 1 if latest else 0,
+            device=status.st_dev,
+            inode=status.st_ino,
+            head=NOTHING,
+            tail=Mark.of(tail),
+            mtime_ns=status.st_mtime_ns,
+        )
+        file = LogFile(uuid.uuid4().hex, state, content, tail)
+        lane.append(file)
+        self._shared.positions.save(file)
+
+    def _last_line_end(self, content: Content, size: int) -> int:
+        """Where the last whole line ends, as the rest of a line would be no line."""
+        start = max(size - self._shared.workspace.line_bytes, 0)
+        return start + read_bytes(content, start, size - start).rfind(b"\n") + 1
+
+    def adopt(self, file: LogFile, lane: Lane) -> None:
+        """Know a file by its inode, and watch it."""
+        self._shared.counters.opened()
+        file.seen = self._shared.scans + 1
+        if file.content.fd >= 0:
+            self._by_inode[file.device, file.inode] = (file, lane)
+        self._watch(file, lane)
+
+    def _watch(self, file: LogFile, lane: Lane) -> None:
+        if file.content.grows and self.watcher is not None:
+            file.watch = self.watcher.watch_file(file.content.fd, lane)
+
+    def resume(self, watcher: Watcher) -> None:
+        """Have the watcher tell of what is followed already, and read on."""
+        self.watcher = watcher
+        for lane in self.lanes.values():
+            for file in lane.files:
+                self._watch(file, lane)
+            self._wake(lane)
+
+    def release(self, file: LogFile) -> None:
+        """Forget a finished file and close it."""
+        inode = (file.device, file.inode)
+        if self._by_inode.get(inode, (None,))[0] is file:
+            del self._by_inode[inode]
+            if self.watcher is not None:
+                self.watcher.unwatch_file(file.watch)
+        self._shared.positions.forget(file.stream, file)
+        self._close(file)
+
+    def close(self) -> None:
+        """Close every file; what is not read of a deleted one is lost, and said to be."""
+        for file in self.files:
+            unread = file.unread_if_closed()
+            if unread:
+                self._shared.counters.bytes_unread(unread)
+                self._shared.context.log.warning(
+                    "The file %s was deleted and %d bytes of it had not been read.", file.path, unread
+                )
+            self._close(file)
+        self.lanes.clear()
+        self._by_inode.clear()
+
+    def _close(self, file: LogFile) -> None:
+        file.content.close()
+        self._shared.counters.closed()
+
+    # -- after a restart ---------------------------------------------------------------------------
+
+    async def _restore(self, found: Sequence[Found]) -> None:
+        """Find the files again whose positions were saved."""
+        states = self._saved_states()
+        paths = {(file.device, file.inode): file.path for file in found}
+        located = await asyncio.to_thread(
+            lambda: [rotated.locate(state, paths.get((state.device, state.inode))) for _, state in states]
+        )
+        for (stream, state), again in zip(states, located, strict=True):
+            lane = self.lanes.get(state.path) or self._lane(state.path, state.real)
+            lane.last = state
+            if again is not None and (again.sibling.device, again.sibling.inode) not in self._by_inode:
+                moved = msgspec.structs.replace(state, device=again.sibling.device, inode=again.sibling.inode)
+                self._reopen(lane, LogFile(stream, moved, again.content, again.tail))
+            else:
+                self._give_up(lane, stream, state)
+            self._wake(lane)
+
+    def _saved_states(self) -> list[tuple[str, FileState]]:
+        """The saved states of files that are still configured, in the order in which they are read."""
+        context = self._shared.context
+        states = []
+        for stream, plain in context.checkpoints.streams(context.name).items():
+            try:
+                state = FileState.load(plain)
+            except (msgspec.ValidationError, TypeError) as error:
+                context.log.warning("A saved position cannot be understood and is ignored: %s.", error)
+                continue
+            if self._finder.wants(state.path):
+                states.append((stream, state))
+        return sorted(states, key=lambda pair: (pair[1].path, pair[1].order))
+
+    def _reopen(self, lane: Lane, file: LogFile) -> None:
+        file.keep_boundaries(self._shared.context.checkpoints.boundaries(file.stream))
+        lane.append(file)
+
+    def _give_up(self, lane: Lane, stream: str, state: FileState) -> None:
+        """A file cannot be found any more: all that is left of it are its open joins."""
+        self._shared.context.log.info(
+            "The file %s was removed or written anew while it was not followed; what it held after byte %d "
+            "is not read.", state.path, state.offset,
+        )  # fmt: skip
+        if state.carry and state.handed != state.offset:
+            file = LogFile(stream, state, NoContent(), b"")
+            file.lost = True
+            self._reopen(lane, file)
+        else:
+            self._shared.positions.forget(stream)

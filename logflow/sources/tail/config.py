@@ -1,0 +1,63 @@
+"""What can be configured of the ``tail`` source."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from logflow.config.fields import Duration, NonEmpty, ParserField, Size, parse_size
+from logflow.config.options import SourceConfig
+from logflow.sources.tail.tags import TagTemplate
+
+
+class TailConfig(SourceConfig):
+    """Log files to follow."""
+
+    paths: list[NonEmpty] = Field(
+        min_length=1, description="Globs of files to read: `*`, `?`, `[...]`, and `**` for any directories."
+    )
+    exclude: list[NonEmpty] = Field(
+        default_factory=list, description="Globs of files to leave out; without a slash: of their names."
+    )
+    format: Literal["auto", "cri", "docker", "plain"] = Field(
+        "auto", description="How lines are wrapped; `auto` tells it from the first lines of each file."
+    )
+    parse: ParserField = Field(
+        {"type": "json"},
+        description="Parser of the messages; a message that it does not match is kept as `message_key`.",
+        validate_default=True,
+    )
+    tag: NonEmpty = Field(
+        description="Tag of the events; may hold `{namespace}`, `{pod}`, `{container}`, `{container_id}`, "
+        "`{uid}`, `{restart}`, `{name}` and `{path}`, which come from the file's path."
+    )
+    read_from: Literal["beginning", "end"] = Field(
+        "beginning",
+        description="Where to begin with files that are there at the start and were never seen before.",
+    )
+    max_line: Size = Field(
+        parse_size("1MiB"), ge=64, description="Longest message; what is longer is cut there and marked."
+    )
+    message_key: NonEmpty = Field("message", description="Field of a message that did not parse.")
+    stream: NonEmpty | None = Field(
+        None, description="Value of the field `stream` for plain files, which have no such field unless set."
+    )
+    rotate_wait: Duration = Field(
+        5.0, description="How long a rotated or deleted file is kept open after the last byte came."
+    )
+    scan_interval: Duration = Field(
+        1.0,
+        gt=0,
+        description="How often the paths are searched; ten times less often while inotify tells all changes.",
+    )
+    inotify: bool = Field(
+        default=True,
+        description="Have the system tell of changes; `false` for network file systems, which do not.",
+    )
+
+    @field_validator("tag")
+    @classmethod
+    def _check_tag(cls, value: str) -> str:
+        TagTemplate(value)
+        return value

@@ -1,0 +1,138 @@
+"""The bytes of a log file, plain or compressed, read at any offset."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zlib
+from typing import Protocol
+
+_PIECE_BYTES = 64 * 1024
+_GZIP = 31  # zlib's wbits for a gzip header, with the largest window
+
+
+class Content(Protocol):
+    """Bytes at offsets."""
+
+    fd: int
+    grows: bool
+    """Whether a writer may still add to it."""
+    slow: bool
+    """Whether reading takes long enough to be done in a thread."""
+
+    def read(self, view: memoryview, offset: int) -> int:
+        """Fill ``view`` from ``offset`` on; fewer bytes than asked for only at the end.
+
+        Raises:
+            OSError: it cannot be read; ``zlib.error`` is brought to this as well.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the descriptor. Safe twice."""
+        ...
+
+
+class PlainContent:
+    """A file as it is."""
+
+    def __init__(self, fd: int, *, grows: bool = True) -> None:
+        self.fd = fd
+        self.grows = grows
+        self.slow = False
+
+    def read(self, view: memoryview, offset: int) -> int:
+        """Fill ``view``."""
+        filled = 0
+        while filled < len(view):
+            got = os.preadv(self.fd, [view[filled:]], offset + filled)
+            if not got:
+                break
+            filled += got
+        return filled
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class GzipContent(PlainContent):
+    """A gzip file, offsets being those of what it holds. Going back means starting over."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd, grows=False)
+        self.slow = True
+        self._restart()
+
+    def _restart(self) -> None:
+        self._inflate = zlib.decompressobj(_GZIP)
+        self._raw_offset = 0
+        self._offset = 0
+        self._input = b""
+
+    def read(self, view: memoryview, offset: int) -> int:
+        """Fill ``view`` with what comes out at ``offset``."""
+        if offset < self._offset:
+            self._restart()
+        try:
+            while self._offset < offset:
+                if not self._next(min(_PIECE_BYTES, offset - self._offset)):
+                    return 0
+            filled = 0
+            while filled < len(view) and (piece := self._next(min(_PIECE_BYTES, len(view) - filled))):
+                view[filled : filled + len(piece)] = piece
+                filled += len(piece)
+        except zlib.error as error:
+            raise OSError(f"the gzip data are damaged: {error}") from error
+        return filled
+
+    def _next(self, limit: int) -> bytes:
+        """Inflate at most ``limit`` bytes; empty at the end, also at that of a file that was cut."""
+        while True:
+            if not self._input:
+                self._input = os.pread(self.fd, _PIECE_BYTES, self._raw_offset)
+                self._raw_offset += len(self._input)
+            exhausted = not self._input
+            if self._inflate.eof:
+                if exhausted:
+                    return b""
+                self._inflate = zlib.decompressobj(_GZIP)  # gzip members may be concatenated
+            piece = self._inflate.decompress(self._input, limit)
+            self._input = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+            if piece or (exhausted and not self._inflate.eof):
+                self._offset += len(piece)
+                return piece
+
+
+class NoContent(PlainContent):
+    """A file that is gone."""
+
+    def __init__(self) -> None:
+        super().__init__(-1, grows=False)
+
+    def read(self, view: memoryview, offset: int) -> int:  # noqa: ARG002
+        """Nothing."""
+        return 0
+
+
+def open_content(path: str) -> tuple[Content, os.stat_result]:
+    """Open a log file; its name says whether it is compressed.
+
+    Raises:
+        OSError: it cannot be opened or is not a regular file.
+    """
+    # Not blocking: a named pipe that matches a glob must not stop us.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        raise OSError("it is not a regular file")
+    return (GzipContent(fd) if path.endswith(".gz") else PlainContent(fd)), status
+
+
+def read_bytes(content: Content, offset: int, size: int) -> bytes:
+    """Read up to ``size`` bytes from ``offset`` on."""
+    buffer = bytearray(size)
+    return bytes(buffer[: content.read(memoryview(buffer), offset)])

@@ -1,0 +1,341 @@
+r"""One incarnation of a log file: its bytes, how far they were read, and how far they are safe.
+
+::
+
+    0            safe                      point                          end of the file
+    |-------------|-- batches in flight ----|~~~~ block ~~~\n~~ no newline yet ~~|
+                  saved in the checkpoints   read up to here
+
+A file that will not grow any more ends with one byte that does not exist, at the offset of its size: the
+newline that its last line may lack and the end of joins that will never be finished. So what these
+make has a span of its own too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+from logflow.engine.api import LineFormat, LineParser, Parsed
+from logflow.receipt import Receipt
+from logflow.sources.tail.content import Content, read_bytes
+from logflow.sources.tail.identity import HEAD_BYTES, NOTHING, TAIL_BYTES, FileState, Mark, Point
+
+LINE_OVERHEAD_BYTES = 64 * 1024
+"""What a line may have around a message of ``max_line`` bytes: the container's format, escapes."""
+
+_SEARCH_BYTES = 64 << 20
+"""How far one call looks for the end of a very long line."""
+
+
+class ReplacedError(Exception):
+    """The file's content is not what it was: it was truncated or written anew."""
+
+
+class Step(NamedTuple):
+    """What one block gave."""
+
+    parsed: Parsed
+    start: int
+    point: Point
+    """After it."""
+
+
+class Workspace:
+    """Memory for blocks, used again and again; as much as there are reads at once."""
+
+    def __init__(self, block_bytes: int, max_line: int) -> None:
+        self.block_bytes = block_bytes
+        self.line_bytes = max_line + LINE_OVERHEAD_BYTES
+        self._size = TAIL_BYTES + max(block_bytes, self.line_bytes) + 1
+        self._free: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        """Take a buffer for one read."""
+        return self._free.pop() if self._free else bytearray(self._size)
+
+    def give(self, buffer: bytearray) -> None:
+        """Give it back."""
+        self._free.append(buffer)
+
+
+@dataclass(slots=True)
+class _Flight:
+    point: Point
+    safe: bool = False
+
+
+class LogFile:
+    """See the module's text."""
+
+    def __init__(self, stream: str, state: FileState, content: Content, tail: bytes) -> None:
+        """Go on with a file where ``state`` says; ``tail`` is what stands before that place."""
+        self.stream = stream
+        self.path = state.path
+        self.real = state.real
+        self.order = state.order
+        self.device = state.device
+        self.inode = state.inode
+        self.mtime_ns = state.mtime_ns
+        self.format: LineFormat | None = state.format or None  # type: ignore[assignment]
+        self.handed = state.handed
+        self.content = content
+        self.point = self.safe = Point(state.offset, self._carry_at(state.offset, state.carry), tail)
+        self.size = state.offset
+        """Bytes that it is known to have."""
+        self.deleted = False
+        self.lost = False
+        """Bytes of it can no longer be read."""
+        self.finished = False
+        """Nothing more will be read."""
+        self.quiet_since_s = 0.0
+        self.seen = 0
+        """Number of the last scan that found it under a configured path."""
+        self.watch = -1
+        self.searching = False
+        """The last :meth:`read` ended in the middle of the search for a line's end."""
+        self._head = state.head
+        self._boundaries: deque[int] = deque()
+        self._searched = 0
+        self._in_flight: deque[_Flight] = deque()
+
+    def keep_boundaries(self, offsets: Iterable[int]) -> None:
+        """Never let a batch straddle these offsets: chunks were cut there in an earlier life."""
+        self._boundaries = deque(sorted({*offsets, *self._boundaries}))
+
+    # -- reading; may be called in a thread, by one at a time --------------------------------------
+
+    def refresh(self) -> None:
+        """Look at the file's size and whether it still has a name.
+
+        Raises:
+            ReplacedError: its beginning is not what it was.
+            OSError: it cannot be read.
+        """
+        if not self.content.grows:
+            return
+        status = os.fstat(self.content.fd)
+        if status.st_size < self.point.offset:
+            raise ReplacedError
+        self.size, self.mtime_ns, self.deleted = status.st_size, status.st_mtime_ns, not status.st_nlink
+        head = read_bytes(self.content, 0, HEAD_BYTES)
+        if not self._head.fits(head):
+            raise ReplacedError
+        if self._head.size < HEAD_BYTES:
+            self._head = Mark.of(head)
+
+    def read(self, lines: LineParser, workspace: Workspace, now_ns: int) -> Step | None:
+        """Parse the next block of whole lines; ``None`` when there is no whole line now.
+
+        The position does not change until :meth:`advance`.
+
+        Raises:
+            ReplacedError: what stands before the position is not what it was.
+            OSError: it cannot be read.
+        """
+        buffer = workspace.take()
+        try:
+            if self._searched > self.point.offset:
+                return self._read_long_line(lines, workspace, buffer, now_ns)
+            return self._read_block(lines, workspace, buffer, now_ns)
+        finally:
+            workspace.give(buffer)
+
+    def _read_block(
+        self, lines: LineParser, workspace: Workspace, buffer: bytearray, now_ns: int
+    ) -> Step | None:
+        start = self.point.offset
+        boundary = self._next_boundary()
+        want = min(workspace.block_bytes, boundary - start) if boundary else workspace.block_bytes
+        block = self._load(buffer, start, want)
+        used = buffer.rfind(b"\n", TAIL_BYTES, TAIL_BYTES + len(block)) + 1 - TAIL_BYTES
+        if boundary and start + len(block) == boundary and used < len(block):
+            self._boundaries.remove(boundary)  # no end of a line: the journal knows another file
+            return self._read_block(lines, workspace, buffer, now_ns)
+        if used > 0:
+            return self._parse(lines, block[:used], start + used, now_ns)
+        if len(block) == workspace.block_bytes:
+            self._searched = start + len(block)
+            return self._read_long_line(lines, workspace, buffer, now_ns)
+        return None
+
+    def _read_long_line(
+        self, lines: LineParser, workspace: Workspace, buffer: bytearray, now_ns: int
+    ) -> Step | None:
+        """Find the end of a line that is longer than a block, and parse what of it may be kept."""
+        start = self.point.offset
+        end = self._search_newline(buffer)
+        if end is None:
+            return None
+        limit = workspace.line_bytes
+        block = self._load(buffer, start, min(end - start, limit))
+        self._searched = 0
+        if end - start > limit:
+            buffer[TAIL_BYTES + limit] = 0x0A
+            block = memoryview(buffer)[TAIL_BYTES : TAIL_BYTES + limit + 1]
+        elif not block or block[-1] != 0x0A:
+            return None  # it was written anew in this moment; the next turn sees that
+        return self._parse(lines, block, end, now_ns)
+
+    def _search_newline(self, buffer: bytearray) -> int | None:
+        view = memoryview(buffer)
+        stop = self._searched + _SEARCH_BYTES
+        while self._searched < stop:
+            got = self.content.read(view, self._searched)
+            if not got:
+                self.searching = False
+                return None
+            found = buffer.find(b"\n", 0, got)
+            if found >= 0:
+                self.searching = False
+                return self._searched + found + 1
+            self._searched += got
+        self.searching = True
+        return None
+
+    def _load(self, buffer: bytearray, offset: int, size: int) -> memoryview:
+        """Read a block together with what stands before it, so that no change in between is missed."""
+        tail = self.point.tail if self.content.grows else b""
+        first = TAIL_BYTES - len(tail)
+        view = memoryview(buffer)
+        got = self.content.read(view[first : TAIL_BYTES + size], offset - len(tail))
+        if got < len(tail) or view[first:TAIL_BYTES] != tail:
+            raise ReplacedError
+        return view[TAIL_BYTES : first + got]
+
+    def _parse(self, lines: LineParser, block: memoryview, end: int, now_ns: int) -> Step:
+        parsed = lines.parse(block, self.point.carry, now_ns)
+        return Step(
+            parsed, self.point.offset, Point(end, self._carry_at(end, parsed.carry), self._tail(block, end))
+        )
+
+    def _tail(self, block: memoryview, end: int) -> bytes:
+        if end - self.point.offset > len(block):  # a long line of which only the head was loaded
+            return read_bytes(self.content, end - TAIL_BYTES, TAIL_BYTES)
+        if len(block) >= TAIL_BYTES:
+            return bytes(block[-TAIL_BYTES:])
+        return (self.point.tail + bytes(block))[-TAIL_BYTES:]
+
+    def _carry_at(self, offset: int, carry: bytes) -> bytes:
+        return b"" if offset == self.handed else carry
+
+    def _next_boundary(self) -> int | None:
+        while self._boundaries and self._boundaries[0] <= self.point.offset:
+            self._boundaries.popleft()
+        return self._boundaries[0] if self._boundaries else None
+
+    def read_rest(self, lines: LineParser, workspace: Workspace, now_ns: int, *, flush: bool) -> Step | None:
+        """Parse what is left of a file that will not grow; ``None`` when nothing is.
+
+        Args:
+            lines: its parser.
+            workspace: memory.
+            now_ns: the time of lines without one.
+            flush: open joins will never be finished: make events of them.
+        """
+        start, carry, _ = self.point
+        rest = b"" if self.lost else read_bytes(self.content, start, workspace.line_bytes)
+        end = max(start + len(rest), self._searched) + 1
+        results = [lines.parse(rest + b"\n", carry, now_ns)] if rest else []
+        if results:
+            carry = results[0].carry
+        carry = self._carry_at(end, carry)
+        if flush and carry:
+            results.append(lines.flush(carry, now_ns))
+            carry = b""
+        if not results:
+            return None
+        return Step(_together(results, carry), start, Point(end, carry))
+
+    @property
+    def slow(self) -> bool:
+        """Whether :meth:`read` may take long: it is for a thread."""
+        return self.content.slow or self._searched > self.point.offset
+
+    @property
+    def unterminated(self) -> bool:
+        """Whether it ends in the middle of a line."""
+        return self.size > self.point.offset
+
+    def head_bytes(self, size: int) -> bytes:
+        """The file's beginning, to tell its format."""
+        return read_bytes(self.content, 0, size)
+
+    def unread_if_closed(self) -> int:
+        """Bytes that nobody can read any more once it is closed: it has no name left."""
+        if self.finished or self.content.fd < 0:
+            return 0
+        status = os.fstat(self.content.fd)
+        return 0 if status.st_nlink else max(status.st_size - self.point.offset, 0)
+
+    # -- progress ----------------------------------------------------------------------------------
+
+    def advance(self, step: Step, receipt: Receipt, on_safe: Callable[[LogFile], None]) -> None:
+        """Go on after a block that was admitted; it is safe once its receipt resolves."""
+        self.point = step.point
+        flight = _Flight(step.point)
+        self._in_flight.append(flight)
+        receipt.add_done_callback(partial(self._landed, flight, on_safe))
+
+    def _landed(self, flight: _Flight, on_safe: Callable[[LogFile], None]) -> None:
+        flight.safe = True
+        before = self.safe
+        while self._in_flight and self._in_flight[0].safe:
+            self.safe = self._in_flight.popleft().point
+        if self.safe is not before:
+            on_safe(self)
+
+    @property
+    def all_safe(self) -> bool:
+        """Whether nothing is in flight."""
+        return not self._in_flight
+
+    def hand_carry(self) -> bytes:
+        """Give the open joins away, to the file that continues this one."""
+        carry = self.point.carry
+        self.handed = self.point.offset
+        self.point = self.point._replace(carry=b"")
+        return carry
+
+    def take_carry(self, carry: bytes) -> None:
+        """Begin with the open joins of the file that this one continues."""
+        self.point = self.safe = self.point._replace(carry=carry)
+
+    def state(self, point: Point | None = None) -> FileState:
+        """What is to be saved: how far the file is safe (or ``point``), and what it is known by."""
+        offset, carry, tail = point or self.safe
+        return FileState(
+            offset=offset,
+            carry=self._carry_at(offset, carry),
+            path=self.path,
+            real=self.real,
+            order=self.order,
+            device=self.device,
+            inode=self.inode,
+            head=self._head,
+            tail=Mark.of(tail) if tail else NOTHING,
+            mtime_ns=self.mtime_ns,
+            handed=self.handed,
+            format=self.format or "",
+        )
+
+
+def _together(results: list[Parsed], carry: bytes) -> Parsed:
+    """Several results as one."""
+    first, *others = results
+    for other in others:
+        first = Parsed(
+            first.entries + other.entries,
+            first.events + other.events,
+            first.consumed,
+            carry,
+            first.lines + other.lines,
+            first.unparsed + other.unparsed,
+            first.malformed + other.malformed,
+            first.truncated + other.truncated,
+        )
+    return first._replace(carry=carry)

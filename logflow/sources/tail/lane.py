@@ -1,0 +1,254 @@
+"""The files that were found at one path, one after another: what one container wrote.
+
+::
+
+    0.log.A  ──handed──►  0.log.B  ──handed──►  0.log         read in this order, never side by side
+    lingers, then         at its end            waits
+    finished, forgotten
+
+    at the end of a file
+      it has a successor: quiet for SETTLE ──► its open joins are handed on, the successor is read
+                          then quiet for rotate_wait, everything safe ──► finished: forgotten, closed
+      it was deleted:     quiet for rotate_wait ──► its rest and open joins become events ──► finished
+      otherwise:          wait for more
+      its content is another now (truncated): go on in a copy of the old one if there is one
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from logflow.batch import Batch, Span
+from logflow.component import Emit
+from logflow.engine.api import LineFormat, LineParser
+from logflow.sources.tail import rotated
+from logflow.sources.tail.content import Content, NoContent
+from logflow.sources.tail.file import LogFile, ReplacedError, Step
+from logflow.sources.tail.formats import DETECT_BYTES, detect
+from logflow.sources.tail.identity import FileState
+from logflow.sources.tail.shared import Shared
+
+_SETTLE_S = 0.05
+"""How long a rotated file must be quiet before its successor is read: the runtime may still be writing
+to it when the new one is there."""
+
+_THREAD_BYTES = 64 * 1024
+"""Blocks above this are parsed in a thread where the engine runs beside the event loop."""
+
+
+class Host(Protocol):
+    """What the catalogue of all lanes does for one."""
+
+    def begin(self, lane: Lane, content: Content) -> None:
+        """Append a file that was never seen before to the lane."""
+
+    def adopt(self, file: LogFile, lane: Lane) -> None:
+        """Know a file by its inode, and watch it."""
+
+    def release(self, file: LogFile) -> None:
+        """Forget a finished file and close it."""
+
+    def wake_later(self, lane: Lane, delay_s: float) -> None:
+        """Have the lane look again after ``delay_s``."""
+
+
+class Lane:
+    """See the module's text."""
+
+    def __init__(
+        self, shared: Shared, host: Host, *, path: str, real: str, tag: str, line_format: LineFormat | None
+    ) -> None:
+        self.path = path
+        self.real = real
+        self.tag = tag
+        self.files: list[LogFile] = []
+        self.last: FileState | None = None
+        """The last file that was here, when there is none now."""
+        self.gone = False
+        """Nothing is at the path now."""
+        self.running = False
+        self.woken = False
+        self.timer_set = False
+        self._shared = shared
+        self._host = host
+        self._format = line_format
+        self._complained = False
+
+    def append(self, file: LogFile) -> None:
+        """Add the file that continues the last one."""
+        now_s = self._shared.context.clock.monotonic()
+        for predecessor in self.files:
+            predecessor.quiet_since_s = now_s
+        file.quiet_since_s = now_s
+        self._format = self._format or file.format
+        self.files.append(file)
+        self._host.adopt(file, self)
+
+    @property
+    def latest(self) -> FileState | None:
+        """The last file that is known here, at the place up to which it was read."""
+        return self.files[-1].state(self.files[-1].point) if self.files else self.last
+
+    async def run(self, emit: Emit) -> None:
+        """Read what there is to read, then end; :attr:`woken` makes it look again."""
+        self.running = True
+        try:
+            while self.woken:
+                self.woken = False
+                await self._turn(emit)
+        except OSError as error:
+            self._complain(error)
+        finally:
+            self.running = False
+
+    async def _turn(self, emit: Emit) -> None:
+        for file in tuple(self.files):
+            if not file.finished:
+                await self._read(file, emit)
+            if not file.finished and not await self._passed(file, emit):
+                break
+        self.retire()
+
+    def _complain(self, error: OSError) -> None:
+        """Say once that a file cannot be read; the next scan tries again."""
+        self._shared.counters.unreadable()
+        if not self._complained:
+            self._complained = True
+            self._shared.context.log.warning(
+                "The file %s cannot be read now: %s. It is tried again.", self.path, error.strerror or error
+            )
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    async def _read(self, file: LogFile, emit: Emit) -> None:
+        """Read a file to its end."""
+        try:
+            file.refresh()
+            if (lines := self._lines(file)) is None:
+                return
+            while True:
+                await emit.ready(self.tag)
+                step = await self._step(file, lines)
+                if step is not None:
+                    await self._emit(file, step, emit)
+                    file.quiet_since_s = self._shared.context.clock.monotonic()
+                elif not file.searching:
+                    return
+                await asyncio.sleep(0)  # other files' turn
+        except ReplacedError:
+            await self._replaced(file)
+
+    def _lines(self, file: LogFile, *, whole: bool = False) -> LineParser | None:
+        """The parser of the lane's lines; ``None`` as long as the first line is not whole."""
+        if self._format is None:
+            self._format = detect(file.head_bytes(DETECT_BYTES), whole=whole or not file.content.grows)
+        file.format = self._format
+        return self._shared.parser_for(self._format) if self._format else None
+
+    async def _step(self, file: LogFile, lines: LineParser) -> Step | None:
+        shared = self._shared
+        now_ns = shared.context.clock.time_ns()
+        if file.slow or (shared.parallel and file.size - file.point.offset > _THREAD_BYTES):
+            return await shared.in_thread(lambda: file.read(lines, shared.workspace, now_ns))
+        return file.read(lines, shared.workspace, now_ns)
+
+    async def _emit(self, file: LogFile, step: Step, emit: Emit) -> None:
+        parsed, start, point = step
+        span = Span(file.stream, start, point.offset)
+        receipt = await emit(Batch(self.tag, parsed.entries, parsed.events, span))
+        # Only now: were this cancelled or the batch refused, it would be read again.
+        self._shared.counters.add(parsed, point.offset - start)
+        file.advance(step, receipt, self._on_safe)
+
+    def _on_safe(self, file: LogFile) -> None:
+        self._shared.positions.save_soon(file)
+        if file.finished:
+            self.retire()
+
+    # -- from one file to the next -----------------------------------------------------------------
+
+    async def _passed(self, file: LogFile, emit: Emit) -> bool:
+        """Move a file on that was read to its end; whether its successor may be read."""
+        heir = self._successor(file)
+        if not file.content.grows:
+            await self._finish(file, heir, emit)
+            return True
+        if heir is None and not file.deleted:
+            return False
+        handing = heir is not None and file.handed is None
+        quick = handing and not file.unterminated
+        wait_s = _SETTLE_S if quick else self._shared.rotate_wait_s
+        quiet_s = self._shared.context.clock.monotonic() - file.quiet_since_s
+        if quiet_s < wait_s:
+            self._wait(wait_s - quiet_s)
+        elif quick or self._is_found(file):
+            if heir is not None and handing:
+                self._hand_on(file, heir)
+            self._wait(self._shared.rotate_wait_s)
+        else:
+            await self._finish(file, heir, emit)
+        return file.finished or file.handed is not None
+
+    def _successor(self, file: LogFile) -> LogFile | None:
+        index = self.files.index(file) + 1
+        return self.files[index] if index < len(self.files) else None
+
+    def _is_found(self, file: LogFile) -> bool:
+        """Whether a configured path still leads to the file: then it must not be taken for a new one."""
+        return not file.deleted and file.seen >= self._shared.scans
+
+    def _hand_on(self, file: LogFile, heir: LogFile) -> None:
+        """Give the open joins to the successor; one record of the journal follows the other at once."""
+        if carry := file.hand_carry():
+            heir.take_carry(carry)
+        self._shared.positions.save(heir)
+        self._shared.positions.save(file)
+
+    async def _finish(self, file: LogFile, heir: LogFile | None, emit: Emit) -> None:
+        """Make events of what is left of a file; its open joins go to its successor if it has one."""
+        flush = heir is None or file.lost or file.handed is not None
+        if (lines := self._lines(file, whole=True)) is not None:
+            now_ns = self._shared.context.clock.time_ns()
+            step = file.read_rest(lines, self._shared.workspace, now_ns, flush=flush)
+            if step is not None:
+                await self._emit(file, step, emit)
+        if heir is not None and not flush:
+            self._hand_on(file, heir)
+        file.finished = True
+
+    async def _replaced(self, file: LogFile) -> None:
+        """The content is another now: the rest of the old one may be in a copy; the new one starts over."""
+        shared = self._shared
+        shared.counters.truncations()
+        again = await shared.in_thread(lambda: rotated.locate(file.state(file.point), copies_only=True))
+        content, file.content = file.content, again.content if again else NoContent()
+        unread = max(file.size - file.point.offset, 0)
+        if again:
+            shared.context.log.info(
+                "The file %s was truncated at byte %d; the rest of what it held is read from %s.",
+                self.path, file.point.offset, again.sibling.path,
+            )  # fmt: skip
+            file.device, file.inode = again.sibling.device, again.sibling.inode
+        else:
+            file.lost = unread > 0
+            shared.counters.bytes_unread(unread)
+            shared.context.log.warning(
+                "The file %s was truncated at byte %d and is read anew; %d bytes had not been read.",
+                self.path, file.point.offset, unread,
+            )  # fmt: skip
+        self._host.begin(self, content)
+        self.woken = True
+
+    def _wait(self, delay_s: float) -> None:
+        if not self.timer_set:
+            self.timer_set = True
+            self._host.wake_later(self, delay_s)
+
+    def retire(self) -> None:
+        """Forget the files that are finished and safe."""
+        for file in tuple(self.files):
+            if file.finished and file.all_safe:
+                self.last = file.state()
+                self.files.remove(file)
+                self._host.release(file)

@@ -1,0 +1,142 @@
+"""Finding a known file again after it was rotated, and the files that came after it.
+
+Rotated files lie beside the current one, under a name that says their place in time::
+
+    0.log.20260131-115950.gz   0.log.20260131-120000   0.log      a stamp: oldest first
+    app.log.2.gz               app.log.1               app.log    a number: highest first
+    app-20260130.log           app-20260131.log        app.log    a stamp before the suffix
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from logflow.sources.tail.content import Content, open_content, read_bytes
+from logflow.sources.tail.identity import FileState
+
+_NUMBER_OR_STAMP = r"[.-](?P<stamp>\d[\d.:TZ_-]*?)(?P<packed>\.gz)?"
+_STAMP = r"[.-](?P<stamp>\d{4}[\d.:TZ_-]{4,}?)"
+_LONGEST_NUMBER = 5
+"""More digits than this are a stamp, not the number of a rotation."""
+
+
+class Sibling(NamedTuple):
+    """A file in the directory of a log file."""
+
+    path: str
+    device: int
+    inode: int
+    mtime_ns: int
+
+
+class Again(NamedTuple):
+    """A known file, opened again."""
+
+    content: Content
+    sibling: Sibling
+    tail: bytes
+    """The bytes before its position."""
+
+
+def rotated(real: str) -> list[Sibling]:
+    """The rotated predecessors of the log file at ``real``, oldest first."""
+    directory, _, name = real.rpartition("/")
+    stem, dot, suffix = name.rpartition(".")
+    patterns = [re.compile(re.escape(name) + _NUMBER_OR_STAMP)]
+    if stem:  # a number alone, as in worker-1.log beside worker.log, would be another file
+        patterns.append(re.compile(re.escape(stem) + _STAMP + re.escape(dot + suffix) + r"(\.gz)?"))
+    stamped: dict[str, tuple[tuple[int, str], Sibling]] = {}
+    for sibling in _entries(directory):
+        own_name = sibling.path.rpartition("/")[2]
+        match = next((found for pattern in patterns if (found := pattern.fullmatch(own_name))), None)
+        if match:
+            stamped[sibling.path] = (_age_order(match["stamp"]), sibling)
+    # While a file is being compressed, both forms are there: the plain one is whole.
+    packed_too = {f"{path}.gz" for path in stamped}
+    return [sibling for _, sibling in sorted(stamped.values()) if sibling.path not in packed_too]
+
+
+def _age_order(stamp: str) -> tuple[int, str]:
+    if stamp.isdigit() and len(stamp) <= _LONGEST_NUMBER:
+        return -int(stamp), ""
+    return 0, stamp
+
+
+def _entries(directory: str) -> Iterator[Sibling]:
+    """The regular files of a directory; none when it is gone."""
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)
+                    yield Sibling(entry.path, status.st_dev, status.st_ino, status.st_mtime_ns)
+    except OSError:
+        return
+
+
+def locate(state: FileState, elsewhere: str | None = None, *, copies_only: bool = False) -> Again | None:
+    """Find the file of ``state``: at its place, renamed beside it, or as a copy or ``.gz`` of it.
+
+    Args:
+        state: what is known of it.
+        elsewhere: another path that has its inode.
+        copies_only: its inode holds something else now.
+    """
+    moved = [] if copies_only else [s for s in _entries(state.real.rpartition("/")[0]) if _is_inode(s, state)]
+    if elsewhere is not None and not copies_only:
+        moved.append(Sibling(elsewhere, state.device, state.inode, state.mtime_ns))
+    copies = [s for s in reversed(rotated(state.real)) if not _is_inode(s, state)] if state.head.size else []
+    for sibling in moved + copies:
+        try:
+            content, status = open_content(sibling.path)
+        except OSError:
+            continue
+        same = (status.st_dev, status.st_ino) == (sibling.device, sibling.inode)
+        if same and (tail := _verify(content, state)) is not None:
+            content.grows &= sibling in moved
+            return Again(content, sibling, tail)
+        content.close()
+    return None
+
+
+def _is_inode(sibling: Sibling, state: FileState) -> bool:
+    return (sibling.device, sibling.inode) == (state.device, state.inode)
+
+
+def _verify(content: Content, state: FileState) -> bytes | None:
+    """Return the bytes before the position if the content is that of ``state``, else ``None``."""
+    try:
+        if not state.head.fits(read_bytes(content, 0, state.head.size)):
+            return None
+        tail = read_bytes(content, state.offset - state.tail.size, state.tail.size)
+    except OSError:
+        return None
+    return tail if state.tail.fits(tail) else None
+
+
+def newer(latest: FileState) -> list[Sibling]:
+    """The rotated files that came after the one that is known as ``latest``.
+
+    Where that one is gone, what was written to later than it came after it.
+    """
+    siblings = rotated(latest.real)
+    for index in reversed(range(len(siblings))):
+        if _holds(siblings[index], latest):
+            return siblings[index + 1 :]
+    return [sibling for sibling in siblings if sibling.mtime_ns > latest.mtime_ns]
+
+
+def _holds(sibling: Sibling, state: FileState) -> bool:
+    if not state.head.size:
+        return _is_inode(sibling, state)
+    try:
+        content, _ = open_content(sibling.path)
+    except OSError:
+        return False
+    try:
+        return _verify(content, state) is not None
+    finally:
+        content.close()

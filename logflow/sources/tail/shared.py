@@ -1,0 +1,126 @@
+"""What all files of a ``tail`` source work with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from logflow.component import Context, Counter
+from logflow.engine.api import LineFormat, LineParser, Parsed
+from logflow.sources.tail.file import LogFile, Workspace
+
+_SAVE_S = 0.15
+"""Positions are saved at most this often."""
+
+_THREADS = 4
+"""Most files that are read and parsed at once, each in its thread; bounds the memory for blocks."""
+
+_T = TypeVar("_T")
+
+
+class Counters:
+    """What the source counts."""
+
+    def __init__(self, counter: Callable[[str, str], Counter]) -> None:
+        self.lines = counter("lines_read", "Lines read from files.")
+        self.bytes = counter("bytes_read", "Bytes of those lines.")
+        self.unparsed = counter(
+            "lines_unparsed", "Messages that the parser did not match; kept as they were."
+        )
+        self.malformed = counter(
+            "lines_malformed", "Lines that were not in the container format; kept whole."
+        )
+        self.truncated = counter("lines_truncated", "Messages that were cut at max_line.")
+        self.opened = counter("files_opened", "Files opened.")
+        self.closed = counter("files_closed", "Files closed.")
+        self.unreadable = counter("files_unreadable", "Files that could not be opened or read.")
+        self.truncations = counter("truncations", "Files found truncated or written anew.")
+        self.bytes_unread = counter("bytes_unread", "Bytes that were gone before they were read.")
+
+    def add(self, parsed: Parsed, size: int) -> None:
+        """Count a block of ``size`` bytes."""
+        self.lines(parsed.lines)
+        self.bytes(size)
+        self.unparsed(parsed.unparsed)
+        self.malformed(parsed.malformed)
+        self.truncated(parsed.truncated)
+
+
+class Positions:
+    """Saves how far files are safe, a little later than it is known, many at once."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._unsaved: set[LogFile] = set()
+        self._wanted = asyncio.Event()
+
+    def save_soon(self, file: LogFile) -> None:
+        """More of a file is safe."""
+        self._unsaved.add(file)
+        self._wanted.set()
+
+    def save(self, file: LogFile) -> None:
+        """Record at once how far a file is safe."""
+        self._unsaved.discard(file)
+        self._context.checkpoints.save(self._context.name, file.stream, file.state().dump())
+
+    def save_all(self) -> None:
+        """Record what is not recorded yet."""
+        for file in tuple(self._unsaved):
+            self.save(file)
+
+    def forget(self, stream: str, file: LogFile | None = None) -> None:
+        """A file will never be read again."""
+        if file is not None:
+            self._unsaved.discard(file)
+        self._context.checkpoints.forget(self._context.name, stream)
+
+    async def run(self) -> None:
+        """Save when needed, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            await self._context.clock.sleep(_SAVE_S)
+            self._wanted.clear()
+            self.save_all()
+
+
+@dataclass(eq=False)
+class Shared:
+    """See the module's text.
+
+    Attributes:
+        context: of the source.
+        counters: of the source.
+        positions: where files' progress goes.
+        rotate_wait_s: how long a file that was rotated or deleted is kept after its last byte came.
+        workspace: memory for blocks.
+        parser_for: compiles (once) the parser of a line format.
+        scans: how many scans of the configured paths were completed.
+        threads: bounds what is read at once.
+    """
+
+    context: Context
+    counters: Counters
+    positions: Positions
+    rotate_wait_s: float
+    workspace: Workspace
+    parser_for: Callable[[LineFormat], LineParser]
+    scans: int = 0
+    threads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_THREADS))
+
+    @property
+    def parallel(self) -> bool:
+        """Whether the engine lets the event loop go on while it works in a thread."""
+        return self.context.engine.name == "native"
+
+    async def in_thread(self, function: Callable[[], _T]) -> _T:
+        """Call a function in a thread; when cancelled, wait until it has come to its end."""
+        async with self.threads:
+            future = asyncio.get_running_loop().run_in_executor(None, function)
+            try:
+                return await asyncio.shield(future)
+            except asyncio.CancelledError:
+                await asyncio.wait([future])
+                raise

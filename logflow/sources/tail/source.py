@@ -1,0 +1,153 @@
+"""The ``tail`` source: follows log files, and never loses a line to rotation or a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from functools import cache
+from typing import ClassVar
+
+from logflow.component import ComponentConfig, Context, Emit, Source
+from logflow.engine.api import LineFormat, LineParser
+from logflow.sources.tail.catalogue import Catalogue
+from logflow.sources.tail.config import TailConfig
+from logflow.sources.tail.discovery import Finder
+from logflow.sources.tail.file import Workspace
+from logflow.sources.tail.lane import Lane
+from logflow.sources.tail.shared import Counters, Positions, Shared
+from logflow.sources.tail.tags import TagTemplate
+from logflow.sources.tail.watcher import Watcher
+
+_SCANS_WITH_INOTIFY = 10
+"""With inotify a scan is only a safety net: so many times less often."""
+
+_BLOCK_BYTES = {"native": 1 << 20, "python": 256 << 10}
+"""The Python engine works on the event loop, so its block is what takes a few milliseconds."""
+
+
+class TailSource(Source):
+    """Follows files. What happens to each is told in :mod:`logflow.sources.tail.lane`."""
+
+    Config: ClassVar[type[ComponentConfig]] = TailConfig
+    keeps_state = True
+    config: TailConfig
+
+    def __init__(self, config: TailConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._parser = context.parser(config.parse)
+        self._positions = Positions(context)
+        self._shared = Shared(
+            context,
+            Counters(context.counter),
+            self._positions,
+            config.rotate_wait,
+            Workspace(_BLOCK_BYTES[context.engine.name], config.max_line),
+            cache(self._parser_for),
+        )
+        self._catalogue = Catalogue(
+            self._shared,
+            Finder(config.paths, config.exclude),
+            TagTemplate(config.tag),
+            None if config.format == "auto" else config.format,
+            from_end=config.read_from == "end",
+            wake=self.wake,
+            wake_later=self.wake_later,
+        )
+        self._watcher = Watcher(self, context.log, enabled=config.inotify)
+        self._looking = asyncio.Lock()
+        self._told = asyncio.Event()
+        self._names: set[str] = set()
+        self._everywhere = False
+        self._emit: Emit | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def _parser_for(self, line_format: LineFormat) -> LineParser:
+        return self.context.engine.line_parser(
+            line_format,
+            self._parser,
+            max_line=self.config.max_line,
+            stream=self.config.stream,
+            message_key=self.config.message_key,
+        )
+
+    async def open(self) -> None:
+        """Allow as many open files as the system lets us have."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    async def run(self, emit: Emit) -> None:
+        """Follow the files until cancelled."""
+        self._emit = emit
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                self._watcher.open()
+                self._catalogue.resume(self._watcher)
+                tasks.create_task(self._positions.run())
+                tasks.create_task(self._look_when_told())
+                tasks.create_task(self._scan_regularly())
+        finally:
+            self._tasks = None
+            self._watcher.close()
+
+    async def drain(self) -> None:
+        """Save the last positions and close the files."""
+        self._positions.save_all()
+        self._catalogue.close()
+
+    async def _scan_regularly(self) -> None:
+        while True:
+            await self.scan()
+            times = _SCANS_WITH_INOTIFY if self._watcher.complete else 1
+            await self.context.clock.sleep(self.config.scan_interval * times)
+
+    async def scan(self) -> None:
+        """Search the configured paths now."""
+        async with self._looking:
+            await self._catalogue.scan()
+
+    # -- told by the watcher -----------------------------------------------------------------------
+
+    async def _look_when_told(self) -> None:
+        while True:
+            await self._told.wait()
+            self._told.clear()
+            names, self._names = self._names, set()
+            if self._everywhere:
+                self._everywhere = False
+                await self.scan()
+                continue
+            async with self._looking:
+                for path in {path for name in names for path in self._catalogue.paths_of(name)}:
+                    await self._catalogue.look(path)
+
+    def look_at(self, name: str) -> None:
+        """Something happened to the name of a file."""
+        self._names.add(name)
+        self._told.set()
+
+    def look_everywhere(self) -> None:
+        """A directory appeared, or we were not told everything."""
+        self._everywhere = True
+        self._told.set()
+
+    def wake(self, lane: Lane) -> None:
+        """Have a lane read what there is to read."""
+        lane.woken = True
+        if not lane.running and self._tasks is not None and self._emit is not None:
+            lane.running = True
+            self._tasks.create_task(lane.run(self._emit))
+
+    def wake_later(self, lane: Lane, delay_s: float) -> None:
+        """Have a lane look again after ``delay_s``."""
+
+        async def wake() -> None:
+            try:
+                await self.context.clock.sleep(delay_s)
+            finally:
+                lane.timer_set = False
+            self.wake(lane)
+
+        assert self._tasks is not None
+        self._tasks.create_task(wake())

@@ -1,0 +1,99 @@
+"""Tags made of the parts of a log file's path.
+
+Two layouts carry the names of a container; links are followed from the first to the second::
+
+    /var/log/containers/<pod>_<namespace>_<container>-<id>.log
+    /var/log/pods/<namespace>_<pod>_<uid>/<container>/<restart>.log
+    /var/lib/docker/containers/<id>/<id>-json.log                     gives the id alone
+
+Any other file has: ``namespace`` = ``host``, ``pod`` = the name of its directory, ``container`` = its own
+name without the suffix, ``uid``, ``restart`` and ``container_id`` = ``none``.
+"""
+
+# Paths are text here: there are thousands in a scan, and links must stay as they are written.
+# ruff: noqa: PTH115, PTH118, PTH120
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import PurePosixPath
+from string import Formatter
+
+PLACEHOLDERS = ("namespace", "pod", "container", "container_id", "uid", "restart", "path", "name")
+"""What a tag template may hold."""
+
+_MOST_LINKS = 8
+_LINK_NAME = re.compile(
+    r"(?P<pod>[^_/]+)_(?P<namespace>[^_/]+)_(?P<container>[^/]+)-(?P<container_id>[0-9a-f]{1,64})\.log"
+)
+_POD_PATH = re.compile(
+    r"/(?P<namespace>[^_/]+)_(?P<pod>[^_/]+)_(?P<uid>[^_/]+)/(?P<container>[^/]+)/(?P<restart>[0-9]+)\.log"
+)
+_DOCKER_PATH = re.compile(r"/(?P<container_id>[0-9a-f]{64})/(?P=container_id)-json\.log")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+class TagTemplate:
+    """A tag with placeholders in braces, such as ``kube.{namespace}.{pod}``."""
+
+    def __init__(self, text: str) -> None:
+        """Compile the template.
+
+        Raises:
+            ValueError: it holds an unknown placeholder or a brace without its partner.
+        """
+        self._pieces: list[tuple[str, str | None]] = []
+        for literal, name, spec, conversion in Formatter().parse(text):
+            if name is not None and (name not in PLACEHOLDERS or spec or conversion):
+                known = ", ".join(f"{{{known}}}" for known in PLACEHOLDERS)
+                raise ValueError(f"{{{name}}} is not a part of a path; a tag may hold {known}")
+            self._pieces.append((literal, name))
+
+    def render(self, path: str, real: str) -> str:
+        """Make the tag of the file at ``path``, which leads to ``real``."""
+        parts = path_parts(path, real)
+        return "".join(literal + (parts[name] if name else "") for literal, name in self._pieces)
+
+
+def path_parts(path: str, real: str) -> dict[str, str]:
+    """Find the parts of a path and of the links from it to ``real``; each is safe as one part of a tag.
+
+    Only ``path`` has several parts: ``/var/log/app.log`` becomes ``var.log.app.log``.
+    """
+    pure = PurePosixPath(path)
+    parts = {
+        "namespace": "host",
+        "pod": pure.parent.name,
+        "container": pure.stem,
+        "container_id": "none",
+        "uid": "none",
+        "restart": "none",
+        "name": pure.stem,
+    }
+    for step in [*_links(path), real]:
+        if match := _LINK_NAME.fullmatch(PurePosixPath(step).name):
+            parts |= match.groupdict()
+        for pattern in (_POD_PATH, _DOCKER_PATH):
+            if match := pattern.search(step):
+                parts |= match.groupdict()
+    safe = {name: safe_part(value) for name, value in parts.items()}
+    pieces = [safe_part(piece) for piece in re.split(r"[/.]+", path.strip("/.")) if piece]
+    return safe | {"path": ".".join(pieces) or "_"}
+
+
+def safe_part(text: str) -> str:
+    """Make one part of a tag: letters, digits, ``-`` and ``_``; whatever else becomes ``_``."""
+    return _UNSAFE.sub("_", text) or "_"
+
+
+def _links(path: str) -> list[str]:
+    """The path and what its links lead to, one by one."""
+    steps = [path]
+    for _ in range(_MOST_LINKS):
+        try:
+            target = os.readlink(steps[-1])
+        except OSError:
+            break
+        steps.append(os.path.normpath(os.path.join(os.path.dirname(steps[-1]), target)))
+    return steps
