@@ -84,6 +84,7 @@ class Chunk:
         parts: packed entries in order; their concatenation is ``entries``.
         count: number of events.
         attempts: how often delivery was tried before.
+        resumed: an earlier process may have delivered it: it was cut, but not committed.
     """
 
     id: bytes
@@ -91,6 +92,7 @@ class Chunk:
     parts: tuple[bytes, ...]
     count: int
     attempts: int = 0
+    resumed: bool = False
 
     @cached_property
     def entries(self) -> bytes:

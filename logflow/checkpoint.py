@@ -11,6 +11,7 @@ Records (each a msgpack array, framed with length and checksum, see :data:`_FRAM
     ["forget", source, stream]             the stream is finished and gone
     ["cut", output, stream, start, end]    a chunk of this span is about to be sent to the output
     ["accept", output, stream, end]        the output is responsible for everything before `end`
+    ["note", output, key, text]            what an output must not forget about a chunk; "" forgets it
 
     file = b"LFCP0001" record*             record = u32 length, u64 xxh3 of the payload, payload
 
@@ -59,6 +60,7 @@ class Checkpoints:
         self._streams: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
         self._cuts: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(dict)
         self._accepted: dict[str, dict[str, int]] = defaultdict(dict)
+        self._notes: dict[str, dict[bytes, str]] = defaultdict(dict)
 
     def open(self) -> None:
         """Read the journal and cut its torn tail.
@@ -144,6 +146,24 @@ class Checkpoints:
         edges.update(self._accepted.get(stream, {}).values())
         return sorted(edges)
 
+    # -- notes: kept by outputs ------------------------------------------------------------------
+
+    def note(self, output: str, key: bytes, text: str) -> None:
+        """Remember ``text`` about a chunk; on disk when it returns. ``""`` forgets it."""
+        if text == self.noted(output, key):
+            return
+        if text:
+            self._notes[output][key] = text
+        else:
+            del self._notes[output][key]
+        self._append(["note", output, key, text])
+        if text:
+            self.flush()
+
+    def noted(self, output: str, key: bytes) -> str:
+        """What was noted about a chunk; ``""`` when nothing was."""
+        return self._notes[output].get(key, "") if output in self._notes else ""
+
     # -- the journal -----------------------------------------------------------------------------
 
     def flush(self) -> None:
@@ -153,8 +173,14 @@ class Checkpoints:
             return
         if self._pending:
             data = b"".join(self._pending)
+            try:
+                _write_all(self._fd, data)
+            except OSError:
+                # The disk is full: no torn record may stay, as what follows it could not be read.
+                os.ftruncate(self._fd, self._size)
+                os.lseek(self._fd, self._size, os.SEEK_SET)
+                raise
             self._pending.clear()
-            _write_all(self._fd, data)
             self._size += len(data)
             self._unsynced = True
         if self._size > max(2 * self._compacted_size, _COMPACT_BYTES):
@@ -168,14 +194,15 @@ class Checkpoints:
             await asyncio.to_thread(os.fdatasync, self._fd)
 
     def _append(self, record: list[Any]) -> None:
-        payload = _encode(record)
-        self._pending.append(_FRAME.pack(len(payload), xxhash.xxh3_64_intdigest(payload)) + payload)
+        self._pending.append(_frame(record))
 
     def _replay(self, data: bytes) -> int:
-        position = len(_MAGIC)
-        for position, payload in _frames(data, position):
+        """Apply every whole record; returns where the last one ends."""
+        end = len(_MAGIC)
+        for record_end, payload in _frames(data, end):
             self._apply(_decode(payload))
-        return position
+            end = record_end
+        return end
 
     def _apply(self, record: list[Any]) -> None:
         match record:
@@ -189,6 +216,10 @@ class Checkpoints:
                 self._cuts[stream].setdefault(output, []).append((start, end))
             case ["accept", output, stream, end]:
                 self._accepted[stream][output] = end
+            case ["note", output, key, ""]:
+                self._notes[output].pop(key, None)
+            case ["note", output, key, text]:
+                self._notes[output][key] = text
 
     def _drop_cuts_before(self, stream: str, offset: int) -> None:
         for output, spans in self._cuts.get(stream, {}).items():
@@ -209,26 +240,36 @@ class Checkpoints:
         for stream, ends in self._accepted.items():
             for output, end in ends.items():
                 yield ["accept", output, stream, end]
+        for output, notes in self._notes.items():
+            for key, text in notes.items():
+                yield ["note", output, key, text]
 
     def _compact(self) -> None:
         """Rewrite the journal to what still matters; the old one stays until the new one is whole."""
         assert self._path is not None
-        for record in self._records():
-            self._append(record)
-        data = _MAGIC + b"".join(self._pending)
-        self._pending.clear()
+        data = _MAGIC + b"".join(map(_frame, self._records()))
         new_path = self._path.with_suffix(".new")
         fd = os.open(new_path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        _write_all(fd, data)
-        os.fdatasync(fd)
-        new_path.replace(self._path)
+        try:
+            _write_all(fd, data)
+            os.fdatasync(fd)
+            new_path.replace(self._path)
+        except OSError:  # the disk is full: the old journal is whole, and goes on
+            os.close(fd)
+            new_path.unlink(missing_ok=True)
+            self._compacted_size = self._size
+            return
         os.close(self._fd)
         self._fd, self._size, self._compacted_size = fd, len(data), len(data)
 
 
+def _frame(record: list[Any]) -> bytes:
+    payload = _encode(record)
+    return _FRAME.pack(len(payload), xxhash.xxh3_64_intdigest(payload)) + payload
+
+
 def _frames(data: bytes, position: int) -> Iterator[tuple[int, bytes]]:
     """Yield (offset after the record, payload) of every whole record; a torn one ends it."""
-    yield position, _encode([])
     while position + _FRAME.size <= len(data):
         length, checksum = _FRAME.unpack_from(data, position)
         payload = data[position + _FRAME.size : position + _FRAME.size + length]

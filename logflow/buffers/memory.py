@@ -279,27 +279,29 @@ class MemoryBuffer(Buffer):
             self._finish_all(key, queue, items)
             return None
         try:
-            chunk_id = os.urandom(16) if stream is None else self._cut(stream, items)
+            chunk_id, resumed = (os.urandom(16), False) if stream is None else self._cut(stream, items)
         except OSError:  # the journal's disk is full: nothing was handed out
             queue.items.extendleft(reversed(items))
             queue.size += sum(map(len, parts))
             self._schedule(key, queue)
             raise
-        chunk = Chunk(chunk_id, tag, parts, sum(item.batch.count for item in items))
+        count = sum(item.batch.count for item in items)
+        chunk = Chunk(chunk_id, tag, parts, count, resumed=resumed)
         queue.in_flight = True
         self._taken[chunk.id] = (key, items)
         return chunk
 
-    def _cut(self, stream: str, items: list[_Item]) -> bytes:
+    def _cut(self, stream: str, items: list[_Item]) -> tuple[bytes, bool]:
+        """Journal the span of a chunk; returns its id, and whether it was journalled before."""
         first, last = items[0].batch.origin, items[-1].batch.origin
         assert isinstance(first, Span)
         assert isinstance(last, Span)
-        planned = self._checkpoints.planned(self._name, stream)
+        planned = dict(self._checkpoints.planned(self._name, stream))
         # A chunk that is rebuilt keeps its id, also when a part of its file is gone by now.
-        end = next((end for start, end in planned if start == first.start), last.end)
+        end = planned.get(first.start, last.end)
         self._checkpoints.cut(self._name, stream, first.start, end)
         name = f"{self._name}\0{stream}\0{first.start}\0{end}"
-        return hashlib.blake2b(name.encode(), digest_size=16).digest()
+        return hashlib.blake2b(name.encode(), digest_size=16).digest(), first.start in planned
 
     # -- done -------------------------------------------------------------------------------------
 
