@@ -1,0 +1,90 @@
+# Every target sets up what it needs in .venv: a bare clone, Python 3.11 and make are enough. With a Rust
+# toolchain the native engine is built too; without one everything works in pure Python.
+#
+#   make test PY=/usr/bin/python3.12         another Python
+#   make test ARGS="-k router"               more arguments for the command behind the target
+
+PY ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON := $(BIN)/python
+CARGO := $(shell command -v cargo 2>/dev/null)
+ARGS ?=
+
+NATIVE := $(wildcard native/Cargo.toml native/Cargo.lock) $(shell find native/src -name '*.rs' 2>/dev/null)
+INSTALLED := $(VENV)/.installed
+INSTALLED_BENCH := $(VENV)/.installed-bench
+
+# pyo3 must be built for the Python of the environment, wherever cargo is called.
+export PYO3_PYTHON := $(abspath $(PYTHON))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check fmt fmt-check lint type native-check bench fuzz torture docs clean
+
+help: ## show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## run the whole pipeline on this machine, with a verdict (about 30 seconds)
+	$(PYTHON) -m logflow demo $(ARGS)
+
+test: $(INSTALLED) ## run the tests
+	$(PYTHON) -m pytest -n 2 $(ARGS)
+
+check: fmt-check lint type native-check test ## all that CI checks: format, lint, types, tests
+
+fmt: $(INSTALLED) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix --silent . || true
+	$(if $(CARGO),cargo fmt --manifest-path native/Cargo.toml)
+
+fmt-check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+
+lint: $(INSTALLED) ## lint
+	$(BIN)/ruff check .
+
+type: $(INSTALLED) ## check types
+	$(BIN)/mypy --python-executable $(PYTHON)
+
+ifdef CARGO
+native-check: $(INSTALLED)
+	cargo fmt --manifest-path native/Cargo.toml --check
+	cargo clippy --manifest-path native/Cargo.toml --quiet --all-targets -- --deny warnings
+	cargo test --manifest-path native/Cargo.toml --quiet --no-default-features
+else
+native-check:
+	@echo "There is no cargo: the native engine is not checked."
+endif
+
+bench: $(INSTALLED_BENCH) ## run all benchmarks and print ratios
+	$(PYTHON) benchmarks/run.py $(ARGS)
+
+fuzz: $(INSTALLED) ## feed the native engine with hostile input for a while
+	native/fuzz.sh $(ARGS)
+
+torture: $(INSTALLED) ## kill, cut and fill for a minute, then count what was lost or doubled
+	$(PYTHON) -m logflow.testing.torture $(ARGS)
+
+docs: $(INSTALLED) ## write the generated pages of docs/
+	$(PYTHON) -m logflow.config.reference > $(VENV)/configuration.md
+	mv $(VENV)/configuration.md docs/configuration.md
+
+clean: ## remove the environment and everything that was built
+	rm -rf $(VENV) build dist native/target *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -f logflow/engine/_native*.so
+
+$(PYTHON):
+	@test -n "$(PY)" || { echo "logflow needs Python 3.11 or newer; name one with PY=/path/to/python" >&2; exit 1; }
+	$(PY) -m venv $(VENV)
+
+$(INSTALLED): pyproject.toml $(wildcard setup.py) $(NATIVE) | $(PYTHON)
+	@echo "Installing logflow and its tools into $(VENV)."
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(PYTHON) -m logflow --version
+	@touch $@
+
+$(INSTALLED_BENCH): $(INSTALLED)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
