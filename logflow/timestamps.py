@@ -171,13 +171,14 @@ class TimeFormat:
         """Describe the format to the native engine.
 
         ``digits``: how many decimal places turn the number into ns, or ``None``; then ``pattern`` is a
-        regex for the whole text with the groups ``Y y m d b H I p M S f z s``, and ``offset_s`` the zone's
-        offset, ``None`` when it changes with the date.
+        regex for the whole text with the groups ``Y y m d b H I p M S f z s``, ``iso8601`` says that it is
+        that format's, and ``offset_s`` is the zone's offset, ``None`` when it changes with the date.
         """
         fixed = self._zone.utcoffset(None)
         return {
             "digits": self._digits,
             "pattern": self.pattern,
+            "iso8601": self.pattern == _ISO8601,
             "offset_s": None if fixed is None else int(fixed.total_seconds()),
         }
 
