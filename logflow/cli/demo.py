@@ -40,8 +40,8 @@ _POLL_S = 0.05
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--duration", type=_positive, default=20.0, metavar="S", help="seconds of writing")
-    parser.add_argument("--rate", type=_positive, default=10_000.0, metavar="N", help="lines a second in all")
+    parser.add_argument("--duration", type=_number, default=20.0, metavar="S", help="seconds of writing")
+    parser.add_argument("--rate", type=_number, default=10_000.0, metavar="N", help="lines a second in all")
     parser.add_argument(
         "--containers", type=int, default=8, choices=range(1, 101), metavar="N",
         help="how many containers write, 1 to 100",
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-kill", action="store_true", help="let both aggregators live")
 
 
-def _positive(text: str) -> float:
+def _number(text: str) -> float:
     value = float(text)
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
