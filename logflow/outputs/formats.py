@@ -94,7 +94,10 @@ def formatter(config: FormatConfig, engine: Engine) -> Formatter:
 
 
 def text_of(value: object) -> str:
-    """The text of a field: strings as they are, nothing for ``None``, all else as compact JSON."""
+    """The text of a field: strings as they are, nothing for ``None``, all else as compact JSON.
+
+    What JSON has no form for (a map whose keys are maps) is written as Python writes it.
+    """
     match value:
         case str():
             return value.encode("utf-8", "backslashreplace").decode()
@@ -105,7 +108,10 @@ def text_of(value: object) -> str:
         case EventTime():
             return value.isoformat()
         case _:
-            return msgspec.json.encode(value, enc_hook=str).decode()
+            try:
+                return msgspec.json.encode(value, enc_hook=str).decode()
+            except (TypeError, ValueError):
+                return str(value)
 
 
 def _rows(entries: bytes, tag: str, time_key: str | None, tag_key: str | None) -> Iterator[Record]:

@@ -13,8 +13,8 @@ A chunk may go to several files (its path has fields, or it crosses midnight). T
 1 and 2 happen once per file. With ``sync: never`` nothing is synced; ``kill -9`` cannot tell. Rotation
 stands before 1, when all that the file has is committed::
 
-    a  journal let(file)               the file is whole and nobody's
-    b  rename it, then close it        the next chunk makes a new one
+    a  rename the file                 recovery finds it by its inode, with nothing to cut
+    b  journal let(file), close it     the next chunk makes a new one
     c  remove the oldest               done again with the next rotation
 
 If a write fails (no space), the files are cut back at once; if even that fails, before the next write.
@@ -299,9 +299,6 @@ class Writer:
         if rotated and rotated[-1][:2] >= (stamp, number):  # names sort in the order of rotation
             stamp, number = rotated[-1][0], rotated[-1][1] + 1
         target = f"{base}.{stamp}{f'-{number}' if number else ''}{suffix}"
-        assert file.owned is not None
-        self._journal.let(file.owned)
-        file.owned = None
         self._disk.rename(file.path, target)
         self._release(file)
         self._sync_names(target)
@@ -358,7 +355,8 @@ class Writer:
 def _rotated(base: Path, suffix: str) -> list[tuple[str, int, str]]:
     """Rotated files as (time, number, path), oldest first."""
     name = re.compile(rf"{re.escape(base.name)}\.(\d{{8}}-\d{{6}})(?:-(\d{{1,9}}))?{re.escape(suffix)}")
-    matches = [(name.fullmatch(entry.name), entry.path) for entry in os.scandir(base.parent)]
+    with os.scandir(base.parent) as entries:
+        matches = [(name.fullmatch(entry.name), entry.path) for entry in entries]
     return sorted((match[1], int(match[2] or 0), path) for match, path in matches if match)
 
 
@@ -369,8 +367,8 @@ def _find(owned: Owned) -> str | None:
             return owned.path
     if not owned.length:  # nothing but its number would tell that it is ours
         return None
-    entries = os.scandir(Path(owned.path).parent)
-    return next((entry.path for entry in entries if entry.inode() == owned.inode), None)
+    with os.scandir(Path(owned.path).parent) as entries:
+        return next((entry.path for entry in entries if entry.inode() == owned.inode), None)
 
 
 def _hash(tail: bytes) -> int:

@@ -1,0 +1,403 @@
+"""Every chunk is in its files exactly once, wherever the process or the machine dies."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import os
+import random
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from logflow.batch import Batch, Chunk
+from logflow.errors import DeliveryError
+from logflow.outputs.file import FileOutput
+from logflow.outputs.file.disk import Disk
+from logflow.testing import FakeClock, make_context
+
+T0 = 1_700_000_000_000_000_000
+
+
+class KilledError(BaseException):
+    """The process is no more."""
+
+
+class QuickDisk(Disk):
+    """A disk that never syncs, so that tests are quick."""
+
+    def sync(self, fd):
+        pass
+
+    def sync_directory(self, path):
+        pass
+
+
+class FaultyDisk(Disk):
+    """A disk that dies at a step: before a call, or with a write half done.
+
+    Every call that changes something is a step, a write is two. ``lose_power`` takes away what was
+    not synced.
+    """
+
+    def __init__(self, die_at: float = float("inf")) -> None:
+        self.steps = 0
+        self.die_at = die_at
+        self.fds: set[int] = set()
+        self.written: dict[int, str] = {}
+        self.synced: dict[int, int] = {}
+        self.new_names: set[str] = set()
+
+    def _step(self):
+        self.steps += 1
+        if self.steps > self.die_at:
+            raise KilledError
+
+    def open(self, path, flags, mode):
+        self._step()
+        new = flags & os.O_CREAT and not os.path.lexists(path)
+        fd = super().open(path, flags, mode)
+        self.fds.add(fd)
+        if new:
+            self.new_names.add(path)
+        self.synced.setdefault(os.fstat(fd).st_ino, os.fstat(fd).st_size)
+        return fd
+
+    def close(self, fd):
+        if fd in self.fds:  # what dies closes nothing by itself, but the system does
+            self.fds.remove(fd)
+            super().close(fd)
+
+    def write(self, fd, data):
+        self._step()
+        try:
+            self._step()
+        except KilledError:
+            os.write(fd, data[: len(data) // 2])
+            raise
+        return super().write(fd, data)
+
+    def truncate(self, fd, length):
+        self._step()
+        super().truncate(fd, length)
+        inode = os.fstat(fd).st_ino
+        self.synced[inode] = min(self.synced[inode], length)
+
+    def sync(self, fd):
+        self._step()
+        status = os.fstat(fd)
+        self.synced[status.st_ino] = status.st_size
+
+    def rename(self, old, new):
+        self._step()
+        super().rename(old, new)
+        if old in self.new_names:
+            self.new_names.discard(old)
+            self.new_names.add(new)
+
+    def unlink(self, path):
+        self._step()
+        super().unlink(path)
+
+    def make_directories(self, path):
+        self._step()
+        super().make_directories(path)
+
+    def sync_directory(self, path):
+        self._step()
+        self.new_names = {name for name in self.new_names if str(Path(name).parent) != path}
+
+    def kill(self):
+        self.die_at = 0
+        for fd in list(self.fds):
+            self.close(fd)
+
+    def lose_power(self, root: Path, rng: random.Random) -> None:
+        self.kill()
+        for path in [path for path in root.rglob("*") if path.is_file()]:
+            status = path.stat()
+            if str(path) in self.new_names and rng.random() < 0.5:
+                path.unlink()
+            elif status.st_ino in self.synced and status.st_size > self.synced[status.st_ino]:
+                os.truncate(path, rng.randint(self.synced[status.st_ino], status.st_size))
+
+
+@dataclass
+class World:
+    """A directory, a list of chunks, and a buffer that presents them until they are delivered."""
+
+    root: Path
+    options: dict = field(default_factory=dict)
+    chunks: list[Chunk] = field(default_factory=list)
+    delivered: int = 0
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def __post_init__(self):
+        for n in range(4):
+            tag = "ab"[n % 2]
+            events = [(T0, {"n": n, "e": e, "to": "xyx"[e], "pad": "." * 30}) for e in range(3)]
+            batch = Batch.from_events(tag, events)
+            self.chunks.append(Chunk(bytes([n]) * 16, tag, (batch.entries,), 3))
+
+    def start(self, disk: Disk) -> FileOutput:
+        options = {"path": "{tag}-{to}.log", **self.options}
+        path = str(self.root / "out" / options.pop("path"))
+        config = FileOutput.Config(path=path, max_open_files=options.pop("max_open_files", 3), **options)
+        output = FileOutput.__new__(type("Output", (FileOutput,), {"disk": disk}))
+        output.__init__(config, make_context(self.root / "data", kind="output", clock=self.clock))
+        return output
+
+    def run(self, disk: Disk, *, forget: int = 0) -> None:
+        """Recover, then deliver what is left; ``forget``: deliveries that the buffer did not record."""
+        self.delivered = max(0, self.delivered - forget)
+        output = self.start(disk)
+        output._recover()
+        while self.delivered < len(self.chunks):
+            output._write(self.chunks[self.delivered])
+            self.delivered += 1
+        output._writer.close()
+        output._journal.close()
+
+    def check(self) -> None:
+        expected = Counter((n, e) for n in range(len(self.chunks)) for e in range(3))
+        found: Counter[tuple[int, int]] = Counter()
+        for path in sorted(path for path in (self.root / "out").rglob("*") if path.is_file()):
+            data = path.read_bytes()
+            text = gzip.decompress(data) if path.suffix == ".gz" and data else data
+            assert not text or text.endswith(b"\n")
+            numbers = [(int(n), int(e)) for n, e in re.findall(rb'"n":(\d+),"e":(\d+).*\n', text)]
+            assert len(numbers) == text.count(b"\n"), f"a torn line in {path}"
+            assert numbers == sorted(numbers), f"out of order in {path}"
+            found.update(numbers)
+        assert found == expected
+
+
+SCENARIOS = {
+    "plain": {},
+    "never_synced": {"sync": "never"},
+    "rotated": {"path": "{tag}.log", "rotate_size": 250},
+    "rotated_gzip": {"path": "{tag}.log", "rotate_size": 250, "compress": "gzip"},
+    "few_files": {"max_open_files": 1},
+}
+
+
+def steps_of(root: Path, options: dict) -> int:
+    world, disk = World(root, options), FaultyDisk()
+    world.run(disk)
+    world.check()
+    return disk.steps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_killed_at_any_step_nothing_is_lost_or_doubled(tmp_path, scenario):
+    options = SCENARIOS[scenario]
+    for step in range(steps_of(tmp_path / "whole", options)):
+        world, disk = World(tmp_path / str(step), options), FaultyDisk(die_at=step)
+        with pytest.raises(KilledError):
+            world.run(disk)
+        disk.kill()
+        world.run(Disk(), forget=step % 3)
+        world.check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kills=st.lists(st.integers(0, 50), max_size=5), seed=st.integers(0, 1 << 32))
+def test_killed_again_and_again_also_while_recovering(tmp_path, scenario, kills, seed):
+    rng = random.Random(seed)
+    world = World(tmp_path / f"{seed}-{rng.getrandbits(64)}-{len(kills)}", SCENARIOS[scenario])
+    for step in kills:
+        disk = FaultyDisk(die_at=step)
+        try:
+            world.run(disk, forget=rng.randint(0, 2))
+        except KilledError:
+            disk.kill()
+    world.run(Disk(), forget=rng.randint(0, 2))
+    world.check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name != "never_synced"])
+def test_a_power_cut_at_any_step_loses_nothing_that_was_delivered(tmp_path, scenario):
+    options, rng = SCENARIOS[scenario], random.Random(7)
+    for step in range(steps_of(tmp_path / "whole", options)):
+        world, disk = World(tmp_path / str(step), options), FaultyDisk(die_at=step)
+        with pytest.raises(KilledError):
+            world.run(disk)
+        disk.lose_power(tmp_path / str(step), rng)
+        world.run(Disk(), forget=step % 3)
+        world.check()
+
+
+class FullDisk(QuickDisk):
+    """A disk whose calls fail with ENOSPC (writes after half) at chosen steps."""
+
+    def __init__(self, fail_at: range) -> None:
+        self.steps = 0
+        self.fail_at = fail_at
+
+    def _step(self):
+        self.steps += 1
+        if self.steps in self.fail_at:
+            raise OSError(28, "No space left on device")
+
+    def write(self, fd, data):
+        try:
+            self._step()
+        except OSError:
+            os.write(fd, data[: len(data) // 2])
+            raise
+        return super().write(fd, data)
+
+    def sync(self, fd):
+        self._step()
+
+    def truncate(self, fd, length):
+        self._step()
+        super().truncate(fd, length)
+
+    def rename(self, old, new):
+        self._step()
+        super().rename(old, new)
+
+    def open(self, path, flags, mode):
+        self._step()
+        return super().open(path, flags, mode)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("failures", [1, 4])
+def test_a_disk_that_fails_at_any_step_delays_and_nothing_else(tmp_path, scenario, failures):
+    for step in itertools.count():
+        world = World(tmp_path / f"{step}", SCENARIOS[scenario])
+        disk = FullDisk(range(step, step + failures))
+        output = world.start(disk)
+        tries = 0
+        while True:
+            try:
+                output._recover()
+                break
+            except (OSError, Exception):
+                tries += 1
+        for chunk in world.chunks:
+            while True:
+                try:
+                    output._write(chunk)
+                    break
+                except DeliveryError:
+                    tries += 1
+                    if failures == 1:
+                        _only_whole_lines(world)
+        world.check()
+        output._writer.close()
+        output._journal.close()
+        again = world.start(QuickDisk())
+        again._recover()
+        assert all(again._journal.committed(chunk.id) for chunk in world.chunks)
+        again._journal.close()
+        assert tries <= failures
+        if disk.steps < step:
+            return
+
+
+def _only_whole_lines(world):
+    for path in (world.root / "out").rglob("*.log"):
+        assert path.read_bytes().endswith(b"\n") or not path.stat().st_size
+
+
+def test_what_others_wrote_meanwhile_is_not_cut(tmp_path):
+    world, disk = World(tmp_path, {"path": "{tag}.log"}), FaultyDisk(die_at=40)
+    with pytest.raises(KilledError):
+        world.run(disk)
+    disk.kill()
+    (tmp_path / "out/a.log").unlink()
+    (tmp_path / "out/a.log").write_bytes(b"somebody else's\n" * 100)
+    world.start(QuickDisk())._recover()
+    assert (tmp_path / "out/a.log").read_bytes() == b"somebody else's\n" * 100
+
+
+def test_a_file_that_was_renamed_meanwhile_is_still_cut(tmp_path):
+    world = World(tmp_path, {"path": "all.log"})
+    whole = FaultyDisk()
+    output = world.start(whole)
+    output._recover()
+    output._write(world.chunks[0])
+    before = whole.steps
+    output._write(world.chunks[1])
+    whole.kill()
+
+    world = World(tmp_path / "again", {"path": "all.log"})
+    disk = FaultyDisk(die_at=before + 1)  # in the middle of the second chunk's data
+    with pytest.raises(KilledError):
+        world.run(disk)
+    disk.kill()
+    (tmp_path / "again/out/all.log").rename(tmp_path / "again/out/all.log.1")
+    assert not (tmp_path / "again/out/all.log.1").read_bytes().endswith(b"\n")
+    world.run(QuickDisk())
+    world.check()
+
+
+def test_a_directory_that_is_not_there_at_the_start_is_recovered_later(tmp_path):
+    world, disk = World(tmp_path, {"path": "{tag}.d/all.log"}), FaultyDisk()
+    output = world.start(disk)
+    output._recover()
+    output._write(world.chunks[0])
+    disk.die_at = disk.steps + 1
+    with pytest.raises(KilledError):
+        output._write(world.chunks[2])
+    disk.kill()
+    (tmp_path / "out/a.d").rename(tmp_path / "away")
+    output = world.start(QuickDisk())
+    output._recover()
+    (tmp_path / "away").rename(tmp_path / "out/a.d")
+    for chunk in world.chunks:
+        output._write(chunk)
+    world.check()
+    output._writer.close()
+    output._journal.close()
+
+
+def test_a_damaged_journal_cuts_no_file_and_is_set_aside(tmp_path, caplog):
+    world = World(tmp_path)
+    output = world.start(QuickDisk())
+    output._recover()
+    for chunk in world.chunks:
+        output._write(chunk)
+    journal = tmp_path / "data/journal"
+    data = journal.read_bytes()
+    lengths = {path: path.stat().st_size for path in (tmp_path / "out").iterdir()}
+    for position in range(20, len(data) - 1, 7):
+        journal.write_bytes(data[:position] + bytes([data[position] ^ 0x10]) + data[position + 1 :])
+        again = world.start(QuickDisk())
+        again._journal.open()
+        again._journal.close()
+        assert lengths == {path: path.stat().st_size for path in (tmp_path / "out").iterdir()}
+    assert "is damaged at byte" in caplog.text
+    assert (tmp_path / "data/journal.damaged").exists()
+
+
+def test_the_journal_stays_small(tmp_path, monkeypatch):
+    monkeypatch.setattr("logflow.outputs.file.journal._COMPACT_BYTES", 2000)
+    monkeypatch.setattr("logflow.outputs.file.journal._WINDOW", 10)
+    world = World(tmp_path, {"path": "all.log", "sync": "never"})
+    output = world.start(QuickDisk())
+    output._recover()
+    entries = world.chunks[0].entries
+    for n in range(300):
+        output._write(Chunk(n.to_bytes(16, "big"), "t", (entries,), 3))
+        assert (tmp_path / "data/journal").stat().st_size < 2500
+    output._writer.close()
+    output._journal.close()
+    again = world.start(QuickDisk())
+    again._recover()
+    assert again._journal.committed((299).to_bytes(16, "big"))
+    assert not again._journal.committed((280).to_bytes(16, "big"))
+    assert (tmp_path / "out/all.log").read_bytes().count(b"\n") == 900

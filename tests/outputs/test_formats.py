@@ -1,0 +1,77 @@
+"""The formats that outputs share."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import msgspec
+import pytest
+
+from logflow.batch import Batch
+from logflow.event import EventTime
+from logflow.outputs.formats import CONTENT_TYPES, FormatConfig, formatter, text_of
+
+T0 = 1_700_000_000_000_000_000
+STAMP = "2023-11-14T22:13:20.000000000Z"
+
+
+def render(engine, *records, **options):
+    config = FormatConfig(type="test", **options)
+    batch = Batch.from_events("app", [(T0, record) for record in records])
+    return formatter(config, engine)(batch.entries, "app")
+
+
+def test_ndjson_has_time_and_tag_first_unless_told_otherwise(engine):
+    head = f'"@timestamp":"{STAMP}","@tag":"app",'
+    assert render(engine, {"n": 1}) == f'{{{head}"n":1}}\n'.encode()
+    assert render(engine, {"n": 1}, time_key="t", tag_key=None) == f'{{"t":"{STAMP}","n":1}}\n'.encode()
+
+
+def test_json_is_one_array(engine):
+    text = render(engine, {"n": 1}, {"m": "a\nb"}, format="json", time_key=None, tag_key=None)
+    assert json.loads(text) == [{"n": 1}, {"m": "a\nb"}]
+
+
+def test_raw_is_the_message_alone_and_nothing_is_lost(engine):
+    records = [{"message": "é"}, {"message": b"\xff"}, {"n": 1}, {"message": None}, {"message": [1, "a"]}]
+    assert render(engine, *records, format="raw").decode() == (
+        'é\n\\xff\n{"n":1}\n{"message":null}\n[1,"a"]\n'
+    )
+    assert render(engine, {"log": "x"}, format="raw", message_key="log") == b"x\n"
+
+
+def test_ltsv_escapes_what_would_break_it(engine):
+    record = {"a": "x\ty\nz\\", "b:c": 1, "@tag": "own"}
+    assert render(engine, record, format="ltsv").decode() == (
+        f"@timestamp:{STAMP}\t@tag:app\ta:x\\ty\\nz\\\\\tb_c:1\n"
+    )
+
+
+def test_csv_has_the_chosen_columns(engine):
+    records = [{"a": 'say "hi"', "b": "x,y"}, {"b": {"c": [1]}}]
+    text = render(engine, *records, format="csv", columns=["@timestamp", "b", "a"]).decode()
+    assert list(csv.reader(io.StringIO(text))) == [[STAMP, "x,y", 'say "hi"'], [STAMP, '{"c":[1]}', ""]]
+
+
+def test_msgpack_is_the_entries_as_they_are(engine):
+    batch = Batch.from_events("app", [(T0, {"n": 1})])
+    assert (
+        formatter(FormatConfig(type="test", format="msgpack"), engine)(batch.entries, "app") is batch.entries
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("a\ud800", "a\\ud800"), (None, ""), (True, "true"), (1.5, "1.5"), ({"a": [None]}, '{"a":[null]}'),
+     (EventTime(T0), STAMP), ({(1, 2): 3}, None), ({b"k": 1}, None),
+     (msgspec.msgpack.Ext(5, b"x"), None)],
+)  # fmt: skip
+def test_text_of_a_field(value, text):
+    assert text is None or text_of(value) == text
+    assert "\n" not in text_of(value)
+
+
+def test_every_format_has_a_content_type():
+    assert CONTENT_TYPES.keys() == set(FormatConfig.model_fields["format"].annotation.__args__)
