@@ -50,6 +50,8 @@ class AckQueue:
             answer: what to send.
             size: bytes of the request.
         """
+        if self._closed:
+            return
         self._open.append(_Open(receipt, answer, size))
         self._bytes += size
         receipt.add_done_callback(self._settled)

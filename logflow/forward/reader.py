@@ -24,6 +24,9 @@ READ_BYTES = 64 * 1024
 """What is read at once between frames; also the size of the smallest buffer."""
 
 _GROWTH = 4
+_BEYOND_BYTES = 1024
+"""What is read beyond a large payload: the options of the frame."""
+_FREE_TRIES = 4
 _PATIENT_BYTES = 256 * 1024
 _KEPT_BYTES = 64 * 1024 * 1024
 _ROUND_BYTES = 1 << 20
@@ -92,6 +95,7 @@ class FrameReader:
         self._filled = 0
         self._needed = 1
         self._scan_at = 1
+        self._tries = 0
         self._largest = READ_BYTES
 
     @property
@@ -109,13 +113,13 @@ class FrameReader:
         """Whether :meth:`take` may find something, although it is better to wait for more a little.
 
         A frame that does not announce its length must be walked from its start. So that this does not
-        become quadratic, :attr:`ready` waits until a large one has grown by half.
+        become quadratic, :attr:`ready` waits until a large one has grown by half, after some tries.
         """
         return self._filled >= self._needed and self._filled > 0
 
     def space(self) -> memoryview:
         """Where the next bytes go; never empty."""
-        end = max(self._needed, self._filled + READ_BYTES)
+        end = max(self._needed + _BEYOND_BYTES, self._filled + READ_BYTES)
         if self._buffer is None:
             self._buffer = self._pool.take(READ_BYTES)
         elif self._filled == len(self._buffer):
@@ -155,10 +159,12 @@ class FrameReader:
         self._needed = scanned.needed if rest else 1
         if not scanned.consumed:
             self._needed = self._scan_at = max(self._needed, self._filled + 1)
-            if self._filled > _PATIENT_BYTES:
+            self._tries += 1
+            if self._tries > _FREE_TRIES and self._filled > _PATIENT_BYTES:
                 self._scan_at = max(self._needed, self._filled + self._filled // 2)
             return None
         self._scan_at = self._needed
+        self._tries = 0
         self._largest = max(self._largest, scanned.consumed)
         if rest:
             self._replace(buffer, scanned.consumed, max(rest, READ_BYTES), reuse=False)
@@ -171,7 +177,7 @@ class FrameReader:
         """Give the memory back; what has not become a frame is forgotten."""
         if self._buffer is not None:
             self._pool.give(self._buffer)
-        self._buffer, self._filled, self._needed, self._scan_at = None, 0, 1, 1
+        self._buffer, self._filled, self._needed, self._scan_at, self._tries = None, 0, 1, 1, 0
 
     def _replace(self, old: bytearray, start: int, size: int, *, reuse: bool = True) -> None:
         """Go on in another buffer, with the bytes of the old one from ``start`` on."""

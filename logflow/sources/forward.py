@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import stat
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,11 @@ from logflow.config.fields import Address, Duration, NonEmpty, Size, parse_size
 from logflow.config.options import Options, SourceConfig
 from logflow.config.tls import ServerTls
 from logflow.errors import ComponentError
+from logflow.forward.endpoint import DEFAULT_PORT
 from logflow.forward.handshake import ServerSecrets
+from logflow.forward.listeners import Listeners
 from logflow.forward.receiver import Limits, Receiver, Shared
 
-_HEARTBEAT = b"\x00"
 _STOP_GRACE_S = 1.0
 _COMPLAINTS_PER_MINUTE = 10
 
@@ -76,81 +76,62 @@ class ForwardSource(Source):
         super().__init__(config, context)
         self.config: ForwardSource.Config = config
         self._shared: Shared | None = None
-        self._servers: list[asyncio.Server] = []
-        self._udp: asyncio.DatagramTransport | None = None
+        self._listeners: Listeners | None = None
         self._complaints = _Complaints(context)
 
     @property
     def port(self) -> int:
         """The TCP port in use, once opened: tells which one was chosen for port 0."""
-        for server in self._servers:
-            for listener in server.sockets:
-                if listener.family in (socket.AF_INET, socket.AF_INET6):
-                    return int(listener.getsockname()[1])
-        raise LookupError("the source does not listen on TCP")
+        assert self._listeners is not None
+        return self._listeners.port
 
     async def open(self) -> None:
-        """Bind the addresses.
+        """Listen; connections wait until :meth:`run`.
 
         Raises:
-            ComponentError: one is taken, or a certificate cannot be used.
+            ComponentError: an address is taken, or a certificate cannot be used.
         """
-        tls = self.config.tls.context() if self.config.tls else None
-        loop = asyncio.get_running_loop()
-        address = self.config.listen
-        if address is None and self.config.unix is None:
-            address = ("127.0.0.1", 24224)
+        config = self.config
+        address = config.listen or (None if config.unix else ("127.0.0.1", DEFAULT_PORT))
+        tls = config.tls.context() if config.tls else None
+        listeners = Listeners(address, config.unix, tls, udp=config.udp_heartbeat)
         try:
-            if address is not None:
-                timeout = self.config.read_timeout if tls else None
-                self._servers.append(await loop.create_server(
-                    self._accept, *address, ssl=tls, ssl_handshake_timeout=timeout, start_serving=False,
-                    backlog=512,
-                ))  # fmt: skip
-                if self.config.udp_heartbeat:
-                    self._udp, _ = await loop.create_datagram_endpoint(_Heartbeats, (address[0], self.port))
-            if self.config.unix is not None:
-                await _check_unix_path(self.config.unix)
-                self._servers.append(await loop.create_unix_server(
-                    self._accept, self.config.unix, start_serving=False
-                ))  # fmt: skip
+            await listeners.open()
         except OSError as error:
-            await self._close_listeners()
-            where = " and ".join(
-                str(w) for w in (address and "{}:{}".format(*address), self.config.unix) if w
-            )
             raise ComponentError(
-                f"source {self.context.name}: cannot listen on {where}: {error.strerror or error}; "
+                f"source {self.context.name}: cannot listen on {error.filename}: {error.strerror or error}; "
                 "stop what listens there, or set another address"
             ) from error
+        self._listeners = listeners
 
     async def run(self, emit: Emit) -> None:
-        """Take connections until cancelled; then handle what has come whole and close the listeners."""
-        if not self._servers:
+        """Take connections until cancelled; then handle what has come whole."""
+        if self._listeners is None:
             await self.open()
+        assert self._listeners is not None
         tasks = _Tasks()
-        self._shared = self._make_shared(emit, tasks)
+        shared = self._shared = self._make_shared(emit, tasks)
         try:
-            for server in self._servers:
-                await server.start_serving()
-            await self._expire_connections(self._shared)
+            await self._listeners.serve(lambda: Receiver(shared), self.config.read_timeout)
+            await self._expire_connections(shared)
         finally:
-            await self._close_listeners()
-            await asyncio.gather(*(receiver.stop(_STOP_GRACE_S) for receiver in self._shared.receivers))
+            self._close_listeners()
+            await asyncio.gather(*(receiver.stop(_STOP_GRACE_S) for receiver in shared.receivers))
             await tasks.cancel()
 
     async def drain(self) -> None:
         """Close the connections: answers that could be given have been given by now."""
-        await self._close_listeners()
+        self._close_listeners()
         if self._shared is not None:
             for receiver in list(self._shared.receivers):
                 receiver.close()
             self._shared = None
             await asyncio.sleep(0)
 
-    def _accept(self) -> Receiver:
-        assert self._shared is not None
-        return Receiver(self._shared)
+    def _close_listeners(self) -> None:
+        if self._listeners is not None:
+            self._listeners.close()
+            self._listeners = None
 
     def _make_shared(self, emit: Emit, tasks: _Tasks) -> Shared:
         config, context = self.config, self.context
@@ -185,31 +166,6 @@ class ForwardSource(Source):
             now_s = self.context.clock.monotonic()
             for receiver in list(shared.receivers):
                 receiver.expire(now_s)
-
-    async def _close_listeners(self) -> None:
-        servers, self._servers = self._servers, []
-        for server in servers:
-            server.close()
-        if servers and self.config.unix is not None:
-            self.config.unix.unlink(missing_ok=True)
-        if self._udp is not None:
-            self._udp.close()
-            self._udp = None
-        await asyncio.sleep(0)
-
-
-class _Heartbeats(asyncio.DatagramProtocol):
-    """Answers the one byte that Fluentd sends, and nothing else: nobody can be flooded through us."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember whom to answer through."""
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
-
-    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        """Answer a heartbeat."""
-        if data == _HEARTBEAT:
-            self._transport.sendto(_HEARTBEAT, addr)
 
 
 class _Tasks:
@@ -251,15 +207,3 @@ class _Complaints:
             sentence += f" {self._suppressed} more were not logged."
             self._suppressed = 0
         self._context.log.warning("Source %s: %s", self._context.name, sentence)
-
-
-async def _check_unix_path(path: Path) -> None:
-    """See that nobody listens there; asyncio removes what a dead process left."""
-    if not path.exists() or not stat.S_ISSOCK(path.stat().st_mode):
-        return
-    try:
-        _, writer = await asyncio.open_unix_connection(path)
-    except OSError:
-        return
-    writer.close()
-    raise OSError(98, "Address already in use")

@@ -1,0 +1,158 @@
+"""The sockets that a forward source listens on: TCP and its UDP heartbeats, and a unix socket.
+
+They listen from :meth:`Listeners.open` on, so that nobody is refused while the service starts, and are
+served from :meth:`Listeners.serve` on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+_BACKLOG = 512
+_HEARTBEAT = b"\x00"
+
+
+class Listeners:
+    """All listening sockets of one source."""
+
+    def __init__(
+        self, address: tuple[str, int] | None, unix: Path | None, tls: ssl.SSLContext | None, *, udp: bool
+    ) -> None:
+        """Describe them; nothing is opened yet.
+
+        Args:
+            address: host and port for TCP; port 0 has the system choose.
+            unix: path of a unix socket.
+            tls: encrypt TCP.
+            udp: answer UDP heartbeats on the TCP port as well.
+        """
+        self._address = address
+        self._unix = unix
+        self._tls = tls
+        self._udp = udp
+        self._sockets: list[socket.socket] = []
+        self._servers: list[asyncio.Server] = []
+        self._heartbeats: list[asyncio.DatagramTransport] = []
+
+    @property
+    def port(self) -> int:
+        """The TCP port in use.
+
+        Raises:
+            LookupError: there is none.
+        """
+        for listener in self._sockets:
+            if listener.family != socket.AF_UNIX:
+                return int(listener.getsockname()[1])
+        raise LookupError("there is no TCP socket")
+
+    async def open(self) -> None:
+        """Bind and listen.
+
+        Raises:
+            OSError: one of the addresses cannot be used; its ``filename`` says which. None is open.
+        """
+        try:
+            if self._address is not None:
+                with _named("{}:{}".format(*self._address)):
+                    await self._open_tcp(*self._address)
+            if self._unix is not None:
+                with _named(str(self._unix)):
+                    self._sockets.append(_open_unix(self._unix))
+        except OSError:
+            self.close()
+            raise
+
+    async def serve(self, accept: Callable[[], asyncio.BaseProtocol], handshake_timeout_s: float) -> None:
+        """Accept connections, those that came since :meth:`open` among them.
+
+        Args:
+            accept: makes the protocol of each connection.
+            handshake_timeout_s: longest time for TLS's handshake.
+        """
+        loop = asyncio.get_running_loop()
+        for listener in self._sockets:
+            if listener.family == socket.AF_UNIX:
+                server = await loop.create_unix_server(accept, sock=listener, backlog=_BACKLOG)
+            else:
+                server = await loop.create_server(
+                    accept, sock=listener, backlog=_BACKLOG, ssl=self._tls,
+                    ssl_handshake_timeout=handshake_timeout_s if self._tls else None,
+                )  # fmt: skip
+            self._servers.append(server)
+
+    def close(self) -> None:
+        """Close them all; connections stay. Safe twice."""
+        for heartbeat in self._heartbeats:
+            heartbeat.close()
+        for server in self._servers:
+            server.close()
+        for listener in self._sockets:
+            if listener.family == socket.AF_UNIX and self._unix is not None:
+                self._unix.unlink(missing_ok=True)
+            listener.close()
+        self._heartbeats, self._servers, self._sockets = [], [], []
+
+    async def _open_tcp(self, host: str, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
+            listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+            self._sockets.append(listener)
+            if self._udp:
+                heartbeat, _ = await loop.create_datagram_endpoint(
+                    Heartbeats, listener.getsockname(), family=family
+                )
+                self._heartbeats.append(heartbeat)
+
+
+class Heartbeats(asyncio.DatagramProtocol):
+    """Answers the one byte that Fluentd sends, and nothing else: nobody can be flooded through us."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember whom to answer through."""
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        """Answer a heartbeat."""
+        if data == _HEARTBEAT:
+            self._transport.sendto(_HEARTBEAT, addr)
+
+
+@contextmanager
+def _named(address: str) -> Iterator[None]:
+    """Put the address into the errors of a block."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = address
+        raise
+
+
+def _open_unix(path: Path) -> socket.socket:
+    """Bind a unix socket; what a dead process left there is removed."""
+    if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(os.fspath(path))
+            except OSError:
+                path.unlink()
+            else:
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(os.fspath(path))
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,31 @@
+"""Where a peer is."""
+
+from __future__ import annotations
+
+import pytest
+
+from logflow.forward.endpoint import Endpoint
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint", "written"),
+    [
+        ("aggregator-0:24224", Endpoint("aggregator-0", 24224), "aggregator-0:24224"),
+        ("aggregator-0", Endpoint("aggregator-0", 24224), "aggregator-0:24224"),
+        ("[::1]:24224", Endpoint("::1", 24224), "[::1]:24224"),
+        ("unix:/run/logflow.sock", Endpoint(path="/run/logflow.sock"), "unix:/run/logflow.sock"),
+        ("unix:///run/logflow.sock", Endpoint(path="/run/logflow.sock"), "unix:/run/logflow.sock"),
+    ],
+)
+def test_addresses_are_read_and_written(text, endpoint, written):
+    assert Endpoint.parse(text) == endpoint
+    assert str(endpoint) == written
+    assert Endpoint.parse(endpoint) is endpoint
+
+
+@pytest.mark.parametrize(
+    "text", ["", "host:", ":1", "host:port", "host:99999", "unix:", "unix:relative", 7, None]
+)
+def test_others_are_refused(text):
+    with pytest.raises(ValueError):
+        Endpoint.parse(text)

@@ -1,0 +1,205 @@
+"""Whole frames out of bytes that arrive in any pieces."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import msgpack
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from logflow.engine.api import Engine, Scanned
+from logflow.errors import LimitExceeded, MalformedData
+from logflow.forward import reader as module
+from logflow.forward.reader import READ_BYTES, BufferPool, FrameReader
+from logflow.testing.forwarding import fluentd_request
+
+LIMIT = 1 << 20
+MESSAGE = msgpack.packb(["m", 1, {"a": 1}])
+FORWARD = msgpack.packb(["f", [[1, {"a": 1}], [2, {"b": "x" * 40}]], {"chunk": "c"}])
+PACKED = fluentd_request("p", [(1, {"a": 1})], b"0123456789abcdef")
+NIL = b"\xc0"
+BIG = fluentd_request("big", [(1, {"x": "y" * 9000})])
+
+
+def receive(reader: FrameReader, data: bytes, found: list[bytes]) -> None:
+    """Receive ``data`` as a transport would deliver it; append the payloads of whole frames to ``found``."""
+    while data:
+        space = reader.space()
+        size = min(len(space), len(data))
+        space[:size] = data[:size]
+        space.release()
+        reader.filled(size)
+        data = data[size:]
+        while reader.ready:
+            slab = reader.take()
+            if slab is not None:
+                found += [bytes(slab.data[frame.start : frame.end]) for frame in slab.frames]
+
+
+def read_all(engine: Engine, pieces: list[bytes]) -> list[bytes]:
+    reader = FrameReader(engine.scan_frames, LIMIT, BufferPool())
+    found: list[bytes] = []
+    for piece in pieces:
+        receive(reader, piece, found)
+    assert reader.pending == 0
+    return found
+
+
+def test_frames_torn_at_every_byte_are_put_together(engine):
+    data = MESSAGE + NIL + FORWARD + PACKED + MESSAGE
+    whole = read_all(engine, [data])
+    assert len(whole) == 5
+    for cut in range(1, len(data)):
+        assert read_all(engine, [data[:cut], data[cut:]]) == whole
+    assert read_all(engine, [data[at : at + 1] for at in range(len(data))]) == whole
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    frames=st.lists(st.sampled_from([MESSAGE, FORWARD, PACKED, NIL, BIG]), max_size=40),
+    sizes=st.lists(st.integers(1, 30_000), min_size=1, max_size=10),
+)
+def test_pieces_of_any_size_give_the_same_frames(engine, frames, sizes):
+    data, pieces, at = b"".join(frames), [], 0
+    for turn in range(10_000):
+        if at >= len(data):
+            break
+        pieces.append(data[at : at + sizes[turn % len(sizes)]])
+        at += len(pieces[-1])
+    assert read_all(engine, pieces) == (read_all(engine, [data]) if data else [])
+
+
+def test_a_large_payload_is_scanned_three_times_and_copied_seldom(engine):
+    scans: list[int] = []
+
+    def scan(view: memoryview, limit: int) -> Scanned:
+        scans.append(len(view))
+        return engine.scan_frames(view, limit)
+
+    request = fluentd_request("t", [(1, {"x": "y" * 700_000})])
+    reader = FrameReader(scan, LIMIT, BufferPool())
+    found: list[bytes] = []
+    receive(reader, request, found)
+    assert len(found[0]) > 700_000
+    assert len(scans) <= 3
+
+
+def test_a_frame_without_announced_length_is_not_walked_again_for_every_read(engine):
+    """The work stays in proportion to the size: each scan sees at least half as much again."""
+    scans: list[int] = []
+
+    def scan(view: memoryview, limit: int) -> Scanned:
+        scans.append(len(view))
+        return engine.scan_frames(view, limit)
+
+    frame = msgpack.packb(["t", [[1, {"x": "y" * 100}]] * 8000])
+    reader = FrameReader(scan, LIMIT, BufferPool())
+    receive(reader, frame, [])
+    if reader.pending:  # the end came before the reader asked again: it says that asking makes sense
+        assert reader.scannable
+        assert reader.take() is not None
+    assert sum(scans) < 6 * len(frame)
+
+
+def test_reading_never_goes_far_past_a_frame():
+    """So that what follows a large frame need not be copied."""
+    sizes = []
+
+    def scan(view: memoryview, limit: int) -> Scanned:
+        return Scanned([], 0, 500_000)
+
+    reader = FrameReader(scan, LIMIT, BufferPool())
+    receive(reader, b"\xc0" * 1000, [])
+    while reader.pending < 500_000 - 1:
+        sizes.append(len(reader.space()))
+        reader.filled(min(len(reader.space()), 500_000 - 1 - reader.pending))
+    assert reader.pending + len(reader.space()) <= 500_000 + READ_BYTES
+
+
+def test_memory_grows_with_what_came_and_not_with_what_was_announced(engine):
+    reader = FrameReader(engine.scan_frames, 1 << 30, BufferPool())
+    receive(reader, b"\x93\xa1t\xc6\x30\x00\x00\x00" + b"x" * 1000, [])
+    assert len(reader.space()) <= READ_BYTES
+
+
+@pytest.mark.parametrize("header", [b"\xc6", b"\xdb"])
+def test_a_length_of_4_gb_is_refused_at_once(engine, header):
+    reader = FrameReader(engine.scan_frames, LIMIT, BufferPool())
+    with pytest.raises(LimitExceeded):
+        receive(reader, b"\x93\xa1t" + header + b"\xff\xff\xff\xff", [])
+
+
+def test_frames_before_a_bad_one_are_found(engine):
+    reader = FrameReader(engine.scan_frames, LIMIT, BufferPool())
+    found: list[bytes] = []
+    with pytest.raises(MalformedData):
+        receive(reader, MESSAGE + PACKED + b"\x93\x01\x02\x03", found)
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        (b"GET / HTTP/1.1\r\n", "HTTP"),
+        (b"POST /x HTTP/1.1\r\n", "HTTP"),
+        (b"\x16\x03\x01\x02\x00\x01", "TLS"),
+        (msgpack.packb(["PING", "me", "salt", "digest", "", ""]), "handshake"),
+        (b"hello\n", "begins with b'hello"),
+        (b"\xc1", "begins with"),
+    ],
+)
+def test_strangers_are_told_apart(engine, data, hint):
+    reader = FrameReader(engine.scan_frames, LIMIT, BufferPool())
+    with pytest.raises(MalformedData, match=hint):
+        receive(reader, data, [])
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=300))
+def test_arbitrary_bytes_are_frames_or_malformed(engine, data):
+    reader = FrameReader(engine.scan_frames, LIMIT, BufferPool())
+    with suppress(MalformedData):
+        receive(reader, data, [])
+
+
+def test_feeding_is_receiving(engine):
+    reader = FrameReader(engine.scan_frames, LIMIT, BufferPool())
+    data = fluentd_request("t", [(1, {"x": "y" * 200_000})])
+    reader.feed(data[:-1])
+    reader.feed(data[-1:])
+    slab = None
+    while slab is None:
+        slab = reader.take()
+    assert len(slab.frames) == 1
+
+
+def test_release_forgets_what_was_begun(engine):
+    reader = FrameReader(engine.scan_frames, LIMIT, BufferPool())
+    reader.feed(PACKED[:10])
+    reader.release()
+    assert reader.pending == 0
+    found: list[bytes] = []
+    receive(reader, PACKED, found)
+    assert len(found) == 1
+
+
+def test_the_pool_uses_buffers_again_up_to_its_size():
+    pool = BufferPool(kept_bytes=3 * READ_BYTES)
+    one, two = pool.take(10), pool.take(2 * READ_BYTES)
+    assert (len(one), len(two)) == (READ_BYTES, 2 * READ_BYTES)
+    pool.give(one)
+    pool.give(two)
+    pool.give(bytearray(READ_BYTES))
+    assert pool.take(2 * READ_BYTES) is two
+    assert pool.take(1) is one
+    assert pool.take(1) is not one
+    pool.give(bytearray(100 * READ_BYTES))
+    assert len(pool.take(50 * READ_BYTES)) < 100 * READ_BYTES, "too large to be kept"
+
+
+def test_a_huge_buffer_is_not_used_for_a_small_need():
+    pool = BufferPool()
+    pool.give(bytearray(module._ROUND_BYTES))
+    assert len(pool.take(READ_BYTES)) == READ_BYTES
