@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -51,10 +51,11 @@ def test_the_reference_is_fresh() -> None:
     assert (ROOT / "docs/configuration.md").read_text() == reference()
 
 
-async def test_the_output_of_contributing_delivers(tmp_path: Path) -> None:
+async def test_the_output_of_contributing_delivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = blocks("CONTRIBUTING.md", "python")
-    module = ModuleType("tcp")
-    exec(compile(code, "CONTRIBUTING.md", "exec"), module.__dict__)
+    (tmp_path / "contributed_output.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = import_module("contributed_output")
     received: list[bytes] = []
     closed = asyncio.Event()
 
