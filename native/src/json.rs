@@ -1,0 +1,395 @@
+//! JSON to msgpack in one pass, without a tree in between.
+//!
+//! ```text
+//! {"ts":"2026…","level":"info","n":7}
+//! ^^^^^^        ^^^^^^^^^       ^^^^^         segments: what stands before each value of the outer object
+//! ```
+//!
+//! Lines of one program have the same keys in the same order. So the segments of the record before are
+//! kept, together with the packed key that each becomes, and compared with what stands at the place:
+//! one comparison of 32 bytes does the work of finding, checking, comparing and copying a key. From the
+//! first one that differs, keys are read, and become the segments for the next record.
+
+use crate::expected::{Expected, LONGEST, padded, words};
+use crate::keys::{self, FEW_KEYS, Keys, Object, Seen, Watched, key_range};
+use crate::mp;
+use crate::num::{self, Fail, Long};
+use crate::out::Out;
+use crate::scan;
+use crate::text::{SENTINEL, Text, escaped_json, is_utf8};
+
+pub use crate::mp::MAX_DEPTH;
+
+/// What stands before a value of the outer object, and what it becomes.
+struct Segment {
+    text: Expected,
+    seen: Seen,
+    key_len: usize,
+    key: [u8; LONGEST],
+}
+
+/// Transcodes objects one after another; remembers the keys of the last one.
+pub struct Transcoder {
+    segments: Vec<Segment>,
+    keys: Keys,
+    watched: Watched,
+    scratch: Vec<u8>,
+    long: Long,
+}
+
+impl Segment {
+    /// `None` when the text or the packed key is too long for a segment, or could be found across lines.
+    fn new(text: &[u8], key: &[u8], seen: Seen) -> Option<Self> {
+        if text.iter().any(|&b| b < 0x20) {
+            return None;
+        }
+        Some(Self { text: Expected::new(text)?, seen, key_len: key.len(), key: padded(key)? })
+    }
+}
+
+#[inline(always)]
+fn blank(src: &[u8], mut at: usize, end: usize) -> usize {
+    while at < end && matches!(src[at], b' ' | b'\t' | b'\n' | b'\r') {
+        at += 1;
+    }
+    at
+}
+
+#[inline(always)]
+fn peek(src: &[u8], at: usize, end: usize) -> Result<u8, Fail> {
+    if at < end { Ok(src[at]) } else { Err(Fail) }
+}
+
+impl Transcoder {
+    /// `watched`: keys whose presence in the outer object the caller wants to know.
+    pub fn new(watched: Watched) -> Self {
+        Self {
+            segments: Vec::new(),
+            keys: Keys::default(),
+            watched,
+            scratch: Vec::new(),
+            long: Long::default(),
+        }
+    }
+
+    /// Transcode the object that `src[start..end]` holds, which must be UTF-8.
+    ///
+    /// What follows `end` in `src`, if anything, is a carriage return or a newline: no value reads past it.
+    /// On failure the output is as it was.
+    #[inline]
+    pub fn object(&mut self, src: &[u8], start: usize, end: usize, out: &mut Out) -> Result<Object, Fail> {
+        let head = out.len();
+        self.long.seen = false;
+        let result = self.outer(src, start, end, out);
+        if result.is_err() {
+            out.truncate(head);
+        }
+        result
+    }
+
+    /// The same for a text that may hold bytes that are not UTF-8.
+    #[inline]
+    pub fn any(&mut self, text: Text<'_>, out: &mut Out) -> Result<Object, Fail> {
+        if text.utf8 || is_utf8(text.bytes()) {
+            return self.object(text.src, text.start, text.end, out);
+        }
+        let mut src = escaped_json(text.bytes());
+        let end = src.len();
+        src.extend_from_slice(&SENTINEL);
+        self.object(&src, 0, end, out)
+    }
+
+    /// Whether an integer of the last object became text, being too long.
+    pub fn saw_long(&self) -> bool {
+        self.long.seen
+    }
+
+    /// Whether the value of `key` in an object that was transcoded before is such an integer.
+    #[cold]
+    pub fn is_long(&mut self, text: Text<'_>, key: &[u8]) -> bool {
+        let mut out = Out::default();
+        self.long.mark = true;
+        let object = self.any(text, &mut out);
+        self.long.mark = false;
+        let place = object.ok().and_then(|object| object.find(&out, key));
+        place.is_some_and(|(_, value, end)| out.as_slice()[value..end] == [0xc0])
+    }
+
+    #[inline]
+    fn outer(&mut self, src: &[u8], start: usize, end: usize, out: &mut Out) -> Result<Object, Fail> {
+        let head = out.len();
+        out.push(0);
+        let mut at = blank(src, start, end);
+        let (mut count, mut seen) = (0, 0);
+        while let (Some(segment), Some(there)) = (self.segments.get(count), words(src, at)) {
+            if !segment.text.matches(there) {
+                break;
+            }
+            out.put_padded(&segment.key, segment.key_len);
+            seen |= segment.seen;
+            at += segment.text.len;
+            count += 1;
+            at = self.value(src, blank(src, at, end), end, out, 1)?;
+        }
+        let mut object = Object { head, count, seen };
+        if peek(src, at, end)? == b'}' && count > 0 {
+            at += 1;
+        } else {
+            at = self.outer_rest(src, at, end, out, &mut object)?;
+        }
+        if blank(src, at, end) == end { Ok(object) } else { Err(Fail) }
+    }
+
+    /// Read the pairs that the segments do not foretell, and learn them.
+    #[inline(never)]
+    fn outer_rest(
+        &mut self, src: &[u8], mut at: usize, end: usize, out: &mut Out, object: &mut Object,
+    ) -> Result<usize, Fail> {
+        self.keys.clear();
+        self.segments.truncate(object.count);
+        self.recall(out, object);
+        let mut learning = true;
+        let mut double = false;
+        loop {
+            let text = at;
+            match step(src, at, end, object.count == 0)? {
+                Step::Key(next) => at = self.key(src, next, end, out)?,
+                Step::End(next) => {
+                    at = next;
+                    break;
+                }
+            }
+            double |= self.keys.is_double(out, 0);
+            let (start, stop) = self.keys.last();
+            let seen = self.watched.find(&out.as_slice()[start..stop]);
+            object.seen |= seen;
+            object.count += 1;
+            learning &= !double;
+            if learning {
+                let packed = start - head_size(stop - start);
+                let segment = Segment::new(&src[text..at], &out.as_slice()[packed..stop], seen);
+                learning = segment.is_some();
+                self.segments.extend(segment);
+            }
+            at = self.value(src, at, end, out, 1)?;
+        }
+        if double || object.count > FEW_KEYS {
+            object.count = keys::drop_doubles(out, object.head + 1, object.count);
+        }
+        Ok(at)
+    }
+
+    /// Find again the keys that segments have written.
+    fn recall(&mut self, out: &Out, object: &Object) {
+        let mut at = object.head + 1;
+        for _ in 0..object.count {
+            let (start, end) = key_range(out, at);
+            self.keys.note(out, start, end);
+            at = mp::skip(out.as_slice(), end, MAX_DEPTH).expect("written here");
+        }
+    }
+
+    /// Transcode the key at `at` and skip the colon after it; returns where the value begins.
+    #[inline]
+    fn key(&mut self, src: &[u8], at: usize, end: usize, out: &mut Out) -> Result<usize, Fail> {
+        if peek(src, at, end)? != b'"' {
+            return Err(Fail);
+        }
+        let written = out.len();
+        let at = blank(src, self.string(src, at, out)?, end);
+        let (start, stop) = key_range(out, written);
+        self.keys.note(out, start, stop);
+        if peek(src, at, end)? != b':' {
+            return Err(Fail);
+        }
+        Ok(blank(src, at + 1, end))
+    }
+
+    /// Transcode the value at `at`; returns the position after it. `depth` levels are open.
+    #[inline]
+    fn value(
+        &mut self, src: &[u8], at: usize, end: usize, out: &mut Out, depth: usize,
+    ) -> Result<usize, Fail> {
+        match peek(src, at, end)? {
+            b'"' => self.string(src, at, out),
+            b'-' | b'0'..=b'9' => num::transcode(src, at, out, &mut self.long),
+            b't' if src[at..end].starts_with(b"true") => {
+                out.bool(true);
+                Ok(at + 4)
+            }
+            b'f' if src[at..end].starts_with(b"false") => {
+                out.bool(false);
+                Ok(at + 5)
+            }
+            b'n' if src[at..end].starts_with(b"null") => {
+                out.nil();
+                Ok(at + 4)
+            }
+            b'{' if depth < MAX_DEPTH => self.inner_object(src, at, end, out, depth + 1),
+            b'[' if depth < MAX_DEPTH => self.array(src, at + 1, end, out, depth + 1),
+            _ => Err(Fail),
+        }
+    }
+
+    fn inner_object(
+        &mut self, src: &[u8], mut at: usize, end: usize, out: &mut Out, depth: usize,
+    ) -> Result<usize, Fail> {
+        let head = out.len();
+        out.push(0);
+        let base = self.keys.len();
+        let mut count = 0;
+        let mut double = false;
+        let after = loop {
+            match step(src, at, end, count == 0)? {
+                Step::Key(next) => at = self.key(src, next, end, out)?,
+                Step::End(next) => break next,
+            }
+            double |= self.keys.is_double(out, base);
+            count += 1;
+            at = self.value(src, at, end, out, depth)?;
+        };
+        self.keys.truncate(base);
+        if double || count > FEW_KEYS {
+            count = keys::drop_doubles(out, head + 1, count);
+        }
+        out.patch_head(head, count, true);
+        Ok(after)
+    }
+
+    fn array(
+        &mut self, src: &[u8], at: usize, end: usize, out: &mut Out, depth: usize,
+    ) -> Result<usize, Fail> {
+        let head = out.len();
+        out.push(0);
+        let mut at = blank(src, at, end);
+        let mut count = 0;
+        if peek(src, at, end)? != b']' {
+            loop {
+                at = blank(src, self.value(src, at, end, out, depth)?, end);
+                count += 1;
+                match peek(src, at, end)? {
+                    b',' => at = blank(src, at + 1, end),
+                    b']' => break,
+                    _ => return Err(Fail),
+                }
+            }
+        }
+        out.patch_head(head, count, false);
+        Ok(at + 1)
+    }
+
+    /// Transcode the string whose opening quote is at `at`.
+    #[inline(always)]
+    fn string(&mut self, src: &[u8], at: usize, out: &mut Out) -> Result<usize, Fail> {
+        let start = at + 1;
+        let end = scan::string_end(src, start);
+        match src.get(end) {
+            Some(b'"') => {
+                out.short_str(src, start, end);
+                Ok(end + 1)
+            }
+            Some(b'\\') => self.escaped_string(src, start, end, out),
+            _ => Err(Fail),
+        }
+    }
+
+    /// The same, for a string with escapes; the first one is at `end`.
+    #[inline(never)]
+    fn escaped_string(
+        &mut self, src: &[u8], start: usize, mut end: usize, out: &mut Out,
+    ) -> Result<usize, Fail> {
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
+        let mut from = start;
+        let result = loop {
+            text.extend_from_slice(&src[from..end]);
+            match src.get(end) {
+                Some(b'"') => break Ok(end + 1),
+                Some(b'\\') => match unescape(src, end + 1, &mut text) {
+                    Ok(next) => from = next,
+                    Err(fail) => break Err(fail),
+                },
+                _ => break Err(Fail),
+            }
+            end = scan::string_end(src, from);
+        };
+        if result.is_ok() {
+            out.str(&text);
+        }
+        self.scratch = text;
+        result
+    }
+}
+
+/// What comes next in an object.
+enum Step {
+    /// A key, at this position.
+    Key(usize),
+    /// Nothing; the object ends before this position.
+    End(usize),
+}
+
+/// Read what stands before a key: the opening brace before the `first`, a comma before the others.
+#[inline(always)]
+fn step(src: &[u8], at: usize, end: usize, first: bool) -> Result<Step, Fail> {
+    let at = blank(src, at, end);
+    match (peek(src, at, end)?, first) {
+        (b'{', true) => {
+            let next = blank(src, at + 1, end);
+            Ok(if peek(src, next, end)? == b'}' { Step::End(next + 1) } else { Step::Key(next) })
+        }
+        (b',', false) => Ok(Step::Key(blank(src, at + 1, end))),
+        (b'}', false) => Ok(Step::End(at + 1)),
+        _ => Err(Fail),
+    }
+}
+
+/// Take in the escape whose letter is at `at`; returns the position after it.
+fn unescape(src: &[u8], at: usize, text: &mut Vec<u8>) -> Result<usize, Fail> {
+    let plain = match src.get(at).ok_or(Fail)? {
+        b'"' => b'"',
+        b'\\' => b'\\',
+        b'/' => b'/',
+        b'b' => 8,
+        b'f' => 12,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'u' => return unescape_unicode(src, at + 1, text),
+        _ => return Err(Fail),
+    };
+    text.push(plain);
+    Ok(at + 1)
+}
+
+fn hex4(src: &[u8], at: usize) -> Result<u32, Fail> {
+    let digits = src.get(at..at + 4).ok_or(Fail)?;
+    digits.iter().try_fold(0, |value, &b| Ok(value << 4 | char::from(b).to_digit(16).ok_or(Fail)?))
+}
+
+fn unescape_unicode(src: &[u8], at: usize, text: &mut Vec<u8>) -> Result<usize, Fail> {
+    let mut code = hex4(src, at)?;
+    let mut next = at + 4;
+    if (0xd800..0xdc00).contains(&code) && src.get(next..next + 2) == Some(b"\\u") {
+        let low = hex4(src, next + 2)?;
+        if !(0xdc00..0xe000).contains(&low) {
+            return Err(Fail);
+        }
+        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+        next += 6;
+    }
+    // A surrogate that is left over is no char.
+    let c = char::from_u32(code).ok_or(Fail)?;
+    text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+    Ok(next)
+}
+
+/// Size of the head of a packed string in its shortest form.
+fn head_size(n: usize) -> usize {
+    match n {
+        0..32 => 1,
+        32..0x100 => 2,
+        0x100..0x1_0000 => 3,
+        _ => 5,
+    }
+}

@@ -1,0 +1,425 @@
+//! Blocks of container lines to packed entries.
+//!
+//! ```text
+//! block --split at \n--> lines --container format, joins--> messages --parser--> records --> entries
+//! ```
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memrchr};
+
+use crate::carry::{self, Join};
+use crate::error::Error;
+use crate::json::Transcoder;
+use crate::keys::{Object, Seen, Watched};
+use crate::mp::{self, MAX_DEPTH};
+use crate::num::Fail;
+use crate::out::{ENTRY_HEAD, Out};
+use crate::parsers::{MessageParser, Work};
+use crate::text::{self, SENTINEL, Text};
+use crate::time::Rfc3339;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineFormat {
+    Cri,
+    Docker,
+    Plain,
+}
+
+/// What became of a block of lines; see `logflow.engine.api.Parsed`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    pub entries: Vec<u8>,
+    pub events: usize,
+    pub consumed: usize,
+    /// `None`: the carry that was given stays.
+    pub carry: Option<Vec<u8>>,
+    pub lines: usize,
+    pub unparsed: usize,
+    pub malformed: usize,
+    pub truncated: usize,
+}
+
+/// Bits of the keys that messages are watched for.
+const STREAM: Seen = 1;
+const TRUNCATED: Seen = 2;
+const ATTRS: Seen = 4;
+
+/// See `logflow.engine.api.LineParser`.
+pub struct LineParser {
+    format: LineFormat,
+    parser: MessageParser,
+    max_line: usize,
+    stream: Option<Vec<u8>>,
+    message_key: Vec<u8>,
+    watched: Watched,
+}
+
+/// A line out of its container format.
+struct Piece<'a> {
+    time_ns: u64,
+    stream: &'a [u8],
+    partial: bool,
+    text: Text<'a>,
+    /// Packed value of the field `attrs`.
+    attrs: Option<&'a [u8]>,
+}
+
+/// What is added to a record.
+#[derive(Clone, Copy, Default)]
+struct Extra<'a> {
+    attrs: Option<&'a [u8]>,
+    stream: Option<&'a [u8]>,
+}
+
+/// The work on one block.
+struct Run<'a> {
+    parser: &'a LineParser,
+    work: Work,
+    rfc3339: Rfc3339,
+    out: Out,
+    joins: Vec<Join>,
+    now_ns: i128,
+    done: Parsed,
+}
+
+impl LineParser {
+    pub fn new(
+        format: LineFormat, parser: MessageParser, max_line: usize, stream: Option<Vec<u8>>,
+        message_key: Vec<u8>,
+    ) -> Self {
+        let mut watched = vec![b"stream".to_vec(), b"truncated".to_vec(), b"attrs".to_vec()];
+        watched.extend(parser.time_key().map(<[u8]>::to_vec));
+        Self { format, parser, max_line, stream, message_key, watched: Watched::new(watched) }
+    }
+
+    /// Parse the whole lines of `block`; see `logflow.engine.api.LineParser.parse`.
+    pub fn parse(&self, block: &[u8], carry: &[u8], now_ns: i128) -> Result<Parsed, Error> {
+        let Some(last) = memrchr(b'\n', block) else {
+            return Ok(Parsed::default());
+        };
+        let block = &block[..=last];
+        let mut run = self.run(block.len() + block.len() / 4, now_ns);
+        if self.format != LineFormat::Plain {
+            run.joins = carry::load(carry)?;
+        }
+        let utf8 = text::is_utf8(block);
+        match self.format {
+            LineFormat::Cri => run.cri(block, utf8),
+            LineFormat::Docker => run.docker(block, utf8),
+            LineFormat::Plain => run.plain(block, utf8),
+        }
+        run.done.consumed = block.len();
+        if self.format != LineFormat::Plain {
+            run.done.carry = Some(carry::dump(&mut run.joins));
+        }
+        Ok(run.finish())
+    }
+
+    /// Make entries of joins that will never be finished.
+    pub fn flush(&self, carry: &[u8]) -> Result<Parsed, Error> {
+        let joins = carry::load(carry)?;
+        let mut run = self.run(carry.len() + 64 * joins.len(), 0);
+        for join in joins {
+            let stream = join.stream.clone();
+            run.emit_join(join, Extra { stream: Some(&stream), ..Extra::default() });
+        }
+        run.done.carry = Some(Vec::new());
+        Ok(run.finish())
+    }
+
+    fn run(&self, capacity: usize, now_ns: i128) -> Run<'_> {
+        Run {
+            parser: self,
+            work: Work::new(&self.watched),
+            rfc3339: Rfc3339::default(),
+            out: Out::with_capacity(capacity),
+            joins: Vec::new(),
+            now_ns,
+            done: Parsed::default(),
+        }
+    }
+}
+
+impl Run<'_> {
+    fn finish(mut self) -> Parsed {
+        self.done.entries = self.out.into_vec();
+        self.done
+    }
+
+    fn plain(&mut self, block: &[u8], utf8: bool) {
+        let parser = self.parser;
+        let extra = Extra { stream: parser.stream.as_deref(), attrs: None };
+        each_line(block, |start, end| {
+            self.done.lines += 1;
+            let end = without_return(block, start, end);
+            self.message(self.now_ns, Text { src: block, start, end, utf8 }, extra, false);
+        });
+    }
+
+    fn cri(&mut self, block: &[u8], utf8: bool) {
+        each_line(block, |start, end| {
+            self.done.lines += 1;
+            match split_cri(&mut self.rfc3339, block, start, end, utf8) {
+                Some(piece) if self.joins.is_empty() && !piece.partial => {
+                    let extra = Extra { stream: Some(piece.stream), attrs: None };
+                    self.message(i128::from(piece.time_ns), piece.text, extra, false);
+                }
+                Some(piece) => self.join(&piece),
+                None => self.malformed(block, start, end, utf8),
+            }
+        });
+    }
+
+    fn docker(&mut self, block: &[u8], utf8: bool) {
+        let mut transcoder = Transcoder::new(Watched::default());
+        let mut line = Out::default();
+        each_line(block, |start, end| {
+            self.done.lines += 1;
+            line.truncate(0);
+            let text = Text { src: block, start, end, utf8 };
+            let object = transcoder.any(text, &mut line).ok();
+            // None of the keys that are read may hold an integer that became text.
+            let long = transcoder.saw_long()
+                && [b"log".as_slice(), b"stream", b"time"].iter().any(|key| transcoder.is_long(text, key));
+            let object = object.filter(|_| !long);
+            match object.and_then(|object| split_docker(&mut self.rfc3339, &line, object)) {
+                Some(piece) => self.join(&piece),
+                None => self.malformed(block, start, end, utf8),
+            }
+        });
+    }
+
+    /// Keep a line whole that is not of the container format.
+    #[cold]
+    fn malformed(&mut self, block: &[u8], start: usize, end: usize, utf8: bool) {
+        let end = without_return(block, start, end);
+        let (text, cut) = self.limit(&block[start..end], false);
+        let at = self.out.len();
+        self.out.entry_head(self.now_ns);
+        let object = self.keep_whole(text, utf8);
+        self.close(at, object, None, Extra::default(), cut);
+        self.done.malformed += 1;
+    }
+
+    /// Take in a piece: begin or go on with a join, or finish one, or a message that needs none.
+    fn join(&mut self, piece: &Piece<'_>) {
+        let open = self.joins.iter().position(|join| join.stream == piece.stream);
+        let mut join = match open {
+            Some(i) => self.joins.remove(i),
+            None if !piece.partial => {
+                let extra = Extra { stream: Some(piece.stream), attrs: piece.attrs };
+                return self.message(i128::from(piece.time_ns), piece.text, extra, false);
+            }
+            None => Join {
+                stream: piece.stream.to_vec(),
+                time_ns: i128::from(piece.time_ns),
+                text: Vec::new(),
+                cut: false,
+            },
+        };
+        if !join.cut {
+            // One byte more than is kept shows that the text is too long.
+            let room = self.parser.max_line.saturating_add(1).saturating_sub(join.text.len());
+            let piece = piece.text.bytes();
+            join.text.extend_from_slice(&piece[..piece.len().min(room)]);
+        }
+        if piece.partial {
+            join.cut |= join.text.len() > self.parser.max_line;
+            join.text.truncate(self.parser.max_line);
+            self.joins.push(join);
+        } else {
+            self.emit_join(join, Extra { stream: Some(piece.stream), attrs: piece.attrs });
+        }
+    }
+
+    fn emit_join(&mut self, join: Join, extra: Extra<'_>) {
+        let mut src = join.text;
+        let end = src.len();
+        src.extend_from_slice(&SENTINEL);
+        self.message(join.time_ns, Text { src: &src, start: 0, end, utf8: false }, extra, join.cut);
+    }
+
+    /// Make an entry of a finished message.
+    #[inline]
+    fn message(&mut self, time_ns: i128, text: Text<'_>, extra: Extra<'_>, cut: bool) {
+        if cut || text.end - text.start > self.parser.max_line {
+            return self.cut_message(time_ns, text, extra);
+        }
+        self.entry(time_ns, text, extra, false);
+    }
+
+    #[cold]
+    fn cut_message(&mut self, time_ns: i128, text: Text<'_>, extra: Extra<'_>) {
+        let (kept, _) = self.limit(text.bytes(), true);
+        let mut src = kept.to_vec();
+        let end = src.len();
+        src.extend_from_slice(&SENTINEL);
+        self.entry(time_ns, Text { src: &src, start: 0, end, utf8: false }, extra, true);
+    }
+
+    /// Cut a message at `max_line`; says whether it was cut, now or before.
+    fn limit<'b>(&self, text: &'b [u8], cut: bool) -> (&'b [u8], bool) {
+        if !cut && text.len() <= self.parser.max_line {
+            return (text, false);
+        }
+        (whole_characters(&text[..text.len().min(self.parser.max_line)]), true)
+    }
+
+    #[inline]
+    fn entry(&mut self, time_ns: i128, text: Text<'_>, extra: Extra<'_>, cut: bool) {
+        let at = self.out.len();
+        self.out.entry_head(time_ns);
+        match self.parser.parser.parse(&mut self.work, text, &mut self.out) {
+            Ok((object, found_ns)) => self.close(at, object, found_ns, extra, cut),
+            Err(Fail) => {
+                self.out.truncate(at + ENTRY_HEAD);
+                let object = self.keep_whole(text.bytes(), text.utf8);
+                self.close(at, object, None, extra, cut);
+                self.done.unparsed += 1;
+            }
+        }
+    }
+
+    /// Write a record that holds nothing but the message.
+    fn keep_whole(&mut self, text: &[u8], utf8: bool) -> Object {
+        let key = &self.parser.message_key;
+        let mut object = Object::open(&mut self.out);
+        self.out.str(key);
+        self.out.str(&if utf8 { Cow::Borrowed(text) } else { text::to_text(text) });
+        object.count = 1;
+        object.seen = self.parser.watched.find(key);
+        object
+    }
+
+    /// Finish the entry at `at`: add fields that the record has not, put in its time.
+    #[inline]
+    fn close(&mut self, at: usize, mut object: Object, found_ns: Option<u64>, extra: Extra<'_>, cut: bool) {
+        let out = &mut self.out;
+        if let Some(attrs) = extra.attrs.filter(|_| object.seen & ATTRS == 0) {
+            out.str(b"attrs");
+            out.extend(attrs);
+            object.count += 1;
+        }
+        if let Some(stream) = extra.stream.filter(|_| object.seen & STREAM == 0) {
+            out.put(*b"\xa6stream");
+            out.str(stream);
+            object.count += 1;
+        }
+        if cut {
+            self.done.truncated += 1;
+            if object.seen & TRUNCATED == 0 {
+                out.put(*b"\xa9truncated\xc3");
+                object.count += 1;
+            }
+        }
+        object.close(out);
+        if let Some(time_ns) = found_ns {
+            out.set_entry_time(at, time_ns);
+        }
+        self.done.events += 1;
+    }
+}
+
+/// Call `line(start, end)` for each line of a block that ends with a newline.
+#[inline(always)]
+fn each_line(block: &[u8], mut line: impl FnMut(usize, usize)) {
+    let mut start = 0;
+    while let Some(n) = memchr(b'\n', &block[start..]) {
+        line(start, start + n);
+        start += n + 1;
+    }
+}
+
+#[inline(always)]
+fn without_return(block: &[u8], start: usize, end: usize) -> usize {
+    end - usize::from(end > start && block[end - 1] == b'\r')
+}
+
+/// Drop a UTF-8 character at the end that was cut in its middle.
+fn whole_characters(text: &[u8]) -> &[u8] {
+    for back in 1..=text.len().min(3) {
+        let byte = text[text.len() - back];
+        if byte >= 0xc0 {
+            let length = if byte < 0xe0 {
+                2
+            } else if byte < 0xf0 {
+                3
+            } else {
+                4
+            };
+            return if back < length { &text[..text.len() - back] } else { text };
+        }
+        if byte < 0x80 {
+            break;
+        }
+    }
+    text
+}
+
+/// Take a line of a container runtime apart.
+#[inline(always)]
+fn split_cri<'a>(
+    rfc3339: &mut Rfc3339, block: &'a [u8], start: usize, end: usize, utf8: bool,
+) -> Option<Piece<'a>> {
+    let line = &block[start..end];
+    let (time_ns, n) = rfc3339.read(line)?;
+    // A blank, "stdout" or "stderr", a blank, and P or F are nine bytes.
+    let part: &[u8; 9] = line.get(n..)?.first_chunk()?;
+    let stream = &line[n + 1..n + 7];
+    if part[0] != b' ' || part[7] != b' ' || !(stream == b"stdout" || stream == b"stderr") {
+        return None;
+    }
+    let partial = match part[8] {
+        b'P' => true,
+        b'F' => false,
+        _ => return None,
+    };
+    let mut at = n + 9;
+    if *line.get(at)? == b':' {
+        at += memchr(b' ', &line[at..])?;
+    }
+    if line[at] != b' ' {
+        return None;
+    }
+    let from = start + at + 1;
+    let end = if partial { end } else { without_return(block, from, end) };
+    let text = Text { src: block, start: from, end, utf8 };
+    Some(Piece { time_ns, stream, partial, text, attrs: None })
+}
+
+/// Take the packed object that was a line of docker apart.
+fn split_docker<'a>(rfc3339: &mut Rfc3339, line: &'a Out, object: Object) -> Option<Piece<'a>> {
+    let data = line.as_slice();
+    let (mut log, mut stream, mut time, mut attrs) = (None, None, None, None);
+    let mut at = object.head + 1;
+    for _ in 0..object.count {
+        let (mp::Value::Str(key), value) = mp::read(data, at).ok()? else { return None };
+        let next = mp::skip(data, value, MAX_DEPTH).ok()?;
+        match key {
+            b"log" => log = Some((value, next)),
+            b"stream" => stream = Some((value, next)),
+            b"time" => time = Some((value, next)),
+            b"attrs" => attrs = Some(&data[value..next]),
+            _ => {}
+        }
+        at = next;
+    }
+    let text = |place: Option<(usize, usize)>| match mp::read(data, place?.0) {
+        Ok((mp::Value::Str(text), _)) => Some(text),
+        _ => None,
+    };
+    let (content, stream, time) = (text(log)?, text(stream)?, text(time)?);
+    if stream != b"stdout" && stream != b"stderr" {
+        return None;
+    }
+    let (time_ns, n) = rfc3339.read(time)?;
+    if n != time.len() {
+        return None;
+    }
+    let end = log?.1;
+    let start = end - content.len();
+    let partial = content.last() != Some(&b'\n');
+    let end = if partial { end } else { without_return(data, start, end - 1) };
+    Some(Piece { time_ns, stream, partial, text: Text { src: data, start, end, utf8: true }, attrs })
+}

@@ -1,0 +1,403 @@
+//! Entries to JSON Lines.
+//!
+//! As in `json`, records of one program have the same keys in the same order: the packed keys of the record
+//! before, with the JSON text that each becomes, are compared with what stands at the place.
+
+use crate::entries;
+use crate::error::Error;
+use crate::expected::{Expected, LONGEST, padded, words};
+use crate::keys::FEW_KEYS;
+use crate::mp::{self, Fault, MAX_DEPTH, Value};
+use crate::out::Out;
+use crate::scan;
+use crate::text;
+use crate::time::Formatter;
+
+/// A packed key of the record before, and the JSON text that stands before its value.
+struct Segment {
+    key: Expected,
+    text_len: usize,
+    text: [u8; LONGEST],
+}
+
+impl Segment {
+    /// `None` when the key or the text is too long for a segment.
+    fn new(key: &[u8], text: &[u8]) -> Option<Self> {
+        Some(Self { key: Expected::new(key)?, text_len: text.len(), text: padded(text)? })
+    }
+}
+
+/// A pair in the output: `,"key":value`; a comma stands before every pair.
+#[derive(Clone, Copy)]
+struct Pair {
+    start: usize,
+    /// End of the key, its closing quote included.
+    key_end: usize,
+}
+
+/// Writes values as JSON.
+pub struct Writer {
+    pub out: Out,
+    times: Formatter,
+    segments: Vec<Segment>,
+    /// Pairs of the maps that are open, those of the innermost last.
+    pairs: Vec<Pair>,
+}
+
+/// What stands at the beginning of each line.
+struct Prefix {
+    /// `{"time_key":"`, or what there is without a time.
+    before_time: Vec<u8>,
+    has_time: bool,
+    /// `","tag_key":"tag"`, or what there is without a tag.
+    after_time: Vec<u8>,
+    /// Keys, as JSON strings, that a record's own fields must not have.
+    taken: Vec<Vec<u8>>,
+}
+
+impl Prefix {
+    fn new(tag: &str, time_key: Option<&str>, tag_key: Option<&str>) -> Self {
+        let quoted = |text: &str| {
+            let mut writer = Writer::new(0);
+            writer.text(text.as_bytes());
+            writer.out.into_vec()
+        };
+        let (time_key, tag_key) = (time_key.map(quoted), tag_key.map(quoted));
+        // A tag under the time's key takes its place.
+        let time_key = time_key.filter(|key| Some(key) != tag_key.as_ref());
+        let mut before_time = b"{".to_vec();
+        let mut after_time = Vec::new();
+        if let Some(key) = &time_key {
+            before_time.extend_from_slice(key);
+            before_time.extend_from_slice(b":\"");
+            after_time.extend_from_slice(b"\",");
+        }
+        if let Some(key) = &tag_key {
+            after_time.extend_from_slice(key);
+            after_time.push(b':');
+            after_time.extend_from_slice(&quoted(tag));
+            after_time.push(b',');
+        }
+        let has_time = time_key.is_some();
+        Self { before_time, has_time, after_time, taken: time_key.into_iter().chain(tag_key).collect() }
+    }
+}
+
+/// See `logflow.engine.api.Engine.to_ndjson`.
+pub fn to_ndjson(
+    data: &[u8], tag: &str, time_key: Option<&str>, tag_key: Option<&str>,
+) -> Result<Vec<u8>, Error> {
+    let prefix = Prefix::new(tag, time_key, tag_key);
+    let mut writer = Writer::new(data.len() + data.len() / 2);
+    let mut at = 0;
+    while at < data.len() {
+        at = writer.line(data, at, &prefix)?;
+    }
+    Ok(writer.out.into_vec())
+}
+
+impl Writer {
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            out: Out::with_capacity(capacity),
+            times: Formatter::default(),
+            segments: Vec::new(),
+            pairs: Vec::new(),
+        }
+    }
+
+    /// Write the entry at `at` as a line; returns its end.
+    #[inline]
+    fn line(&mut self, data: &[u8], at: usize, prefix: &Prefix) -> Result<usize, Error> {
+        let head = entries::head(data, at)?;
+        self.out.extend(&prefix.before_time);
+        if prefix.has_time {
+            self.time(head.seconds, head.nanoseconds);
+        }
+        self.out.extend(&prefix.after_time);
+        let end = self.record(data, head.first, head.pairs, &prefix.taken)?;
+        // The last comma, if any, becomes the brace.
+        let last = self.out.len() - 1;
+        if self.out.as_slice()[last] == b',' {
+            self.out.truncate(last);
+        }
+        self.out.put(*b"}\n");
+        Ok(end)
+    }
+
+    /// Write the pairs of a record, each with a comma after it.
+    #[inline]
+    fn record(
+        &mut self, data: &[u8], mut at: usize, count: usize, taken: &[Vec<u8>],
+    ) -> Result<usize, Fault> {
+        self.pairs.clear();
+        let mut done = 0;
+        while done < count {
+            let (Some(segment), Some(there)) = (self.segments.get(done), words(data, at)) else { break };
+            if !segment.key.matches(there) {
+                break;
+            }
+            let start = self.out.len();
+            self.out.put_padded(&segment.text, segment.text_len);
+            self.pairs.push(Pair { start, key_end: self.out.len() - 1 });
+            at = self.value(data, at + segment.key.len, MAX_DEPTH - 1)?;
+            self.out.push(b',');
+            done += 1;
+        }
+        if done < count {
+            at = self.record_rest(data, at, count, done, taken)?;
+        }
+        Ok(at)
+    }
+
+    /// Write the pairs that the segments do not foretell, and learn them.
+    #[inline(never)]
+    fn record_rest(
+        &mut self, data: &[u8], mut at: usize, count: usize, done: usize, taken: &[Vec<u8>],
+    ) -> Result<usize, Fault> {
+        self.segments.truncate(done);
+        let mut learning = true;
+        let mut double = false;
+        for _ in done..count {
+            let start = self.out.len();
+            let next = self.key(data, at, MAX_DEPTH - 1)?;
+            let key_end = self.out.len();
+            let is_taken = taken.iter().any(|key| key[..] == self.out.as_slice()[start..key_end]);
+            self.out.push(b':');
+            self.pairs.push(Pair { start, key_end });
+            double |= !is_taken && self.is_double(0);
+            learning &= !double && !is_taken;
+            if learning {
+                let segment = Segment::new(&data[at..next], &self.out.as_slice()[start..=key_end]);
+                learning = segment.is_some();
+                self.segments.extend(segment);
+            }
+            at = self.value(data, next, MAX_DEPTH - 1)?;
+            self.out.push(b',');
+            if is_taken {
+                self.out.truncate(start);
+                self.pairs.pop();
+            }
+        }
+        self.drop_doubles(0, double);
+        Ok(at)
+    }
+
+    /// Whether the key of the last pair is that of one before it in the map whose pairs begin at `base`.
+    fn is_double(&self, base: usize) -> bool {
+        let (last, before) = self.pairs[base..].split_last().expect("a pair was noted");
+        let text = |pair: &Pair| &self.out.as_slice()[pair.start..pair.key_end];
+        before.len() < FEW_KEYS && before.iter().any(|pair| text(pair) == text(last))
+    }
+
+    /// Bring the pairs from `base` on to unique keys: the place of a key's first pair, the value of its last.
+    #[inline]
+    fn drop_doubles(&mut self, base: usize, double: bool) {
+        if double || self.pairs.len() - base > FEW_KEYS {
+            self.search_doubles(base);
+        }
+    }
+
+    #[cold]
+    fn search_doubles(&mut self, base: usize) {
+        let pairs = &self.pairs[base..];
+        let data = self.out.as_slice();
+        let key = |i: usize| &data[pairs[i].start..pairs[i].key_end];
+        let end = |i: usize| pairs.get(i + 1).map_or(data.len(), |pair: &Pair| pair.start);
+        let mut order: Vec<usize> = (0..pairs.len()).collect();
+        order.sort_by_key(|&i| key(i));
+        let mut value_of = vec![None; pairs.len()];
+        let mut left = 0;
+        for run in order.chunk_by(|&a, &b| key(a) == key(b)) {
+            value_of[run[0]] = run.last().copied();
+            left += 1;
+        }
+        if left == pairs.len() {
+            return;
+        }
+        let mut unique = Vec::with_capacity(data.len() - pairs[0].start);
+        for (i, value) in value_of.into_iter().enumerate() {
+            if let Some(value) = value {
+                unique.extend_from_slice(key(i));
+                unique.extend_from_slice(&data[pairs[value].key_end..end(value)]);
+            }
+        }
+        self.out.truncate(pairs[0].start);
+        self.out.extend(&unique);
+    }
+
+    /// Write the value at `at`; returns the position after it. It may hold `depth` levels of containers.
+    #[inline]
+    pub fn value(&mut self, data: &[u8], at: usize, depth: usize) -> Result<usize, Fault> {
+        let (value, next) = mp::read(data, at)?;
+        match value {
+            Value::Str(text) => self.text_at(data, next - text.len(), next),
+            Value::Array(_) | Value::Map(_) if depth == 0 => return Err(Fault::Deep),
+            Value::Array(count) => return self.array(data, next, count, depth - 1),
+            Value::Map(count) => return self.map(data, next, count, depth - 1),
+            scalar => self.scalar(scalar),
+        }
+        Ok(next)
+    }
+
+    #[inline]
+    fn scalar(&mut self, value: Value<'_>) {
+        match value {
+            Value::UInt(value) => self.out.extend(itoa::Buffer::new().format(value).as_bytes()),
+            Value::Int(value) => self.out.extend(itoa::Buffer::new().format(value).as_bytes()),
+            Value::F64(value) => self.float(value),
+            Value::Bool(true) => self.out.put(*b"true"),
+            Value::Bool(false) => self.out.put(*b"false"),
+            Value::F32(value) => self.float(f64::from(value)),
+            Value::Str(text) | Value::Bin(text) => self.text(text),
+            Value::Ext(code, data) => self.ext(code, data),
+            Value::Nil | Value::Array(_) | Value::Map(_) => self.out.put(*b"null"),
+        }
+    }
+
+    /// The shortest text that reads back as the same number, in the form that msgspec gives it.
+    fn float(&mut self, value: f64) {
+        if !value.is_finite() {
+            return self.out.put(*b"null");
+        }
+        let mut buffer = zmij::Buffer::new();
+        let text = buffer.format_finite(value);
+        match text.split_once("e+") {
+            Some((mantissa, exponent)) => {
+                self.out.extend(mantissa.as_bytes());
+                self.out.push(b'e');
+                self.out.extend(exponent.as_bytes());
+            }
+            None => self.out.extend(text.as_bytes()),
+        }
+    }
+
+    fn array(&mut self, data: &[u8], mut at: usize, count: usize, depth: usize) -> Result<usize, Fault> {
+        self.out.push(b'[');
+        for i in 0..count {
+            if i > 0 {
+                self.out.push(b',');
+            }
+            at = self.value(data, at, depth)?;
+        }
+        self.out.push(b']');
+        Ok(at)
+    }
+
+    fn map(&mut self, data: &[u8], mut at: usize, count: usize, depth: usize) -> Result<usize, Fault> {
+        self.out.push(b'{');
+        let base = self.pairs.len();
+        let mut double = false;
+        for _ in 0..count {
+            let start = self.out.len();
+            at = self.key(data, at, depth)?;
+            self.pairs.push(Pair { start, key_end: self.out.len() });
+            double |= self.is_double(base);
+            self.out.push(b':');
+            at = self.value(data, at, depth)?;
+            self.out.push(b',');
+        }
+        self.drop_doubles(base, double);
+        self.pairs.truncate(base);
+        if count > 0 {
+            self.out.truncate(self.out.len() - 1);
+        }
+        self.out.push(b'}');
+        Ok(at)
+    }
+
+    /// Write the key at `at` as a string: what is no text is written as its JSON in a string.
+    fn key(&mut self, data: &[u8], at: usize, depth: usize) -> Result<usize, Fault> {
+        let (value, next) = mp::read(data, at)?;
+        match value {
+            Value::Str(text) | Value::Bin(text) => self.text(text),
+            Value::Ext(code, data) => self.ext(code, data),
+            _ => {
+                let start = self.out.len();
+                let next = self.value(data, at, depth)?;
+                let text = self.out.as_slice()[start..].to_vec();
+                self.out.truncate(start);
+                self.text(&text);
+                return Ok(next);
+            }
+        }
+        Ok(next)
+    }
+
+    fn time(&mut self, seconds: u32, nanoseconds: u32) {
+        // An EventTime may have a second or more of nanoseconds.
+        let seconds = u64::from(seconds) + u64::from(nanoseconds / 1_000_000_000);
+        let text = self.times.format(seconds, nanoseconds % 1_000_000_000);
+        self.out.put_padded(text, 30);
+    }
+
+    /// An EventTime is a time; any other ext is its base64.
+    fn ext(&mut self, code: i8, data: &[u8]) {
+        self.out.push(b'"');
+        match data {
+            [a, b, c, d, e, f, g, h] if code == 0 => {
+                self.time(u32::from_be_bytes([*a, *b, *c, *d]), u32::from_be_bytes([*e, *f, *g, *h]));
+            }
+            _ => base64(data, &mut self.out),
+        }
+        self.out.push(b'"');
+    }
+
+    /// Write bytes as a JSON string.
+    #[inline]
+    pub fn text(&mut self, text: &[u8]) {
+        self.text_at(text, 0, text.len());
+    }
+
+    #[inline(always)]
+    fn text_at(&mut self, data: &[u8], start: usize, end: usize) {
+        let run = scan::plain_run(data, start, end);
+        if run.end == end && !run.high {
+            self.out.quoted(data, start, end);
+        } else {
+            self.odd_text(&data[start..end]);
+        }
+    }
+
+    /// Write a string that may need escapes, or may not be UTF-8.
+    #[inline(never)]
+    fn odd_text(&mut self, text: &[u8]) {
+        let text = text::to_text(text);
+        self.out.push(b'"');
+        let mut at = 0;
+        loop {
+            let end = scan::plain_run(&text, at, text.len()).end;
+            self.out.extend(&text[at..end]);
+            let Some(&special) = text.get(end) else { break };
+            self.escape(special);
+            at = end + 1;
+        }
+        self.out.push(b'"');
+    }
+
+    fn escape(&mut self, special: u8) {
+        let letter = match special {
+            b'"' | b'\\' => special,
+            8 => b'b',
+            12 => b'f',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            _ => {
+                let digit = b"0123456789abcdef"[usize::from(special & 15)];
+                return self.out.put([b'\\', b'u', b'0', b'0', b'0' + (special >> 4), digit]);
+            }
+        };
+        self.out.put([b'\\', letter]);
+    }
+}
+
+fn base64(data: &[u8], out: &mut Out) {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for chunk in data.chunks(3) {
+        let bits = chunk.iter().fold(0_u32, |bits, &b| bits << 8 | u32::from(b)) << (8 * (3 - chunk.len()));
+        let digit = |i: usize| DIGITS[(bits >> (18 - 6 * i)) as usize & 63];
+        let rest = |i: usize| if i <= chunk.len() { digit(i) } else { b'=' };
+        out.put([digit(0), digit(1), rest(2), rest(3)]);
+    }
+}

@@ -1,0 +1,247 @@
+//! The module `logflow.engine._native`: arguments in, tuples out. What the functions mean stands in
+//! `logflow.engine.api`; how they are called, in `logflow.engine._adapter`.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+
+use crate::entries;
+use crate::error::Error;
+use crate::frames::{self, Mode};
+use crate::lines::{self, LineFormat};
+use crate::ndjson;
+use crate::parsers::{Csv, Grammar, Kind, MessageParser, Types};
+use crate::timekey::{TimeKey, TimeReader};
+
+/// Work on less than this is done before another thread could take the GIL.
+const SHORT: usize = 4096;
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        let (class, text) = match error {
+            Error::Malformed(text) => ("MalformedData", text),
+            Error::Limit(text) => ("LimitExceeded", text),
+            Error::Unsupported(text) => ("Unsupported", text),
+            Error::Invalid(text) => return PyValueError::new_err(text),
+        };
+        Python::attach(|py| {
+            let raise = || py.import("logflow.errors")?.getattr(class)?.call1((text,));
+            raise().map_or_else(|failed| failed, PyErr::from_value)
+        })
+    }
+}
+
+/// The bytes of an argument: themselves when they are `bytes`, which never change, else a copy.
+fn bytes_of<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    match data.cast::<PyBytes>() {
+        Ok(bytes) => Ok(bytes.clone()),
+        Err(_) => Ok(data.py().get_type::<PyBytes>().call1((data,))?.cast_into()?),
+    }
+}
+
+/// Do the work on `size` bytes, without the GIL unless that is little.
+fn run<T: Send>(py: Python<'_>, size: usize, work: impl Send + FnOnce() -> T) -> T {
+    if size < SHORT { work() } else { py.detach(work) }
+}
+
+#[pyclass(frozen, module = "logflow.engine._native")]
+struct LineParser(lines::LineParser);
+
+type Parsed<'py> = (Bound<'py, PyBytes>, usize, usize, Bound<'py, PyBytes>, usize, usize, usize, usize);
+
+fn parsed<'py>(carry: &Bound<'py, PyBytes>, done: lines::Parsed) -> Parsed<'py> {
+    let py = carry.py();
+    (
+        PyBytes::new(py, &done.entries),
+        done.events,
+        done.consumed,
+        done.carry.map_or_else(|| carry.clone(), |carry| PyBytes::new(py, &carry)),
+        done.lines,
+        done.unparsed,
+        done.malformed,
+        done.truncated,
+    )
+}
+
+#[pymethods]
+impl LineParser {
+    fn parse<'py>(
+        &self, block: &Bound<'py, PyAny>, carry: &Bound<'py, PyAny>, now_ns: i128,
+    ) -> PyResult<Parsed<'py>> {
+        let (block, carry) = (bytes_of(block)?, bytes_of(carry)?);
+        let (data, joins) = (block.as_bytes(), carry.as_bytes());
+        let done = run(block.py(), data.len(), || self.0.parse(data, joins, now_ns))?;
+        Ok(parsed(&carry, done))
+    }
+
+    fn flush<'py>(&self, carry: &Bound<'py, PyAny>, now_ns: i128) -> PyResult<Parsed<'py>> {
+        // A join has the time of its first piece.
+        let _ = now_ns;
+        let carry = bytes_of(carry)?;
+        let joins = carry.as_bytes();
+        let done = run(carry.py(), joins.len(), || self.0.flush(joins))?;
+        Ok(parsed(&carry, done))
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (format, parser, *, max_line, stream=None, message_key="message"))]
+fn line_parser(
+    format: &str, parser: &Bound<'_, PyDict>, max_line: usize, stream: Option<String>, message_key: &str,
+) -> PyResult<LineParser> {
+    let format = match format {
+        "cri" => LineFormat::Cri,
+        "docker" => LineFormat::Docker,
+        "plain" => LineFormat::Plain,
+        _ => return Err(PyValueError::new_err(format!("{format:?} is not a format of lines"))),
+    };
+    let parser = message_parser(parser)?;
+    let stream = stream.map(String::into_bytes);
+    Ok(LineParser(lines::LineParser::new(format, parser, max_line, stream, message_key.as_bytes().to_vec())))
+}
+
+fn item<'py, T: FromPyObjectOwned<'py>>(config: &Bound<'py, PyDict>, key: &str) -> PyResult<T> {
+    config.as_any().get_item(key)?.extract().map_err(Into::into)
+}
+
+fn message_parser(config: &Bound<'_, PyDict>) -> PyResult<MessageParser> {
+    let kind: String = item(config, "type")?;
+    let grammar = match kind.as_str() {
+        "raw" => return Ok(MessageParser::Raw { key: item::<String>(config, "key")?.into_bytes() }),
+        "json" => return Ok(MessageParser::Json { time: time_key(config)? }),
+        "logfmt" => Grammar::Logfmt,
+        "ltsv" => Grammar::Ltsv,
+        "csv" => Grammar::Csv(csv(config)?),
+        _ => return Err(Error::Unsupported(format!("parser {kind:?} is written in Python")).into()),
+    };
+    Ok(MessageParser::Text { grammar, types: types(config)?, time: time_key(config)? })
+}
+
+fn csv(config: &Bound<'_, PyDict>) -> PyResult<Csv> {
+    let character = |key| match item::<String>(config, key)?.as_bytes() {
+        [b] if b.is_ascii() => Ok(*b),
+        _ => Err(PyErr::from(Error::Unsupported(format!("{key} is not one ASCII character")))),
+    };
+    let columns: Vec<String> = item(config, "columns")?;
+    Ok(Csv {
+        columns: columns.into_iter().map(String::into_bytes).collect(),
+        delimiter: character("delimiter")?,
+        quote: character("quote")?,
+    })
+}
+
+fn types(config: &Bound<'_, PyDict>) -> PyResult<Types> {
+    let types: Bound<'_, PyDict> = item(config, "types")?;
+    let mut table = Vec::new();
+    for (name, kind) in types.iter() {
+        let kind = match kind.extract::<String>()?.as_str() {
+            "str" => Kind::Str,
+            "int" => Kind::Int,
+            "float" => Kind::Float,
+            "bool" => Kind::Bool,
+            other => return Err(Error::Unsupported(format!("type {other:?} is written in Python")).into()),
+        };
+        table.push((name.extract::<String>()?.into_bytes(), kind));
+    }
+    Ok(Types(table))
+}
+
+fn time_key(config: &Bound<'_, PyDict>) -> PyResult<Option<TimeKey>> {
+    let time: Bound<'_, PyDict> = item(config, "time")?;
+    if time.is_empty() {
+        return Ok(None);
+    }
+    let unsupported = |why: &str| PyErr::from(Error::Unsupported(why.to_owned()));
+    let reader = if let Some(digits) = item::<Option<u32>>(&time, "digits")? {
+        TimeReader::Unix(digits)
+    } else {
+        let offset_s: Option<i64> = item(&time, "offset_s")?;
+        let offset_s =
+            offset_s.ok_or_else(|| unsupported("the offset of the time zone changes with the date"))?;
+        if !item::<bool>(&time, "iso8601")? {
+            return Err(unsupported("time_format is a pattern"));
+        }
+        TimeReader::Iso(offset_s)
+    };
+    let key = item::<String>(&time, "time_key")?.into_bytes();
+    Ok(Some(TimeKey { key, keep: item(&time, "keep_time")?, reader }))
+}
+
+#[pyfunction]
+fn normalize<'py>(data: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyBytes>, usize)> {
+    let data = bytes_of(data)?;
+    let bytes = data.as_bytes();
+    let (changed, events) = run(data.py(), bytes.len(), || entries::normalize(bytes))?;
+    let entries = changed.map(|changed| PyBytes::new(data.py(), &changed));
+    Ok((entries.unwrap_or(data), events))
+}
+
+#[pyfunction]
+fn count(entries: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let data = bytes_of(entries)?;
+    let bytes = data.as_bytes();
+    Ok(run(data.py(), bytes.len(), || entries::count(bytes))?)
+}
+
+#[pyfunction]
+fn offsets(entries: &Bound<'_, PyAny>) -> PyResult<Vec<usize>> {
+    let data = bytes_of(entries)?;
+    let bytes = data.as_bytes();
+    Ok(run(data.py(), bytes.len(), || entries::offsets(bytes))?)
+}
+
+#[pyfunction]
+fn time_range(entries: &Bound<'_, PyAny>) -> PyResult<(u64, u64)> {
+    let data = bytes_of(entries)?;
+    let bytes = data.as_bytes();
+    Ok(run(data.py(), bytes.len(), || entries::time_range(bytes))?)
+}
+
+#[pyfunction]
+#[pyo3(signature = (entries, tag, time_key=Some("@timestamp"), tag_key=Some("@tag")))]
+fn to_ndjson<'py>(
+    entries: &Bound<'py, PyAny>, tag: &str, time_key: Option<&str>, tag_key: Option<&str>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let data = bytes_of(entries)?;
+    let bytes = data.as_bytes();
+    let lines = run(data.py(), bytes.len(), || ndjson::to_ndjson(bytes, tag, time_key, tag_key))?;
+    Ok(PyBytes::new(data.py(), &lines))
+}
+
+#[pyfunction]
+fn scan_frames<'py>(
+    data: &Bound<'py, PyAny>, max_size: usize,
+) -> PyResult<(Bound<'py, PyList>, usize, usize)> {
+    let data = bytes_of(data)?;
+    let py = data.py();
+    let bytes = data.as_bytes();
+    let scanned = run(py, bytes.len(), || frames::scan(bytes, max_size))?;
+    let frames: Vec<Bound<'py, PyTuple>> = scanned
+        .frames
+        .iter()
+        .map(|frame| {
+            let mode = match frame.mode {
+                Mode::Message => pyo3::intern!(py, "message"),
+                Mode::Forward => pyo3::intern!(py, "forward"),
+                Mode::Packed => pyo3::intern!(py, "packed"),
+                Mode::Other => pyo3::intern!(py, "other"),
+            };
+            let tag = PyBytes::new(py, &bytes[frame.tag.0..frame.tag.1]);
+            let places = (frame.start, frame.end, frame.events, frame.option_start, frame.option_end);
+            (tag, mode, places.0, places.1, places.2, places.3, places.4).into_pyobject(py)
+        })
+        .collect::<PyResult<_>>()?;
+    Ok((PyList::new(py, frames)?, scanned.consumed, scanned.needed))
+}
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<LineParser>()?;
+    module.add_function(wrap_pyfunction!(line_parser, module)?)?;
+    module.add_function(wrap_pyfunction!(normalize, module)?)?;
+    module.add_function(wrap_pyfunction!(count, module)?)?;
+    module.add_function(wrap_pyfunction!(offsets, module)?)?;
+    module.add_function(wrap_pyfunction!(time_range, module)?)?;
+    module.add_function(wrap_pyfunction!(to_ndjson, module)?)?;
+    module.add_function(wrap_pyfunction!(scan_frames, module)?)
+}
