@@ -89,18 +89,22 @@ class Runner:
                 asyncio.create_task(self._run_source(name, source))
                 for name, source in pipeline.sources.items()
             ]
-            ended = asyncio.gather(*sources)
-            ended.add_done_callback(lambda _: self._stop.set())
+            watcher = asyncio.create_task(self._stop_when_ended(sources))
             self.running = True
             try:
                 await self._stop.wait()
             finally:
                 self.running = False
-                ended.cancel()
-                await asyncio.gather(*sources, return_exceptions=True)
+                for task in (watcher, *sources):
+                    task.cancel()
+                await asyncio.gather(watcher, *sources, return_exceptions=True)
                 await self._drain()
                 for task in flushing:
                     task.cancel()
+
+    async def _stop_when_ended(self, sources: list[asyncio.Task[None]]) -> None:
+        await asyncio.wait(sources)
+        self._stop.set()
 
     async def _run_source(self, name: str, source: Source) -> None:
         """Run a source; one that fails is started again, so that a bug in it does not end the others."""
