@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from logflow.component import Context, Counter
-from logflow.engine.api import LineFormat, LineParser, Parsed
+from logflow.engine.api import LineFormat, LineParser
+from logflow.sources.lines import LineCounters
 from logflow.sources.tail.file import LogFile, Workspace
 
 _SAVE_S = 0.15
@@ -20,32 +21,16 @@ _THREADS = 4
 _T = TypeVar("_T")
 
 
-class Counters:
+class Counters(LineCounters):
     """What the source counts."""
 
     def __init__(self, counter: Callable[[str, str], Counter]) -> None:
-        self.lines = counter("lines_read", "Lines read from files.")
-        self.bytes = counter("bytes_read", "Bytes of those lines.")
-        self.unparsed = counter(
-            "lines_unparsed", "Messages that the parser did not match; kept as they were."
-        )
-        self.malformed = counter(
-            "lines_malformed", "Lines that were not in the container format; kept whole."
-        )
-        self.truncated = counter("lines_truncated", "Messages that were cut at max_line.")
+        super().__init__(counter)
         self.opened = counter("files_opened", "Files opened.")
         self.closed = counter("files_closed", "Files closed.")
-        self.unreadable = counter("files_unreadable", "Files that could not be opened or read.")
+        self.unreadable = counter("files_unreadable", "Times that a file could not be opened or read.")
         self.truncations = counter("truncations", "Files found truncated or written anew.")
         self.bytes_unread = counter("bytes_unread", "Bytes that were gone before they were read.")
-
-    def add(self, parsed: Parsed, size: int) -> None:
-        """Count a block of ``size`` bytes."""
-        self.lines(parsed.lines)
-        self.bytes(size)
-        self.unparsed(parsed.unparsed)
-        self.malformed(parsed.malformed)
-        self.truncated(parsed.truncated)
 
 
 class Positions:

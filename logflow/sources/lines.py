@@ -1,0 +1,132 @@
+"""Lines that come through a pipe: options, counters and cutting for ``stdin`` and ``exec``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import Field
+
+from logflow.batch import Batch
+from logflow.component import Context, Counter, Emit
+from logflow.config.fields import NonEmpty, ParserField, Size, parse_size
+from logflow.config.options import SourceConfig
+from logflow.engine.api import Parsed
+
+_THREAD_BYTES = 64 * 1024
+"""Blocks above this are parsed in a thread where the engine runs beside the event loop."""
+
+_OVERHEAD_BYTES = 64 * 1024
+"""What a line may have around a message of ``max_line`` bytes: the container's format, escapes."""
+
+
+class LinesConfig(SourceConfig):
+    """What sources of lines have in common."""
+
+    tag: NonEmpty = Field(description="Tag of the events.")
+    parse: ParserField = Field(
+        {"type": "json"},
+        description="Parser of the lines; a line that it does not match is kept as `message_key`.",
+        validate_default=True,
+    )
+    max_line: Size = Field(
+        parse_size("1MiB"), ge=64, description="Longest line; what is longer is cut there and marked."
+    )
+    message_key: NonEmpty = Field("message", description="Field of a line that did not parse.")
+    passthrough: bool = Field(
+        default=False,
+        description="Also write every line, as it is, where it would have gone without logflow.",
+    )
+
+
+class LineCounters:
+    """What every source of lines counts."""
+
+    def __init__(self, counter: Callable[[str, str], Counter]) -> None:
+        self._lines = counter("lines_read", "Lines read.")
+        self._bytes = counter("bytes_read", "Bytes of those lines.")
+        self._unparsed = counter(
+            "lines_unparsed", "Messages that the parser did not match; kept as they were."
+        )
+        self._malformed = counter("lines_malformed", "Lines not in the container format; kept whole.")
+        self._truncated = counter("lines_truncated", "Messages that were cut at max_line.")
+
+    def add(self, parsed: Parsed, size: int) -> None:
+        """Count a block of ``size`` bytes."""
+        self._lines(parsed.lines)
+        self._bytes(size)
+        self._unparsed(parsed.unparsed)
+        self._malformed(parsed.malformed)
+        self._truncated(parsed.truncated)
+
+
+class LineFeed:
+    """Cuts what comes through a pipe into whole lines, parses and emits them; memory is bounded."""
+
+    def __init__(
+        self,
+        config: LinesConfig,
+        context: Context,
+        counters: LineCounters,
+        *,
+        line_format: Literal["plain", "cri", "docker"] = "plain",
+        stream: str | None = None,
+    ) -> None:
+        """Begin with nothing.
+
+        Args:
+            config: options of the source.
+            context: of the source.
+            counters: of the source.
+            line_format: how lines are wrapped.
+            stream: value of the field ``stream``; ``None`` adds no such field to plain lines.
+        """
+        self._tag = config.tag
+        self._context = context
+        self._counters = counters
+        self._limit = config.max_line + _OVERHEAD_BYTES
+        self._rest = b""
+        self._carry = b""
+        self._lines = context.engine.line_parser(
+            line_format,
+            context.parser(config.parse),
+            max_line=config.max_line,
+            stream=stream,
+            message_key=config.message_key,
+        )
+
+    async def feed(self, data: bytes, emit: Emit) -> None:
+        """Emit the lines that ``data`` ends; what follows its last newline waits for the rest."""
+        first = data.find(b"\n")
+        if first < 0:
+            self._rest += data[: self._limit - len(self._rest)]
+            return
+        last = data.rfind(b"\n") + 1
+        block = memoryview(data)[:last]
+        if self._rest or first > self._limit:
+            block = memoryview(
+                b"".join((self._rest, data[: min(first, self._limit - len(self._rest))], block[first:]))
+            )
+        self._rest = data[last : last + self._limit]
+        now_ns = self._context.clock.time_ns()
+        if self._context.engine.name == "native" and len(block) > _THREAD_BYTES:
+            parsed = await asyncio.to_thread(self._lines.parse, block, self._carry, now_ns)
+        else:
+            parsed = self._lines.parse(block, self._carry, now_ns)
+        self._carry = parsed.carry
+        await self._emit(parsed, len(block), emit)
+
+    async def finish(self, emit: Emit) -> None:
+        """There is no more: emit an unterminated line and open joins as they are."""
+        if self._rest:
+            await self.feed(b"\n", emit)
+        if self._carry:
+            parsed = self._lines.flush(self._carry, self._context.clock.time_ns())
+            self._carry = b""
+            await self._emit(parsed, 0, emit)
+
+    async def _emit(self, parsed: Parsed, size: int, emit: Emit) -> None:
+        self._counters.add(parsed, size)
+        if parsed.events:
+            await emit(Batch(self._tag, parsed.entries, parsed.events))
