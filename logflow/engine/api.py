@@ -126,8 +126,8 @@ class Scanned(NamedTuple):
     """Bytes that the frames take; what follows is incomplete."""
     needed: int
     """Bytes from ``consumed`` on that are needed before another scan can succeed: the end of the header,
-    number, str, bin or ext in which the data ends; 1 when it ends between frames; 0 when a bad frame is
-    next, so that another scan from ``consumed`` raises."""
+    number, str, bin, ext or array of entries (of at least one byte each) in which the data ends; 1 when
+    it ends between frames; 0 when a bad frame is next, so that another scan from ``consumed`` raises."""
 
 
 class Normalized(NamedTuple):

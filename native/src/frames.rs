@@ -117,6 +117,7 @@ fn content(data: &[u8], at: usize) -> Result<Content, Bad> {
     let (kind, count, start) = mp::head(data, at)?;
     match kind {
         Kind::Array => {
+            mp::whole(data, start + count)?; // an entry has at least one byte
             let end = mp::skip_many(data, start, count, MAX_DEPTH + 2)?;
             Ok(Content { mode: Mode::Forward, events: count as i64, start, end, read: 2 })
         }

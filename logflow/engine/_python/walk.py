@@ -182,6 +182,8 @@ def _content(data: bytes, at: int) -> tuple[Literal["message", "forward", "packe
     """Read what follows a tag: mode, events, start, end, and how many elements of the frame were read."""
     kind, count, content = head(data, at)
     if kind == "array":
+        if content + count > len(data):  # an entry has at least one byte
+            raise Short(content + count)
         return "forward", count, content, _skip_many(data, content, count), 2
     if kind == "text":
         if content + count > len(data):
