@@ -186,7 +186,7 @@ def _write(value: Any, type_name: str) -> str:
         case int() | float() if "duration" in type_name and not isinstance(value, bool):
             return _with_unit(value, _DURATIONS)
         case (str() as host, int() as port) if "address" in type_name:
-            return f"{host}:{port}"
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         case Path() | re.Pattern():
             return str(getattr(value, "pattern", value))
         case str() if value.strip() == value and value:

@@ -73,11 +73,11 @@ def _finish(schema: Schema) -> Schema:
     schema = {key: value for key, value in schema.items() if key not in {"title", "format"}}
     if isinstance(schema.get("default"), list | dict | None):
         schema.pop("default", None)  # of the validated form, which is not the written one
-    choices = schema.get("enum", [])
-    if schema.get("type") in _SCALARS or (choices and all(isinstance(choice, str) for choice in choices)):
-        description = {"description": schema.pop("description")} if "description" in schema else {}
-        return {**description, "anyOf": [schema, {"$ref": "#/$defs/substitution"}]}
-    return schema
+    limited = schema.get("type") in _SCALARS or "enum" in schema or "pattern" in schema
+    if not limited:
+        return schema
+    description = {"description": schema.pop("description")} if "description" in schema else {}
+    return {**description, "anyOf": [schema, {"$ref": "#/$defs/substitution"}]}
 
 
 def _rewrite(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
