@@ -57,14 +57,19 @@ def score(key: bytes, name: str, weight: int) -> float:
     return weight / -math.log(min(uniform, 1.0 - 2.0**-53))
 
 
+def preference(key: bytes, servers: Iterable[C]) -> list[C]:
+    """List the servers that may take the key, the best first, whether they are up or not."""
+    return sorted(
+        (server for server in servers if server.weight),
+        key=lambda server: (server.standby, -score(key, server.name, server.weight)),
+    )
+
+
 def rank(key: bytes, servers: Iterable[C]) -> list[C]:
     """List the servers that may take the key, the best first.
 
     Active ones that are up come first, then standby ones that are up. Only when none is up, all are
     listed, in the same order: trying is better than waiting.
     """
-    ranked = sorted(
-        (server for server in servers if server.weight),
-        key=lambda server: (server.standby, -score(key, server.name, server.weight)),
-    )
+    ranked = preference(key, servers)
     return [server for server in ranked if server.up] or ranked

@@ -5,6 +5,9 @@ Chunks go out as packed frames with their id; a write returns when the ack came.
 recognises it, for ``failover_after``; only then to another, where it would be stored a second time if
 the first had stored it. All other failures move on to the next server at once.
 
+The same holds for a chunk that an earlier process cut and did not commit (``Chunk.resumed``): the server
+that may have it is its first choice, or the one that was noted in the checkpoints when another was used.
+
 ::
 
     write ──► rank servers ──► first: connect, send ───────────────────────────► ack: delivered
@@ -30,7 +33,7 @@ from logflow.config.fields import Duration, NonEmpty
 from logflow.config.options import Options, OutputConfig
 from logflow.config.tls import ClientTls
 from logflow.errors import DeliveryError, LimitExceeded, PermanentError
-from logflow.forward.balancer import rank
+from logflow.forward.balancer import preference, rank
 from logflow.forward.connection import ClientOptions, Request
 from logflow.forward.endpoint import EndpointField
 from logflow.forward.frames import pack_chunk_id, pack_request
@@ -188,6 +191,7 @@ class ForwardOutput(Output):
         request = await self._request(chunk)
         problems = []
         for place, server in enumerate(self._candidates(chunk)):
+            self._note(chunk, server)
             try:
                 await server.deliver(request)
             except (DeliveryError, asyncio.CancelledError) as error:
@@ -199,6 +203,7 @@ class ForwardOutput(Output):
                 problems.append(str(error))
             else:
                 self._doubts.pop(chunk.id, None)
+                self.context.checkpoints.note(self.context.name, chunk.id, "")
                 if place:
                     self._failovers()
                 return
@@ -247,14 +252,33 @@ class ForwardOutput(Output):
 
     def _candidates(self, chunk: Chunk) -> list[Server]:
         """The servers to try, in order."""
-        doubt = self._doubts.get(chunk.id)
+        doubt = self._doubts.get(chunk.id) or self._inherit_doubt(chunk)
         if doubt is not None and self.context.clock.monotonic() < doubt.until_s:
             return [doubt.server]
-        by_tag = self.config.balance == "tag"
-        servers = rank(chunk.tag.encode("utf-8", "surrogatepass") if by_tag else chunk.id, self._servers)
+        servers = rank(self._key(chunk), self._servers)
         if doubt is not None:  # it had its time: whoever else there is comes first
             servers.sort(key=lambda server: server is doubt.server)
         return servers
+
+    def _key(self, chunk: Chunk) -> bytes:
+        return chunk.tag.encode("utf-8", "surrogatepass") if self.config.balance == "tag" else chunk.id
+
+    def _note(self, chunk: Chunk, server: Server) -> None:
+        """Have the next process know where the chunk may be, if not at its first choice."""
+        if self.config.require_ack:
+            first = preference(self._key(chunk), self._servers)[0]
+            self.context.checkpoints.note(self.context.name, chunk.id, "" if server is first else server.name)
+
+    def _inherit_doubt(self, chunk: Chunk) -> _Doubt | None:
+        """Find the server that may have the chunk of an earlier process."""
+        if not chunk.resumed or not self.config.require_ack:
+            return None
+        choices = preference(self._key(chunk), self._servers)
+        noted = self.context.checkpoints.noted(self.context.name, chunk.id)
+        server = next((server for server in choices if server.name == noted), choices[0])
+        doubt = _Doubt(server, self.context.clock.monotonic() + self.config.failover_after)
+        self._doubts[chunk.id] = doubt
+        return doubt
 
     def _doubt(self, chunk: Chunk, server: Server) -> None:
         """Remember that the server may have the chunk."""
