@@ -156,7 +156,7 @@ class ComponentField:
             return value
         if not isinstance(value, dict) or not isinstance(value.get("type"), str):
             raise PydanticCustomError(
-                "component_type", "a {kind} is a mapping with a type, such as {{type: {example}}}",
+                "component_type", "a {kind} is a mapping with a type, such as type: {example}",
                 {"kind": self.kind, "example": registry.names(self.kind)[0]},
             )  # fmt: skip
         name = value["type"]
