@@ -7,6 +7,7 @@ at run time.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,12 @@ def part_of(module: str) -> str:
 def test_every_part_has_a_layer() -> None:
     parts = {part_of(module) for module in MODULES if module not in {"logflow", "logflow.__main__"}}
     assert parts == RANK.keys()
+
+
+def test_the_table_of_contributing_is_this_one() -> None:
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    table = text.partition("| layer | parts |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert [set(re.findall(r"`(\w+)`", line)) for line in reversed(table)] == LAYERS
 
 
 @pytest.mark.parametrize("module", sorted(MODULES.keys() - {"logflow", "logflow.__main__"}))
