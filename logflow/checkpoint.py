@@ -15,14 +15,18 @@ Records (each a msgpack array, framed with length and checksum, see :data:`_FRAM
 
     file = b"LFCP0001" record*             record = u32 length, u64 xxh3 of the payload, payload
 
-A torn tail (``kill -9`` in the middle of a write) is cut when the journal is opened. When it has
-grown to twice what it needs, it is rewritten to a new file that replaces it.
+A torn tail (``kill -9`` in the middle of a write) is cut when the journal is opened; damage before whole
+records is skipped, and the damaged journal is set aside. When the journal has grown to twice what it
+needs, it is rewritten to a new file that replaces it; so it is after a write that failed (a full disk),
+as all that matters is in memory too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import shutil
 import struct
 from collections import defaultdict
 from collections.abc import Iterator
@@ -36,7 +40,11 @@ from logflow.errors import ComponentError
 
 _MAGIC = b"LFCP0001"
 _FRAME = struct.Struct("<IQ")
-_COMPACT_BYTES = 1 << 20
+_COMPACT_BYTES = 8 << 20
+"""A journal smaller than this is not worth rewriting."""
+
+_log = logging.getLogger("logflow.checkpoints")
+_checksum = xxhash.xxh3_64_intdigest
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -57,6 +65,8 @@ class Checkpoints:
         self._compacted_size = 0
         self._pending: list[bytes] = []
         self._unsynced = False
+        self._rewrite = False
+        """The file is not what it should be: the next flush writes it anew from memory."""
         self._streams: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
         self._cuts: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(dict)
         self._accepted: dict[str, dict[str, int]] = defaultdict(dict)
@@ -79,24 +89,29 @@ class Checkpoints:
                 "make the directory writable or set data_dir"
             ) from error
         data = self._path.read_bytes()
-        if not data:
-            os.write(self._fd, _MAGIC)
-            self._size = len(_MAGIC)
-        elif not data.startswith(_MAGIC):
-            raise ComponentError(f"{self._path} is not a checkpoint journal; move it away to start afresh")
-        else:
+        if data.startswith(_MAGIC):
             self._size = self._replay(data)
-            os.ftruncate(self._fd, self._size)
+        elif _MAGIC.startswith(data):  # new, or torn in its first write
+            self._size = os.pwrite(self._fd, _MAGIC, 0)
+        else:
+            raise ComponentError(f"{self._path} is not a checkpoint journal; move it away to start afresh")
+        os.ftruncate(self._fd, self._size)
         os.lseek(self._fd, self._size, os.SEEK_SET)
         self._compacted_size = self._size
 
     def close(self) -> None:
-        """Write and sync what is pending. Safe twice."""
+        """Write and sync what is pending. Safe twice.
+
+        Raises:
+            OSError: it cannot be written; the journal is closed all the same.
+        """
         if self._fd >= 0:
-            self.flush()
-            os.fdatasync(self._fd)
-            os.close(self._fd)
-            self._fd = -1
+            try:
+                self.flush()
+                os.fdatasync(self._fd)
+            finally:
+                os.close(self._fd)
+                self._fd = -1
 
     # -- streams: kept by sources ---------------------------------------------------------------
 
@@ -119,7 +134,11 @@ class Checkpoints:
     # -- cuts: kept by buffers, obeyed by sources ------------------------------------------------
 
     def cut(self, output: str, stream: str, start: int, end: int) -> None:
-        """A chunk of exactly this span is about to be sent to ``output``. On disk when it returns."""
+        """A chunk of exactly this span is about to be sent to ``output``. On disk when it returns.
+
+        Raises:
+            OSError: it cannot be written; the chunk must not be sent. It stays planned: try again.
+        """
         spans = self._cuts[stream].setdefault(output, [])
         if (start, end) not in spans:
             spans.append((start, end))
@@ -149,14 +168,17 @@ class Checkpoints:
     # -- notes: kept by outputs ------------------------------------------------------------------
 
     def note(self, output: str, key: bytes, text: str) -> None:
-        """Remember ``text`` about a chunk; on disk when it returns. ``""`` forgets it."""
-        if text == self.noted(output, key):
-            return
-        if text:
-            self._notes[output][key] = text
-        else:
-            del self._notes[output][key]
-        self._append(["note", output, key, text])
+        """Remember ``text`` about a chunk; on disk when it returns. ``""`` forgets it.
+
+        Raises:
+            OSError: it cannot be written now; it is remembered and written later.
+        """
+        if text != self.noted(output, key):
+            if text:
+                self._notes[output][key] = text
+            else:
+                del self._notes[output][key]
+            self._append(["note", output, key, text])
         if text:
             self.flush()
 
@@ -167,42 +189,73 @@ class Checkpoints:
     # -- the journal -----------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Hand everything recorded so far to the operating system: it then survives ``kill -9``."""
+        """Hand everything recorded so far to the operating system: it then survives ``kill -9``.
+
+        Raises:
+            OSError: it cannot be written (a full disk). Nothing is lost: the next call tries again.
+        """
+        data = b"".join(self._pending)
+        self._pending.clear()
         if self._fd < 0:
-            self._pending.clear()
             return
-        if self._pending:
-            data = b"".join(self._pending)
-            try:
-                _write_all(self._fd, data)
-            except OSError:
-                # The disk is full: no torn record may stay, as what follows it could not be read.
-                os.ftruncate(self._fd, self._size)
-                os.lseek(self._fd, self._size, os.SEEK_SET)
-                raise
-            self._pending.clear()
-            self._size += len(data)
-            self._unsynced = True
-        if self._size > max(2 * self._compacted_size, _COMPACT_BYTES):
+        if self._rewrite:
             self._compact()
+        elif data:
+            self._write(data)
+        if self._size > max(2 * self._compacted_size, _COMPACT_BYTES):
+            try:
+                self._compact()
+            except OSError:  # no room for a second journal now: this one is whole, and goes on
+                self._compacted_size = self._size
 
     async def sync(self) -> None:
-        """Flush, then wait until it survives a power cut as well."""
+        """Flush, then wait until it survives a power cut as well.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         self.flush()
         if self._unsynced and self._fd >= 0:
             self._unsynced = False
-            await asyncio.to_thread(os.fdatasync, self._fd)
+            fd = os.dup(self._fd)  # ours may be closed or replaced meanwhile
+            try:
+                await asyncio.to_thread(os.fdatasync, fd)
+            finally:
+                os.close(fd)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            _write_all(self._fd, data)
+        except OSError:
+            # No torn record may stay. What could not be written need not be kept: it is in the
+            # memory that the journal is then written anew from.
+            self._rewrite = True
+            os.ftruncate(self._fd, self._size)
+            os.lseek(self._fd, self._size, os.SEEK_SET)
+            raise
+        self._size += len(data)
+        self._unsynced = True
 
     def _append(self, record: list[Any]) -> None:
         self._pending.append(_frame(record))
 
     def _replay(self, data: bytes) -> int:
         """Apply every whole record; returns where the last one ends."""
-        end = len(_MAGIC)
-        for record_end, payload in _frames(data, end):
-            self._apply(_decode(payload))
-            end = record_end
+        end, skipped = len(_MAGIC), 0
+        for start, stop in _frames(data):
+            skipped += start - end
+            end = stop
+            self._apply(_decode(data[start + _FRAME.size : stop]))
+        if skipped:
+            self._set_aside(skipped)
         return end
+
+    def _set_aside(self, skipped: int) -> None:
+        assert self._path is not None
+        aside = self._path.with_suffix(".damaged")
+        shutil.copyfile(self._path, aside)
+        self._rewrite = True
+        _log.error("%s is damaged: %d bytes of it are skipped. It is kept as %s.", self._path, skipped, aside)
 
     def _apply(self, record: list[Any]) -> None:
         match record:
@@ -254,29 +307,41 @@ class Checkpoints:
             _write_all(fd, data)
             os.fdatasync(fd)
             new_path.replace(self._path)
-        except OSError:  # the disk is full: the old journal is whole, and goes on
+        except OSError:
             os.close(fd)
             new_path.unlink(missing_ok=True)
-            self._compacted_size = self._size
-            return
+            raise
         os.close(self._fd)
         self._fd, self._size, self._compacted_size = fd, len(data), len(data)
+        self._rewrite = False
+        _sync_directory(self._path.parent)
 
 
 def _frame(record: list[Any]) -> bytes:
     payload = _encode(record)
-    return _FRAME.pack(len(payload), xxhash.xxh3_64_intdigest(payload)) + payload
+    return _FRAME.pack(len(payload), _checksum(payload)) + payload
 
 
-def _frames(data: bytes, position: int) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset after the record, payload) of every whole record; a torn one ends it."""
-    while position + _FRAME.size <= len(data):
-        length, checksum = _FRAME.unpack_from(data, position)
-        payload = data[position + _FRAME.size : position + _FRAME.size + length]
-        if len(payload) < length or xxhash.xxh3_64_intdigest(payload) != checksum:
-            return
-        position += _FRAME.size + length
-        yield position, payload
+def _frames(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where every whole record starts and stops; what is between them is damage."""
+    start = len(_MAGIC)
+    while start + _FRAME.size <= len(data):
+        length, checksum = _FRAME.unpack_from(data, start)
+        stop = start + _FRAME.size + length
+        if length and stop <= len(data) and _checksum(data[start + _FRAME.size : stop]) == checksum:
+            yield start, stop
+            start = stop
+        else:
+            start += 1
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a rename in the directory survive a power cut."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _write_all(fd: int, data: bytes) -> None:
