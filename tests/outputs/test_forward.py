@@ -1,0 +1,564 @@
+"""The forward output, against servers that behave and servers that do not."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+import zstandard
+from pydantic import ValidationError
+
+from logflow.batch import Batch, Chunk
+from logflow.errors import DeliveryError, PermanentError
+from logflow.outputs.forward import ForwardOutput
+from logflow.sources.forward import ForwardSource
+from logflow.telemetry.metrics import Metrics
+from logflow.testing import Collector, FakeClock, make_context, run_source
+from logflow.testing.forwarding import (
+    Received,
+    ScriptedServer,
+    ack,
+    cut,
+    ignore,
+    make_certificates,
+    scripted_server,
+)
+
+ENTRIES = Batch.from_events("app", [(1_000_000_007, {"a": 1}), (2_000_000_000, {"a": 2})]).entries
+
+
+def make_chunk(number: int = 0, tag: str = "app", *parts: bytes) -> Chunk:
+    return Chunk(number.to_bytes(16, "big"), tag, parts or (ENTRIES,), 2)
+
+
+def where(server: ScriptedServer, **options: Any) -> dict[str, Any]:
+    return {"address": f"127.0.0.1:{server.port}", **options}
+
+
+class Opened(ForwardOutput):
+    """The output, with its counters."""
+
+    metrics: Metrics
+
+    def counted(self, name: str) -> int:
+        return sum(cell.value for cell in self.metrics.counters() if cell.name == name)
+
+    def server(self, server: ScriptedServer) -> Any:
+        return next(s for s in self._servers if s.options.endpoint.port == server.port)
+
+
+Open = Callable[..., AbstractAsyncContextManager[Opened]]
+
+
+@pytest.fixture
+def open_output(tmp_path: Path) -> Open:
+    @asynccontextmanager
+    async def opened(*servers: dict[str, Any], clock: Any = None, **options: Any) -> AsyncIterator[Opened]:
+        metrics = Metrics()
+        context = make_context(tmp_path, "central", kind="output", metrics=metrics, clock=clock)
+        config = {"type": "forward", "heartbeat": "none", "servers": list(servers), **options}
+        output = Opened(ForwardOutput.Config.model_validate(config), context)
+        output.metrics = metrics
+        await output.open()
+        try:
+            yield output
+        finally:
+            await output.close()
+
+    return opened
+
+
+def tag_for(output: Opened, server: ScriptedServer) -> str:
+    """A tag whose first choice is ``server``."""
+    return next(
+        tag
+        for tag in (f"tag-{number}" for number in range(1000))
+        if output._candidates(make_chunk(0, tag))[0].options.endpoint.port == server.port
+    )
+
+
+# -- what is sent -----------------------------------------------------------------------------------
+
+
+async def test_a_chunk_is_sent_as_one_packed_request_with_its_id(open_output):
+    async with scripted_server() as server, open_output(where(server)) as output:
+        chunk = make_chunk(7, "app", ENTRIES, ENTRIES)
+        await output.write(chunk)
+        (request,) = server.requests
+        assert (request.tag, request.payload) == ("app", ENTRIES * 2)
+        assert request.option == {
+            "size": 2,
+            "compressed": "text",
+            "chunk": base64.b64encode(chunk.id).decode(),
+            "logflow": 1,
+        }
+
+
+async def test_a_large_chunk_of_large_and_small_parts_arrives_whole(open_output):
+    parts = [bytes([number]) * (1 if number % 3 else 700_000) for number in range(1, 20)]
+    async with scripted_server() as server, open_output(where(server)) as output:
+        await output.write(make_chunk(1, "app", *parts))
+        assert server.requests[0].payload == b"".join(parts)
+
+
+@pytest.mark.parametrize(("how", "undo"), [("gzip", gzip.decompress), ("zstd", zstandard.decompress)])
+@pytest.mark.parametrize("copies", [1, 3000])
+async def test_payloads_can_be_compressed(open_output, how, undo, copies):
+    async with scripted_server() as server, open_output(where(server), compress=how) as output:
+        await output.write(make_chunk(1, "app", *[ENTRIES] * copies))
+        assert server.requests[0].option["compressed"] == how
+        assert undo(server.requests[0].payload) == ENTRIES * copies
+
+
+async def test_without_acks_no_id_is_sent_and_none_is_waited_for(open_output):
+    async with scripted_server(ignore) as server, open_output(where(server), require_ack=False) as output:
+        await output.write(make_chunk())
+        await server.wait_for(requests=1)
+        assert server.requests[0].option == {"size": 2, "compressed": "text"}
+
+
+async def test_connections_are_kept_and_used_again(open_output):
+    async with scripted_server() as server, open_output(where(server)) as output:
+        for number in range(3):
+            await output.write(make_chunk(number))
+        assert server.connections == 1
+        await asyncio.gather(*(output.write(make_chunk(number)) for number in range(4)))
+        assert server.connections == 4, "one for each chunk under way at once"
+
+
+async def test_connections_can_be_made_for_each_chunk(open_output):
+    async with scripted_server() as server, open_output(where(server), keepalive=0) as output:
+        for number in range(3):
+            await output.write(make_chunk(number))
+        assert server.connections == 3
+
+
+async def test_a_connection_kept_too_long_is_not_used(open_output):
+    clock = FakeClock()
+    async with scripted_server() as server, open_output(where(server), clock=clock) as output:
+        await output.write(make_chunk(1))
+        await clock.advance(61)
+        await output.write(make_chunk(2))
+        assert server.connections == 2
+
+
+async def test_a_connection_that_the_server_closed_meanwhile_costs_nothing(open_output):
+    """Also when the close is only noticed with the chunk on its way: the same server is asked once more."""
+    async with scripted_server() as server, open_output(where(server)) as output:
+        await output.write(make_chunk(1))
+        server.answer = lambda request, writer: (cut if len(server.requests) == 2 else ack)(request, writer)
+        await output.write(make_chunk(2))
+        assert [request.option["chunk"] for request in server.requests[1:]] == [
+            base64.b64encode(make_chunk(2).id).decode()
+        ] * 2
+        assert output.counted("acks_missing") == 0
+
+
+async def test_a_chunk_too_large_for_the_protocol_is_rejected_for_good(open_output, monkeypatch):
+    monkeypatch.setattr("logflow.forward.frames.MAX_PAYLOAD_BYTES", 10)
+    async with scripted_server() as server, open_output(where(server)) as output:
+        with pytest.raises(PermanentError):
+            await output.write(make_chunk())
+
+
+# -- fail-over --------------------------------------------------------------------------------------
+
+
+async def test_another_server_is_used_at_once_when_one_cannot_be_reached(open_output, caplog):
+    async with (
+        scripted_server() as one,
+        scripted_server() as two,
+        open_output(where(one), where(two)) as output,
+    ):
+        tag = tag_for(output, one)
+        await one.stop()
+        await output.write(make_chunk(1, tag))
+        assert len(two.requests) == 1
+        assert not output.server(one).up
+        assert output.counted("failovers") == 1
+        assert "thought to be down" in caplog.text
+        await output.write(make_chunk(2, tag))
+        assert output.counted("failovers") == 1, "the one that is down is not tried again"
+
+
+async def test_a_server_comes_back_and_gets_its_tags_back(open_output):
+    clock = FakeClock()
+    async with (
+        scripted_server() as one,
+        scripted_server() as two,
+        open_output(where(one), where(two), clock=clock, heartbeat="tcp") as output,
+    ):
+        tag = tag_for(output, one)
+        await one.stop()
+        await output.write(make_chunk(1, tag))
+        await one.start()
+        up = output.server(one)
+        for _ in range(30):
+            await clock.advance(1)
+            await asyncio.sleep(0.005)
+            if up.up:
+                break
+        assert clock.monotonic() >= 10, "it must have been fine for recover_wait"
+        await output.write(make_chunk(2, tag))
+        assert (len(one.requests), len(two.requests)) == (1, 1)
+
+
+async def test_heartbeats_find_a_dead_server_before_a_chunk_does(open_output):
+    clock = FakeClock()
+    async with (
+        scripted_server() as server,
+        open_output(where(server), clock=clock, heartbeat="tcp") as output,
+    ):
+        await clock.advance(1)
+        await server.wait_for(connections=1)
+        assert output.server(server).up
+        await server.stop()
+        for _ in range(1000):
+            await clock.advance(1)
+            await asyncio.sleep(0.005)
+            if not output.server(server).up:
+                break
+        assert not output.server(server).up
+
+
+async def test_without_heartbeats_time_brings_a_server_back(open_output):
+    clock = FakeClock()
+    async with (
+        scripted_server() as one,
+        scripted_server() as two,
+        open_output(where(one), where(two), clock=clock) as output,
+    ):
+        tag = tag_for(output, one)
+        await one.stop()
+        await output.write(make_chunk(1, tag))
+        await one.start()
+        await clock.advance(10)
+        await output.write(make_chunk(2, tag))
+        assert len(one.requests) == 1
+
+
+async def test_a_standby_server_is_used_only_when_no_other_is_up(open_output):
+    async with (
+        scripted_server() as one,
+        scripted_server() as two,
+        scripted_server() as spare,
+        open_output(where(one), where(two), where(spare, standby=True, weight=5000)) as output,
+    ):
+        for number in range(20):
+            await output.write(make_chunk(number, f"tag-{number}"))
+        assert not spare.requests
+        await one.stop()
+        await two.stop()
+        await output.write(make_chunk(99))
+        assert len(spare.requests) == 1
+
+
+async def test_when_all_are_down_each_is_named(open_output):
+    async with (
+        scripted_server() as one,
+        scripted_server() as two,
+        open_output(where(one), where(two)) as output,
+    ):
+        await one.stop()
+        await two.stop()
+        for _ in range(2):
+            with pytest.raises(DeliveryError) as failure:
+                await output.write(make_chunk())
+            assert str(one.port) in str(failure.value)
+            assert str(two.port) in str(failure.value)
+        await two.start()
+        await output.write(make_chunk())
+        assert output.server(two).up, "a chunk that was taken is proof enough"
+
+
+async def test_tags_are_spread_by_weight_and_stay_where_they_are(open_output):
+    async with (
+        scripted_server() as one,
+        scripted_server() as two,
+        open_output(where(one, weight=30), where(two, weight=90)) as output,
+    ):
+        tags = [f"tag-{number}" for number in range(120)]
+        for turn in range(2):
+            for number, tag in enumerate(tags):
+                await output.write(make_chunk(turn * 1000 + number, tag))
+        homes = [{request.tag for request in server.requests} for server in (one, two)]
+        assert not homes[0] & homes[1]
+        assert 15 <= len(homes[0]) <= 45
+
+
+async def test_chunks_of_one_tag_can_be_spread(open_output):
+    async with (
+        scripted_server() as one,
+        scripted_server() as two,
+        open_output(where(one), where(two), balance="chunk") as output,
+    ):
+        for number in range(40):
+            await output.write(make_chunk(number))
+        assert min(len(one.requests), len(two.requests)) >= 8
+
+
+# -- acks that do not come --------------------------------------------------------------------------
+
+
+async def test_a_chunk_that_a_server_may_have_goes_to_that_server_again(open_output):
+    """It recognises the id; the other would store the chunk a second time."""
+    clock = FakeClock()
+    async with (
+        scripted_server() as one,
+        scripted_server() as two,
+        open_output(where(one), where(two), clock=clock) as output,
+    ):
+        tag = tag_for(output, one)
+        one.answer = cut
+        chunk = make_chunk(1, tag)
+        with pytest.raises(DeliveryError):
+            await output.write(chunk)
+        assert not output.server(one).up
+        assert output.counted("acks_missing") == 1
+        await output.write(make_chunk(2, tag))
+        assert len(two.requests) == 1, "other chunks do not wait"
+        await one.stop()
+        with pytest.raises(DeliveryError):
+            await output.write(chunk)
+        await one.start()
+        one.answer = ack
+        await output.write(chunk)
+        assert [r.option for r in one.requests] == [one.requests[0].option] * 2, "the same id and options"
+        assert len(two.requests) == 1
+
+
+async def test_after_failover_after_the_chunk_goes_elsewhere(open_output):
+    clock = FakeClock()
+    async with (
+        scripted_server(cut) as one,
+        scripted_server() as two,
+        open_output(where(one), where(two), clock=clock, failover_after=30) as output,
+    ):
+        chunk = make_chunk(1, tag_for(output, one))
+        for _ in range(3):
+            with pytest.raises(DeliveryError):
+                await output.write(chunk)
+            await clock.advance(10)
+        await output.write(chunk)
+        assert (len(one.requests), len(two.requests)) == (3, 1)
+
+
+async def test_a_server_that_is_up_but_never_answers_does_not_keep_the_chunk(open_output):
+    clock = FakeClock()
+    async with (
+        scripted_server(ignore) as one,
+        scripted_server() as two,
+        open_output(where(one), where(two), clock=clock, ack_timeout=0.02, failover_after=5) as output,
+    ):
+        chunk = make_chunk(1, tag_for(output, one))
+        with pytest.raises(DeliveryError, match="no ack came within"):
+            await output.write(chunk)
+        await clock.advance(60)  # by now it counts as recovered
+        assert output.server(one).up
+        await output.write(chunk)
+        assert len(two.requests) == 1
+
+
+async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_chunk_in_doubt(open_output):
+    async with (
+        scripted_server(ignore) as one,
+        scripted_server() as two,
+        open_output(where(one), where(two)) as output,
+    ):
+        chunk = make_chunk(1, tag_for(output, one))
+        task = asyncio.create_task(output.write(chunk))
+        await one.wait_for(requests=1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        one.answer = ack
+        await output.write(chunk)
+        assert (len(one.requests), len(two.requests)) == (2, 0)
+        assert one.connections == 2, "the connection that waited is not used again"
+
+
+async def test_a_cut_before_the_end_of_the_chunk_leaves_no_doubt(open_output):
+    """The server cannot have what was never sent: another takes it in the same write."""
+
+    async def stop_reading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.transport.abort()
+
+    listener = await asyncio.start_server(stop_reading, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    async with (
+        scripted_server() as two,
+        open_output({"address": f"127.0.0.1:{port}", "weight": 10_000}, where(two, weight=1)) as output,
+    ):
+        parts = [bytes(1 << 20)] * 24  # more than the sockets' buffers hold
+        await output.write(make_chunk(1, "app", *parts))
+        assert len(two.requests) == 1
+    listener.close()
+
+
+def other_ack(request: Received, writer: asyncio.StreamWriter) -> None:
+    writer.write(msgpack.packb({"ack": "something else"}))
+
+
+def no_ack(request: Received, writer: asyncio.StreamWriter) -> None:
+    writer.write(msgpack.packb(["what", "is", "this"]))
+
+
+def garbage(request: Received, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"\xc1")
+
+
+def hello(request: Received, writer: asyncio.StreamWriter) -> None:
+    writer.write(msgpack.packb(["HELO", {"nonce": b"x"}]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(other_ack, "another chunk"), (no_ack, "no ack"), (garbage, "damaged"), (hello, "set shared_key")],
+)
+async def test_a_wrong_answer_is_no_delivery(open_output, answer, reason):
+    async with scripted_server(answer) as server, open_output(where(server)) as output:
+        with pytest.raises(DeliveryError, match=reason):
+            await output.write(make_chunk())
+        server.answer = ack
+        await output.write(make_chunk())
+        assert server.connections == 2
+
+
+async def test_an_ack_may_come_byte_by_byte(open_output):
+    async def slowly(request: Received, writer: asyncio.StreamWriter) -> None:
+        for byte in msgpack.packb({"ack": request.option["chunk"]}):
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    async with scripted_server(slowly) as server, open_output(where(server)) as output:
+        await output.write(make_chunk())
+        assert len(server.requests) == 1
+
+
+# -- to a logflow source ----------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def logflow_source(tmp_path: Path, emit: Collector, **options: Any) -> AsyncIterator[ForwardSource]:
+    if "unix" not in options:
+        options["listen"] = "127.0.0.1:0"
+    config = ForwardSource.Config.model_validate({"type": "forward", **options})
+    source = ForwardSource(config, make_context(tmp_path, "peers"))
+    async with run_source(source, emit):
+        yield source
+
+
+async def test_a_resend_has_the_same_key_at_the_source(open_output, tmp_path):
+    emit = Collector()
+    async with logflow_source(tmp_path, emit) as source:
+        for _ in range(2):
+            async with open_output({"address": f"127.0.0.1:{source.port}"}) as output:
+                await output.write(make_chunk(5))
+    assert emit.batches[0] == emit.batches[1]
+    assert emit.batches[0].entries == ENTRIES
+
+
+async def test_over_a_unix_socket(open_output, tmp_path):
+    emit = Collector()
+    async with (
+        logflow_source(tmp_path, emit, unix=str(tmp_path / "s.sock")),
+        open_output({"address": f"unix:{tmp_path}/s.sock"}) as output,
+    ):
+        await output.write(make_chunk())
+    assert emit.count == 2
+
+
+async def test_with_the_handshake(open_output, tmp_path):
+    emit = Collector()
+    users = [{"username": "ann", "password": "secret"}]
+    async with logflow_source(tmp_path, emit, shared_key="key", users=users) as source:
+        address = f"127.0.0.1:{source.port}"
+        async with open_output(
+            {"address": address}, shared_key="key", username="ann", password="secret"
+        ) as output:
+            await output.write(make_chunk())
+        async with open_output({"address": address, "shared_key": "wrong"}, username="ann") as output:
+            with pytest.raises(DeliveryError, match="shared_key mismatch"):
+                await output.write(make_chunk())
+        async with open_output({"address": address}) as output:
+            with pytest.raises(DeliveryError, match="set shared_key"):
+                await output.write(make_chunk())
+    assert emit.count == 2
+
+
+async def test_a_server_without_handshake_is_noticed(open_output, tmp_path):
+    async with logflow_source(tmp_path, Collector()) as source:
+        address = f"127.0.0.1:{source.port}"
+        async with open_output({"address": address}, shared_key="key", connect_timeout=0.05) as output:
+            with pytest.raises(DeliveryError, match="took longer"):
+                await output.write(make_chunk())
+
+
+async def test_with_tls_certificates_are_verified(open_output, tmp_path):
+    files = make_certificates(tmp_path)
+    emit = Collector()
+    tls = {"cert_file": str(files.server), "key_file": str(files.server_key), "client_ca_file": str(files.ca)}
+    own = {"cert_file": str(files.client), "key_file": str(files.client_key)}
+    async with logflow_source(tmp_path, emit, tls=tls) as source:
+        server = {"address": f"127.0.0.1:{source.port}"}
+        large = make_chunk(1, "app", *[ENTRIES] * 30_000)
+        async with open_output(server, tls={"ca_file": str(files.ca), **own}, heartbeat="tcp") as output:
+            await output.write(large)
+        async with open_output(
+            server, tls={"ca_file": str(files.ca), "server_name": "localhost", **own}
+        ) as output:
+            await output.write(make_chunk(2))
+        async with open_output(server, tls={"verify": False, **own}) as output:
+            await output.write(make_chunk(3))
+        assert emit.count == 30_000 * 2 + 4
+        for wrong in ({}, {"ca_file": str(files.ca), "server_name": "elsewhere"}):
+            async with open_output(server, tls={**wrong, **own}) as output:
+                with pytest.raises(DeliveryError, match="certificate is not accepted"):
+                    await output.write(make_chunk(4))
+        async with open_output(server, tls={"ca_file": str(files.ca)}) as output:
+            with pytest.raises(DeliveryError):
+                await output.write(make_chunk(5))
+
+
+# -- configuration and life -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ({"servers": []}, "at least 1"),
+        ({"servers": [{"address": "a"}, {"address": "a:24224"}]}, "there twice"),
+        ({"servers": [{"address": "a", "weight": 0}]}, "weight 0"),
+        ({"servers": [{"address": "a"}], "ack_timeout": "10m"}, "write_timeout"),
+        ({"servers": [{"address": "a b:c"}]}, "not an address"),
+        ({"servers": [{"address": "a", "wieght": 1}]}, "Extra inputs"),
+    ],
+)
+def test_mistakes_in_the_configuration_are_found(config, problem):
+    with pytest.raises(ValidationError, match=problem):
+        ForwardOutput.Config.model_validate({"type": "forward", **config})
+
+
+def test_secrets_are_not_shown():
+    config = ForwardOutput.Config.model_validate(
+        {"type": "forward", "servers": [{"address": "a", "shared_key": "hidden1"}], "password": "hidden2"}
+    )
+    assert "hidden" not in repr(config)
+
+
+async def test_close_is_safe_without_open_and_twice(tmp_path):
+    config = ForwardOutput.Config.model_validate({"type": "forward", "servers": [{"address": "127.0.0.1:1"}]})
+    output = ForwardOutput(config, make_context(tmp_path, kind="output"))
+    await output.close()
+    await output.open()
+    await output.close()
+    await output.close()

@@ -1,0 +1,431 @@
+"""The HTTP output against real servers on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import logging
+import os
+import re
+import ssl
+import subprocess
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+import zstandard
+from aiohttp import web
+from pydantic import ValidationError
+
+from logflow.batch import Batch, Chunk
+from logflow.errors import ComponentError, DeliveryError, PermanentError, RetryAfter
+from logflow.outputs.http import HttpOutput
+from logflow.testing import FakeClock, make_context
+
+T0 = 1_700_000_000_000_000_000
+
+
+def chunk(*records, tag="app", chunk_id=None):
+    batch = Batch.from_events(tag, [(T0, record) for record in records or ({"n": 1},)])
+    return Chunk(chunk_id or os.urandom(16), tag, (batch.entries,), batch.count)
+
+
+class Sink:
+    """A server that keeps requests and answers as told: a status, (status, headers, text) or a coroutine."""
+
+    def __init__(self):
+        self.requests: list[tuple[web.BaseRequest, bytes]] = []
+        self.answers: list = []
+        self.connections: set = set()
+
+    async def start(self, tls=None, port=0):
+        self.server = web.Server(self._handle, access_log=None, auto_decompress=False)
+        self.runner = web.ServerRunner(self.server, shutdown_timeout=0.1)
+        await self.runner.setup()
+        self.site = web.TCPSite(self.runner, "127.0.0.1", port, ssl_context=tls)
+        await self.site.start()
+        self.port = self.runner.addresses[0][1]
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/logs"
+        return self
+
+    async def stop(self):
+        await self.runner.cleanup()
+
+    async def _handle(self, request):
+        self.connections.add(request.transport)
+        self.requests.append(
+            (request, await request.read() if request.content_length < 1 << 20 else b"large")
+        )
+        answer = self.answers.pop(0) if self.answers else 200
+        if isinstance(answer, int):
+            answer = (answer, {}, "")
+        if callable(answer):
+            return await answer(request)
+        status, headers, text = answer
+        return web.Response(status=status, headers=headers, text=text)
+
+    @property
+    def bodies(self):
+        return [body for _, body in self.requests]
+
+    @property
+    def keys(self):
+        return [request.headers["Idempotency-Key"] for request, _ in self.requests]
+
+
+@pytest.fixture
+async def sink():
+    sink = await Sink().start()
+    yield sink
+    await sink.stop()
+
+
+@pytest.fixture
+async def other():
+    sink = await Sink().start()
+    yield sink
+    await sink.stop()
+
+
+@pytest.fixture
+async def make(tmp_path):
+    made = []
+
+    async def build(*endpoints, clock=None, **options):
+        config = HttpOutput.Config(endpoints=list(endpoints), **options)
+        output = HttpOutput(config, make_context(tmp_path, "sink", kind="output", clock=clock))
+        made.append(output)
+        await output.open()
+        return output
+
+    yield build
+    for output in made:
+        await output.close()
+
+
+async def closing(request):
+    """Take the request and close the connection without an answer."""
+    request.transport.abort()
+    return web.Response()
+
+
+# -- what is sent -------------------------------------------------------------------------------------
+
+
+async def test_ndjson_with_the_chunks_id(sink, make):
+    output = await make(sink.url)
+    one = chunk({"n": 1}, {"n": 2})
+    await output.write(one)
+    ((request, body),) = sink.requests
+    assert (request.method, request.path) == ("POST", "/logs")
+    assert request.headers["Content-Type"] == "application/x-ndjson"
+    assert request.headers["Idempotency-Key"] == one.id.hex()
+    assert request.headers["Content-Length"] == str(len(body))
+    assert [json.loads(line)["n"] for line in body.splitlines()] == [1, 2]
+
+
+@pytest.mark.parametrize("compress", ["none", "gzip", "zstd"])
+@pytest.mark.parametrize("format_", ["json", "msgpack"])
+async def test_other_formats_and_compressions(sink, make, format_, compress):
+    output = await make(sink.url, format=format_, compress=compress, time_key=None, tag_key=None)
+    one = chunk({"n": 1}, {"n": 2})
+    await output.write(one)
+    ((request, body),) = sink.requests
+    assert request.headers.get("Content-Encoding", "none") == compress
+    match compress:
+        case "gzip":
+            body = gzip.decompress(body)
+        case "zstd":
+            body = zstandard.ZstdDecompressor().decompress(body)
+    assert request.headers["Content-Type"] == f"application/{format_}"
+    if format_ == "json":
+        assert json.loads(body) == [{"n": 1}, {"n": 2}]
+    else:
+        assert body == one.entries
+
+
+async def test_the_tag_may_stand_in_the_url(sink, make):
+    output = await make(sink.url + "/{tag}?x={tag}")
+    await output.write(chunk(tag="a b/ü.c"))
+    assert sink.requests[0][0].raw_path == "/logs/a%20b%2F%C3%BC.c?x=a%20b%2F%C3%BC.c"
+
+
+async def test_a_large_chunk_goes_in_pieces_with_its_length(sink, make):
+    output = await make(sink.url)
+    await output.write(chunk({"pad": "x" * (3 << 20)}))
+    request, _ = sink.requests[0]
+    assert request.content_length > 3 << 20
+    assert "Transfer-Encoding" not in request.headers
+
+
+async def test_headers_and_credentials_are_sent_and_not_shown(sink, make, caplog):
+    caplog.set_level(logging.DEBUG)
+    sink.answers = [500, 200, 200]
+    basic = await make(
+        sink.url, headers={"X-Api-Key": "hunter2"}, auth={"username": "u", "password": "hunter3"}
+    )
+    with pytest.raises(DeliveryError) as caught:
+        await basic.write(chunk())
+    await basic.write(chunk())
+    bearer = await make(sink.url + "?key=hunter5", auth={"bearer": "hunter4"})
+    await bearer.write(chunk())
+    assert sink.requests[1][0].headers["X-Api-Key"] == "hunter2"
+    assert sink.requests[1][0].headers["Authorization"] == "Basic dTpodW50ZXIz"
+    assert sink.requests[2][0].headers["Authorization"] == "Bearer hunter4"
+    shown = (
+        caplog.text
+        + str(caught.value)
+        + repr(basic.config.headers)
+        + repr(bearer.config.auth)
+        + repr(basic.config)
+    )
+    assert "hunter" not in shown
+
+
+async def test_connections_are_kept(sink, make):
+    output = await make(sink.url)
+    sink.answers = [(200, {}, "x" * 5000)] * 5
+    for _ in range(5):
+        await output.write(chunk())
+    assert len(sink.connections) == 1
+
+
+# -- what is made of the answer -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
+async def test_a_rejection_is_permanent_and_says_why(sink, make, status):
+    output = await make(sink.url)
+    sink.answers = [(status, {}, "field 'n' \n is\x00 wrong" + "x" * 1000)]
+    with pytest.raises(PermanentError, match=rf"/logs answered {status} .*field 'n' is wrongx") as caught:
+        await output.write(chunk())
+    assert len(str(caught.value)) < 600
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+async def test_a_passing_failure_is_tried_again_with_the_same_key(sink, make, status):
+    output = await make(sink.url)
+    sink.answers = [status]
+    one = chunk()
+    with pytest.raises(DeliveryError, match=f"answered {status}"):
+        await output.write(one)
+    await output.write(one)
+    assert sink.keys == [one.id.hex()] * 2
+
+
+@pytest.mark.parametrize("status", [429, 503, 500])
+async def test_retry_after_is_honoured_in_both_forms_and_bounded(sink, make, status):
+    clock = FakeClock()
+    output = await make(sink.url, clock=clock)
+    for value, delay_s in [("7", 7), (90, 90), ("99999999", 300), ("Thu, 01 Jan 1970 00:00:00 GMT", 0)]:
+        date = format_datetime(datetime.fromtimestamp(clock.time_ns() / 1e9 + 90, UTC), usegmt=True)
+        sink.answers = [(status, {"Retry-After": date if value == 90 else value}, "")]
+        with pytest.raises(RetryAfter) as caught:
+            await output.write(chunk())
+        assert caught.value.delay_s == pytest.approx(delay_s, abs=1)
+        await clock.advance(301)
+    sink.answers = [(status, {"Retry-After": "soon"}, "")]
+    with pytest.raises(DeliveryError) as caught:
+        await output.write(chunk())
+    assert not isinstance(caught.value, RetryAfter)
+
+
+async def test_an_endpoint_that_asked_for_a_pause_gets_it(sink, make):
+    clock = FakeClock()
+    output = await make(sink.url, clock=clock)
+    sink.answers = [(429, {"Retry-After": "10"}, "")]
+    with pytest.raises(RetryAfter):
+        await output.write(chunk())
+    await clock.advance(4)
+    with pytest.raises(RetryAfter) as caught:
+        await output.write(chunk())
+    assert caught.value.delay_s == pytest.approx(6)
+    assert len(sink.requests) == 1
+    await clock.advance(7)
+    await output.write(chunk())
+    assert len(sink.requests) == 2
+
+
+async def test_redirects_are_not_followed_but_named(sink, other, make):
+    output = await make(sink.url, auth={"bearer": "secret"})
+    sink.answers = [(307, {"Location": other.url}, "")]
+    with pytest.raises(DeliveryError, match=f"redirects to '{other.url}' are not followed; change endpoints"):
+        await output.write(chunk())
+    assert not other.requests
+
+
+# -- several endpoints --------------------------------------------------------------------------------
+
+
+async def test_chunks_are_spread_over_the_endpoints(sink, other, make):
+    output = await make(sink.url, other.url)
+    for _ in range(10):
+        await output.write(chunk())
+    assert (len(sink.requests), len(other.requests)) == (5, 5)
+
+
+@pytest.mark.parametrize("answer", [429, 503, None])
+async def test_an_endpoint_that_cannot_is_replaced_at_once_and_left_alone(sink, other, make, answer):
+    clock = FakeClock()
+    output = await make(sink.url, other.url, clock=clock)
+    sink.answers = [answer]
+    if answer is None:
+        await sink.stop()
+    for _ in range(6):
+        await output.write(chunk())
+    assert len(other.requests) == 6
+    assert len(sink.requests) == (answer is not None)
+    await clock.advance(1.1)
+    for _ in range(2):
+        await output.write(chunk())
+    assert len(sink.requests) == (0 if answer is None else 2)
+
+
+async def test_an_outage_rests_longer_each_time_and_ends_with_the_first_success(sink, make):
+    clock = FakeClock()
+    output = await make(sink.url, "http://127.0.0.1:9/", clock=clock)
+    (endpoint,) = [e for e in output._pool._endpoints if ":9/" in e.url]
+    rests = []
+    for _ in range(7):
+        output._pool.failed(endpoint)
+        rests.append(endpoint.down_until_s - clock.monotonic())
+    assert rests == [1, 2, 4, 8, 16, 30, 30]
+    endpoint.works()
+    assert endpoint.down_until_s == 0
+
+
+async def test_with_no_endpoint_left_every_problem_is_named(make):
+    output = await make("http://127.0.0.1:1/a", "http://127.0.0.1:2/b")
+    with pytest.raises(DeliveryError, match=r"cannot connect to http://127\.0\.0\.1:2/b.*; cannot.*:1/a"):
+        await output.write(chunk())
+    with pytest.raises(DeliveryError, match="cannot connect"):
+        await output.write(chunk())
+
+
+async def test_after_a_lost_answer_the_same_endpoint_is_asked_first(sink, other, make):
+    output = await make(sink.url, other.url)
+    sink.answers = other.answers = [closing]
+    one = chunk()
+    with pytest.raises(DeliveryError, match="no answer from"):
+        await output.write(one)
+    first = sink if sink.requests else other
+    for _ in range(3):
+        await output.write(chunk())
+    before = len(first.requests)
+    await output.write(one)
+    assert first.keys[-1] == first.keys[0] == one.id.hex()
+    assert len(first.requests) == before + 1
+
+
+async def test_an_endpoint_that_never_answers_does_not_hold_a_chunk_for_ever(sink, other, make):
+    output = await make(sink.url, other.url)
+    sink.answers = [closing] * 10
+    other.answers = [closing]
+    one = chunk()
+    for _ in range(9):
+        try:
+            await output.write(one)
+        except DeliveryError:
+            continue
+        break
+    assert one.id.hex() in other.keys
+
+
+async def test_a_cancelled_request_counts_as_a_lost_answer(sink, other, make):
+    output = await make(sink.url, other.url)
+    arrived, release = asyncio.Event(), asyncio.Event()
+
+    async def wait(request):
+        arrived.set()
+        await release.wait()
+        return web.Response()
+
+    sink.answers, other.answers = [wait], [wait]
+    one = chunk()
+    task = asyncio.create_task(output.write(one))
+    await arrived.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    release.set()
+    first = sink if sink.requests else other
+    first.answers = []
+    await output.write(one)
+    assert first.keys == [one.id.hex()] * 2
+
+
+async def test_no_answer_in_time_is_a_lost_answer(sink, make):
+    output = await make(sink.url, timeout="50ms")
+    release = asyncio.Event()
+
+    async def wait(request):
+        await release.wait()
+        return web.Response()
+
+    sink.answers = [wait]
+    with pytest.raises(DeliveryError, match=r"no answer from .*: it took too long"):
+        await output.write(chunk())
+    release.set()
+
+
+# -- TLS and configuration ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("tls")
+    cert, key = directory / "cert.pem", directory / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=logs.test",
+         "-addext", "subjectAltName=DNS:logs.test"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return cert, key
+
+
+async def test_tls_is_verified(certificate, make):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    sink = await Sink().start(context)
+    named = {"ca_file": certificate[0], "server_name": "logs.test"}
+    await (await make(sink.url, tls=named)).write(chunk())
+    assert len(sink.requests) == 1
+    for tls in ({}, {"ca_file": certificate[0]}):
+        with pytest.raises(DeliveryError, match="cannot connect"):
+            await (await make(sink.url, tls=tls)).write(chunk())
+    assert len(sink.requests) == 1
+    await (await make(sink.url, tls={"verify": False})).write(chunk())
+    await sink.stop()
+
+
+async def test_a_missing_authority_is_an_error_at_open(make, tmp_path):
+    with pytest.raises(ComponentError, match=r"missing\.pem"):
+        await make("https://localhost/", tls={"ca_file": tmp_path / "missing.pem"})
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"endpoints": []}, "at least 1"),
+        ({"endpoints": ["ftp://x/"]}, "http://host"),
+        ({"endpoints": ["localhost:80"]}, "http://host"),
+        ({"endpoints": ["http://u:p@x/"]}, "must not hold a password"),
+        ({"endpoints": ["http://x/"], "headers": {"a b": "c"}}, "not a header's name"),
+        ({"endpoints": ["http://x/"], "headers": {"a": "b\r\nc: d"}}, "must be one line"),
+        ({"endpoints": ["http://x/"], "format": "csv"}, "format"),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_explained(options, problem):
+    with pytest.raises(ValidationError, match=re.escape(problem)):
+        HttpOutput.Config(**options)
+
+
+async def test_close_is_safe_without_open_and_twice(tmp_path):
+    output = HttpOutput(HttpOutput.Config(endpoints=["http://x/"]), make_context(tmp_path, kind="output"))
+    await output.close()
+    await output.open()
+    await output.open()
+    await output.close()
+    await output.close()
