@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Have the transport say when everything was handed to the system."""
         assert isinstance(transport, asyncio.Transport)
-        transport.set_write_buffer_limits(high=0)
+        transport.set_write_buffer_limits(high=1)  # with 0, TLS transports pause for good
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:

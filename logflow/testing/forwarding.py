@@ -152,7 +152,8 @@ class ScriptedServer:
             self._server = None
         for writer in self._writers:
             writer.transport.abort()
-        await asyncio.sleep(0)
+        for _ in range(10):  # let the clients notice
+            await asyncio.sleep(0)
 
     async def wait_for(self, requests: int = 0, connections: int = 0) -> None:
         """Wait until so many have come."""
