@@ -43,7 +43,7 @@ class Plan:
     """
 
     containers: int = 4
-    lines_per_s: float = 10_000
+    lines_per_s: float = 10_000.0
     duration_s: float = 20.0
     seed: int = 1
     rotate_bytes: int = 10 << 20
