@@ -1,0 +1,58 @@
+"""Filter ``modify``: sets, removes, renames and copies fields."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from logflow.batch import Batch
+from logflow.component import Context, Filter
+from logflow.config.fields import NonEmpty
+from logflow.config.options import FilterConfig
+
+
+class ModifyFilter(Filter):
+    """Changes packed records through the engine, see ``Engine.modify``.
+
+    The changes are made in the order of the options below, whatever their order in the file, and within
+    each as written. For another order use several filters.
+    """
+
+    class Config(FilterConfig):
+        """Options of the filter ``modify``."""
+
+        type: Literal["modify"] = "modify"
+        rename: dict[NonEmpty, NonEmpty] = Field({}, description="`{old: new}`; the field keeps its place.")
+        copy_: dict[NonEmpty, NonEmpty] = Field({}, alias="copy", description="`{from: to}`.")
+        default: dict[NonEmpty, Any] = Field(
+            {}, description="Values of fields that a record does not have; with placeholders as in `set`."
+        )
+        set_: dict[NonEmpty, Any] = Field(
+            {},
+            alias="set",
+            description="Values of fields, new or not. Text may hold `{tag}`, `{hostname}` and `{field}`.",
+        )
+        remove: list[NonEmpty] = Field([], description="Fields to remove.")
+
+        @model_validator(mode="after")
+        def _check_changes(self) -> ModifyFilter.Config:
+            if not (self.rename or self.copy_ or self.default or self.set_ or self.remove):
+                raise ValueError("set at least one of rename, copy, default, set and remove")
+            return self
+
+    def __init__(self, config: ModifyFilter.Config, context: Context) -> None:
+        super().__init__(config, context)
+        changes: list[tuple[str, str, Any]] = [
+            *(("rename", old, new) for old, new in config.rename.items()),
+            *(("copy", old, new) for old, new in config.copy_.items()),
+            *(("default", key, value) for key, value in config.default.items()),
+            *(("set", key, value) for key, value in config.set_.items()),
+            *(("remove", key, None) for key in config.remove),
+        ]
+        self._modify = context.engine.modify(changes, {"hostname": socket.gethostname()})
+
+    def apply(self, batch: Batch) -> Batch:
+        """Change every record."""
+        return batch.with_entries(self._modify.apply(batch.entries, batch.tag), batch.count)

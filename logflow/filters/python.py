@@ -1,0 +1,122 @@
+"""Filter ``python``: a user's function of a record.
+
+::
+
+    def drop_health_checks(record):             # of a record, or of (time, record)
+        if record.get("path") == "/healthz":
+            return None                         # dropped, and counted
+        record["seen"] = True
+        return record                           # kept, as it is now
+
+The time is nanoseconds since the epoch (:class:`logflow.event.EventTime`). The function runs in logflow's
+process, with its rights, in one thread at a time for each route.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from logflow.component import Context, RecordFilter
+from logflow.config.options import FilterConfig
+from logflow.errors import ComponentError
+from logflow.event import EventTime, Record
+
+
+def _check_target(value: str) -> str:
+    place, colon, name = value.rpartition(":")
+    if not colon or not place or not name.isidentifier():
+        raise ValueError(f"{value!r} does not name a function; write place:function")
+    return value
+
+
+Target = Annotated[str, AfterValidator(_check_target)]
+
+
+class PythonFilter(RecordFilter):
+    """Asks a user's function about every record. See the module's text."""
+
+    class Config(FilterConfig):
+        """Options of the filter ``python``."""
+
+        type: Literal["python"] = "python"
+        module: Target | None = Field(
+            None, description="An importable module and a function in it.", examples=["mypackage.logs:clean"]
+        )
+        path: Target | None = Field(
+            None, description="A file and a function in it.", examples=["/etc/logflow/filters.py:clean"]
+        )
+
+        @model_validator(mode="after")
+        def _check_choice(self) -> PythonFilter.Config:
+            if (self.module is None) == (self.path is None):
+                raise ValueError("set either module or path, such as path: /etc/logflow/filters.py:clean")
+            return self
+
+    def __init__(self, config: PythonFilter.Config, context: Context) -> None:
+        """Load the function.
+
+        Raises:
+            ComponentError: it cannot be loaded, or is not a function of one or two arguments.
+        """
+        super().__init__(config, context)
+        target = config.module or config.path or ""
+        place, _, name = target.rpartition(":")
+        try:
+            module = importlib.import_module(place) if config.module else _load_file(Path(place))
+            function = getattr(module, name)
+        except Exception as error:
+            raise ComponentError(
+                f"cannot load the filter {target}: {type(error).__name__}: {' '.join(str(error).split())}"
+            ) from error
+        self._target = target
+        self._call = _adapt(function, target)
+
+    def filter(self, time: EventTime, record: Record) -> Record | None:
+        """Ask the function."""
+        result = self._call(time, record)
+        if result is None or isinstance(result, dict):
+            return result
+        raise TypeError(f"{self._target} returned {type(result).__name__}, not a dict or None")
+
+
+def _adapt(function: Any, target: str) -> Callable[[EventTime, Record], Any]:
+    """Make a function of (time, record) of what the user wrote."""
+    if not callable(function) or inspect.isclass(function):
+        raise ComponentError(f"the filter {target} is not a function")
+    if inspect.iscoroutinefunction(function):
+        raise ComponentError(f"the filter {target} must not be async: it is called for every record")
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError) as error:  # written in C, without a signature
+        raise ComponentError(f"the filter {target} does not say what it takes: {error}") from error
+    needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    if any(p.kind is p.KEYWORD_ONLY for p in needed) or not 1 <= len(needed) <= 2:
+        raise ComponentError(f"the filter {target} must take (record) or (time, record)")
+    if len(needed) == 1:
+        return lambda _time, record: function(record)
+    return function  # type: ignore[no-any-return]
+
+
+def _load_file(path: Path) -> ModuleType:
+    """Import a file under a name of its own, so that it hides no other module."""
+    name = f"logflow_filter_{path.stem}_{abs(hash(path.absolute())):x}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look modules up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,108 @@
+"""The filter ``python``."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from logflow.batch import Batch
+from logflow.errors import ComponentError
+from logflow.filters.python import PythonFilter
+from logflow.telemetry.metrics import Metrics
+from logflow.testing import make_context
+
+
+@pytest.fixture
+def make(tmp_path):
+    def make(code, name="clean", metrics=None):
+        path = tmp_path / "filters.py"
+        path.write_text(code)
+        config = PythonFilter.Config(path=f"{path}:{name}")
+        return PythonFilter(config, make_context(tmp_path, kind="filter", metrics=metrics))
+
+    return make
+
+
+def apply(filter_, *records):
+    result = filter_.apply(Batch.from_events("app", [(7, record) for record in records]))
+    return result and [record for _, record in result.events()]
+
+
+def test_a_function_of_a_record_changes_keeps_and_drops(make):
+    clean = make("def clean(record):\n    record['seen'] = True\n    return record if record['n'] else None")
+    assert apply(clean, {"n": 1}, {"n": 0}) == [{"n": 1, "seen": True}]
+    assert apply(clean, {"n": 0}) is None
+
+
+def test_a_function_of_time_and_record(make):
+    assert apply(make("def clean(time, record):\n    return {'time': time.isoformat()}"), {}) == [
+        {"time": "1970-01-01T00:00:00.000000007Z"}
+    ]
+
+
+def test_a_module_that_is_installed(tmp_path):
+    config = PythonFilter.Config(module="copy:copy")
+    assert apply(PythonFilter(config, make_context(tmp_path, kind="filter")), {"n": 1}) == [{"n": 1}]
+
+
+def test_an_exception_keeps_the_event_and_is_counted(make, caplog):
+    metrics = Metrics()
+    clean = make(
+        "def clean(record):\n    record['a']['b'] = 1\n    return 1 / record['n'] and record", metrics=metrics
+    )
+    assert apply(clean, {"a": {}, "n": 0}, {"a": {}, "n": 1}) == [{"a": {}, "n": 0}, {"a": {"b": 1}, "n": 1}]
+    assert [(cell.name, cell.value) for cell in metrics.counters()] == [("filter_errors", 1)]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_result_that_is_no_record_is_an_error_too(make, caplog):
+    caplog.set_level(logging.WARNING)
+    assert apply(make("def clean(record):\n    return True"), {"n": 1}) == [{"n": 1}]
+    assert "returned bool, not a dict or None" in caplog.text
+
+
+def test_a_dataclass_in_the_file_works(make):
+    code = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n\n"
+        "@dataclass\nclass A:\n    x: int\n\n"
+        "def clean(record):\n    return {'x': A(1).x}"
+    )
+    assert apply(make(code), {}) == [{"x": 1}]
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ("def other(record): ...", "has no attribute 'clean'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("def clean(", "SyntaxError"),
+        ("clean = 5", "is not a function"),
+        ("class clean: ...", "is not a function"),
+        ("async def clean(record): ...", "must not be async"),
+        ("def clean(): ...", "must take (record) or (time, record)"),
+        ("def clean(a, b, c): ...", "must take (record) or (time, record)"),
+        ("def clean(record, *, option): ...", "must take (record) or (time, record)"),
+    ],
+)
+def test_what_cannot_be_used_is_named(make, code, problem):
+    with pytest.raises(ComponentError, match=re.escape(problem)) as caught:
+        make(code)
+    assert "filters.py:clean" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    config = PythonFilter.Config(path=f"{tmp_path}/none.py:clean")
+    with pytest.raises(ComponentError, match=r"none\.py:clean.*No such file"):
+        PythonFilter(config, make_context(tmp_path, kind="filter"))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"module": "a:b", "path": "c.py:d"}, {"module": "a"}, {"path": "a.py:b-c"}]
+)
+def test_a_mistake_in_the_configuration_is_explained(options):
+    with pytest.raises(ValidationError):
+        PythonFilter.Config(**options)
