@@ -179,12 +179,15 @@ class RecordFilter(Filter):
         """Decode the batch, ask :meth:`filter` about every record and pack what is kept."""
         kept: list[tuple[int, Record]] = []
         failures: list[Exception] = []
-        for time, record in batch.events():
+        originals: list[tuple[EventTime, Record]] = []
+        for index, (time, record) in enumerate(batch.events()):
             try:
-                result = self.filter(time, dict(record))
+                result = self.filter(time, record)
             except Exception as error:
                 failures.append(error)
-                result = record
+                # The record may have been changed half-way, also deep inside: take it anew.
+                originals = originals or list(batch.events())
+                result = originals[index][1]
             if result is not None:
                 kept.append((time, result))
         if failures:
