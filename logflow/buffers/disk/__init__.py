@@ -1,0 +1,40 @@
+"""The disk buffer: batches wait in files, and survive ``kill -9`` and power cuts.
+
+::
+
+    <data_dir>/buffers/<output>/
+        lock                                  held while a process uses the buffer
+        reserve                               room for cuts and deliveries when the disk is full
+        0000000000000001-<marker>.segment     batches, and what became of them
+        0000000000000002-<marker>.segment     the highest number is the one that is written to
+        0000000000000001-<marker>.keys        accepted keys of segments that are gone
+        corrupt/<file>-<offset>.damaged       damaged bytes, set aside; logflow never deletes them
+
+    put ──► writer ──► segment: [batch][batch][cut][batch] ──► receipts     one write and one sync a group
+                                   │
+    take ◄── cut: "chunk 7f… is every batch of tag t up to 41" ◄────────────┘
+      │
+    commit ──► segment: [done: batches 38 to 41 of tag t]                   a segment without a waiting
+                                                                            batch is deleted, oldest first
+
+``records`` is the format of a record, ``segments`` the files, ``scan`` reads them back, ``recovery``
+rebuilds the state after a restart, ``index`` is that state, ``writer`` the group commit, ``window``
+the accepted keys, ``buffer`` the whole, ``inspection`` what the command ``logflow buffer`` needs.
+
+Why nothing is lost
+    A receipt is settled after the write (and sync) of its batch. A segment is deleted only when each
+    of its batches is done, after the records that say so are as durable as ``sync`` promises.
+Why nothing is doubled
+    A chunk is handed out only after its cut is durable, so that a restart makes the same chunk with the
+    same id. A batch carries its origin in the same record, so that a repeat is recognised. Segments are
+    deleted oldest first: a batch is always gone before the record that says it is done.
+What is kept in memory
+    40 bytes for each waiting batch, and up to 16 MiB of the batches that were written last.
+
+Versions: the magic ends in the format's version; a file of a later version is refused, not touched.
+Limits: a batch of 1 GiB, a description (tag, origin) of 64 KiB, 2**32 segments of up to 4 GiB.
+"""
+
+from logflow.buffers.disk.buffer import DiskBuffer
+
+__all__ = ["DiskBuffer"]

@@ -1,0 +1,492 @@
+"""The disk buffer itself: admits batches, makes chunks, keeps the accounts. See the package's text."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from logflow.batch import Batch, Chunk, DeliveryKey, Span
+from logflow.buffers.base import Buffer, Waiting
+from logflow.buffers.dedup import AcceptedKeys
+from logflow.buffers.disk.compaction import Compaction
+from logflow.buffers.disk.deletion import Deletion
+from logflow.buffers.disk.files import BufferFiles
+from logflow.buffers.disk.fs import Fs
+from logflow.buffers.disk.index import Queue, Row
+from logflow.buffers.disk.reading import read_batches
+from logflow.buffers.disk.records import (
+    MAX_BODY,
+    MAX_DESCRIPTION,
+    BatchDescription,
+    CutDescription,
+    DoneDescription,
+    Kind,
+    Record,
+    TriedDescription,
+    describe,
+    describe_origin,
+)
+from logflow.buffers.disk.recovery import Recovered
+from logflow.buffers.disk.schedule import Schedule
+from logflow.buffers.disk.segments import Place, Segment
+from logflow.buffers.disk.stock import Stock
+from logflow.buffers.disk.writer import Item, Writer
+from logflow.checkpoint import Checkpoints
+from logflow.clock import Clock
+from logflow.component import Counter
+from logflow.config.options import BufferOptions
+from logflow.receipt import Receipt
+from logflow.telemetry.ledger import Account
+
+_UNWRITTEN_BYTES = 32 << 20
+"""A put waits for the writer when this much waits to be written."""
+_CHUNK_ROWS = 10_000
+"""Most batches in a chunk: what is done with a chunk must not hold up the event loop."""
+_THREADS = 3
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class DiskBuffer(Buffer):
+    """Chunks that wait in files.
+
+    A queue is a tag: one chunk of it is in flight at a time, so that its events stay in order.
+    """
+
+    _files: BufferFiles
+    _writer: Writer
+    _compaction: Compaction
+    _deletion: Deletion
+
+    def __init__(
+        self, name: str, directory: Path, options: BufferOptions, checkpoints: Checkpoints, *,
+        clock: Clock, log: logging.Logger, counter: Callable[[str, str], Counter] | None = None,
+        fs: Fs | None = None, executor: Executor | None = None, segment_bytes: int | None = None,
+    ) -> None:  # fmt: skip
+        """Make the buffer of the output called ``name``; nothing is touched before :meth:`open`.
+
+        Args:
+            name: the output's name.
+            directory: where the files are; one process at a time.
+            options: limits and policies.
+            checkpoints: learns how far streams are stored.
+            clock: tells the time.
+            log: is told of damage, and of a disk that takes no writes.
+            counter: makes the counters of damage.
+            fs: file operations; the real ones unless given.
+            executor: runs them; threads of the buffer's own unless given.
+            segment_bytes: size at which a segment is followed by a new one.
+        """
+        self._name = name
+        self._directory = directory
+        self._options = options
+        self._checkpoints = checkpoints
+        self._clock = clock
+        self._log = log
+        self._fs = fs or Fs()
+        self._executor = executor
+        self._segment_bytes = segment_bytes or min(max(options.limit_bytes // 16, 4 << 20), 32 << 20)
+        counter = counter or _uncounted
+        self._count_lost = counter("buffer_corrupt_events", "Events lost to damage in the disk buffer.")
+        self._count_damage = counter("buffer_corrupt_bytes", "Damaged bytes found in the disk buffer.")
+        self._count_overlap = counter(
+            "buffer_overlap", "Batches that overlap what is stored of their stream."
+        )
+        self._stock = Stock()
+        self._schedule = Schedule(options.flush_interval, options.chunk_limit, clock)
+        self._in_flight: dict[bytes, Queue] = {}
+        self._keys = AcceptedKeys(clock, options.dedup_window)
+        self._unstored_ends: dict[str, int] = {}
+        self._next_seq = 1
+        self._room = asyncio.Event()
+        self._is_open = False
+
+    # -- life -------------------------------------------------------------------------------------
+
+    async def open(self, account_of: Callable[[str], Account]) -> None:
+        """Lock the directory, and recover what is in it."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"buffer-{self._name}")
+        self._files = files = await self._in_thread(
+            BufferFiles, self._fs, self._directory, segment_bytes=self._segment_bytes,
+            synced=self._options.sync != "never", clock=self._clock, log=self._log,
+        )  # fmt: skip
+        self._is_open = True
+        self._writer = Writer(
+            files.segments, files.reserve, sync=self._options.sync, in_thread=self._in_thread,
+            tidy=self._tidy, progress=self._wake_puts, clock=self._clock, log=self._log,
+        )  # fmt: skip
+        self._compaction = Compaction(
+            self._stock, files.segments, self._writer, read=self._read, lose=self._lose_idle
+        )
+        self._deletion = Deletion(
+            files, self._stock, self._keys, self._checkpoints, synced=self._options.sync != "never",
+            in_thread=self._in_thread, deleted=self._writer.space_given_back, log=self._log,
+        )  # fmt: skip
+        self._adopt(files.found, account_of)
+        self._writer.start()
+
+    def _adopt(self, found: Recovered, account_of: Callable[[str], Account]) -> None:
+        self._next_seq = found.next_seq
+        self._stock.segments = {segment.number: segment for segment in found.segments}
+        for key, time_ns in found.keys:
+            self._keys.add(key, time_ns)
+        for stream, end in found.ends.items():
+            self._checkpoints.accept(self._name, stream, end)
+        for tag, events in found.lost.values():
+            account_of(tag).enter(events)
+            account_of(tag).drop(events, "corrupt")
+            self._count_lost(events)
+        self._count_damage(found.damaged_bytes)
+        for tag, queue in found.queues.items():
+            self._stock.adopt(queue, account_of(tag))
+            self._schedule.add(queue)
+        if self._stock.events:
+            self._log.info(
+                "Recovered %d waiting events, %d bytes of entries, from %s.",
+                self._stock.events, self._stock.size, self._directory,
+            )  # fmt: skip
+
+    async def close(self) -> None:
+        """Write what is on its way, and release everything."""
+        if self._is_open:
+            self._compaction.stop()
+            await self._writer.close()
+            await self._deletion.stop()
+            await self._in_thread(self._files.close)
+            self._is_open = False
+        if isinstance(self._executor, ThreadPoolExecutor):
+            self._executor.shutdown()
+            self._executor = None
+
+    async def _in_thread(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        call = partial(function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    # -- how it is --------------------------------------------------------------------------------
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be stored now; ``None`` while all is well."""
+        return self._writer.problem if self._is_open else None
+
+    @property
+    def full(self) -> bool:
+        """Whether a put would wait. A disk that takes no writes makes it wait under any policy."""
+        over = self._options.when_full == "block" and self._stock.size >= self._options.limit_bytes
+        return over or self.problem is not None
+
+    async def wait_for_room(self) -> None:
+        """Return when the buffer is not full."""
+        while self.full:
+            await self._room.wait()
+
+    @property
+    def waiting(self) -> Waiting:
+        """How much waits, chunks in flight included."""
+        oldest_ns, stock = self._stock.oldest_ns(), self._stock
+        age_s = max(0.0, (self._clock.time_ns() - oldest_ns) / 1e9) if oldest_ns is not None else 0.0
+        return Waiting(stock.events, stock.size, self._options.limit_bytes, age_s)
+
+    def _wake_puts(self) -> None:
+        self._room.set()
+        self._room.clear()
+
+    # -- in ---------------------------------------------------------------------------------------
+
+    async def put(self, batch: Batch, account: Account, receipt: Receipt) -> None:
+        """Take a batch; its part of the receipt is settled once it is stored."""
+        while not (repeat := self._is_repeat(batch)) and batch.count:
+            match self._admission(batch):
+                case "wait":
+                    await self._room.wait()
+                case "store":
+                    self._store(batch, account, receipt)
+                    return
+                case reason:
+                    account.drop(batch.count, reason)
+                    receipt.settle()
+                    return
+        if repeat:
+            account.drop(batch.count, "duplicate")
+        self._pass(batch, receipt)
+
+    def _is_repeat(self, batch: Batch) -> bool:
+        """Whether the batch is stored already, or on its way to the disk."""
+        match batch.origin:
+            case DeliveryKey(key):
+                return self._keys.seen(key)
+            case Span(stream, start, end):
+                # What ends where the stream was stored up to, and has no length, is the flush of a join.
+                return end <= (accepted := self._accepted(stream)) and start < accepted
+            case None:
+                return False
+
+    def _accepted(self, stream: str) -> int:
+        return max(self._checkpoints.accepted(self._name, stream), self._unstored_ends.get(stream, 0))
+
+    def _admission(self, batch: Batch) -> str:
+        """What becomes of a batch now: ``wait``, ``store``, or the reason for which it is dropped."""
+        size = len(batch.entries)
+        if size > MAX_BODY or _description_bytes(batch) > MAX_DESCRIPTION:
+            return "too_large"
+        if self._writer.problem is not None or self._writer.waiting_bytes > _UNWRITTEN_BYTES:
+            return "wait"
+        while self._stock.size and self._stock.size + size > self._options.limit_bytes:
+            match self._options.when_full:
+                case "block":
+                    return "wait"
+                case "drop_newest":
+                    return "buffer_full"
+                case "drop_oldest":
+                    if (oldest := self._stock.oldest_idle()) is None:
+                        break
+                    self._remove(*oldest, "buffer_full")
+        return "store"
+
+    def _pass(self, batch: Batch, receipt: Receipt) -> None:
+        """Settle the receipt of a batch with nothing to store, once all before it is stored."""
+
+        def passed(_: Place | None) -> None:
+            if isinstance(batch.origin, Span):
+                self._checkpoints.accept(self._name, batch.origin.stream, batch.origin.end)
+            receipt.settle()
+
+        if self._writer.idle:
+            passed(None)
+        else:
+            self._writer.add(Item(None, passed))
+
+    def _store(self, batch: Batch, account: Account, receipt: Receipt) -> None:
+        seq, time_ns, size = self._next_seq, self._clock.time_ns(), len(batch.entries)
+        self._next_seq += 1
+        description = describe(
+            BatchDescription(seq, batch.tag, batch.count, time_ns, describe_origin(batch.origin))
+        )
+        queue, limit = self._stock.queue(batch.tag), self._options.chunk_limit
+        if 0 < queue.uncut_bytes < limit < queue.uncut_bytes + size:
+            self._cut_everything(queue)
+        self._stock.admit(queue, seq, batch.count, size)
+        self._remember(batch, time_ns)
+        self._schedule.add(queue)  # before the writer wakes: an idle output's cut is written with the batch
+        account_index = self._stock.account_index(account)
+
+        def stored(place: Place | None) -> None:
+            assert place is not None
+            segment, offset = place
+            row = Row(
+                seq, segment.number, offset, len(description), size, batch.count, account_index, time_ns
+            )
+            self._arrived(queue, row, segment, batch)
+            receipt.settle()
+
+        self._writer.add(Item(Record(Kind.BATCH, description, batch.entries), stored, sync=True))
+        full = queue.uncut_bytes >= limit or queue.uncut_batches == _CHUNK_ROWS
+        if (
+            full and queue.uncut_bytes < limit + size
+        ):  # more is a backlog of before the restart: see _cut_next
+            self._cut_everything(queue)
+
+    def _remember(self, batch: Batch, time_ns: int) -> None:
+        """From now on the same batch is a repeat, though it is safe only later."""
+        match batch.origin:
+            case DeliveryKey(key):
+                self._keys.add(key, time_ns)
+            case Span(stream, start, end):
+                if start < self._accepted(stream):
+                    self._count_overlap()
+                    self._log.warning("A batch of %s overlaps what is stored; it is kept whole.", stream)
+                self._unstored_ends[stream] = end
+
+    def _arrived(self, queue: Queue, row: Row, segment: Segment, batch: Batch) -> None:
+        """A batch is stored."""
+        self._stock.store(queue, row, segment, batch.entries)
+        match batch.origin:
+            case DeliveryKey(key):
+                segment.keys.append((key, row.time_ns))
+            case Span(stream, _, end):
+                self._checkpoints.accept(self._name, stream, end)
+                if self._unstored_ends.get(stream) == end:
+                    del self._unstored_ends[stream]
+
+    # -- out --------------------------------------------------------------------------------------
+
+    async def take(self) -> Chunk:
+        """Wait for the next chunk; its cut is durable when this returns."""
+        while True:
+            queue = await self._schedule.next()
+            chunk = None
+            try:
+                chunk = queue.returned or await self._make_chunk(queue)
+            finally:
+                if chunk is None:
+                    self._free(queue)
+            if chunk is not None:
+                queue.returned = None
+                self._in_flight[chunk.id] = queue
+                return chunk
+
+    def _free(self, queue: Queue) -> None:
+        """The queue may have its next chunk."""
+        queue.busy = False
+        self._schedule.add(queue)
+        self._stock.tidy(queue)
+
+    async def _make_chunk(self, queue: Queue) -> Chunk | None:
+        """Read the queue's first chunk, cutting it before if need be; ``None`` when nothing is left."""
+        while not queue.cuts:
+            if not queue.cutting:
+                if queue.last_seq <= queue.cut_upto:
+                    return None
+                self._cut_next(queue)
+            queue.cut_stored.clear()
+            await queue.cut_stored.wait()
+        cut = queue.cuts[0]
+        rows, bodies = await self._read_chunk(queue)
+        for row, body in zip(rows, bodies, strict=True):
+            if body is None:
+                self._lose(queue, row)
+        parts = tuple(body for body in bodies if body is not None)
+        events = sum(row.events for row, body in zip(rows, bodies, strict=True) if body is not None)
+        return Chunk(cut.id, queue.tag, parts, events, cut.attempts) if parts else None
+
+    async def _read_chunk(self, queue: Queue) -> tuple[list[Row], list[bytes | None]]:
+        """The rows of the first chunk and their packed entries; ``None`` for those that are damaged."""
+        while True:
+            rows = queue.first_chunk()
+            bodies = {row.seq: self._stock.recent.get(row.seq) for row in rows}
+            missing = [row for row in rows if bodies[row.seq] is None]
+            try:
+                records = await self._read(missing)
+            except FileNotFoundError:  # compaction has moved them meanwhile
+                continue
+            for row, record in zip(missing, records, strict=True):
+                bodies[row.seq] = record.body if record is not None else None
+            return rows, list(bodies.values())
+
+    async def _read(self, rows: list[Row]) -> list[Record | None]:
+        if not rows:
+            return []
+        places = self._stock.places(rows)
+        records, damaged_bytes = await self._in_thread(read_batches, self._fs, places, self._log)
+        self._count_damage(damaged_bytes)
+        return records
+
+    def _cut_next(self, queue: Queue) -> None:
+        """Make a chunk of what is stored; of what is on its way only if nothing is.
+
+        What is stored does not wait for what is not: when the disk is full, only deliveries give
+        space back.
+        """
+        size, last = 0, None
+        for row in islice(queue.rows, queue.cut_rows, queue.cut_rows + _CHUNK_ROWS):
+            if last is not None and size + row.size > self._options.chunk_limit:
+                break
+            size, last = size + row.size, row.seq
+        if last is None:
+            self._cut_everything(queue)
+        else:
+            self._writer.note(self._cut(queue, last, size))
+
+    def _cut_everything(self, queue: Queue) -> None:
+        """Make a chunk of all that is in none yet, what is on its way included."""
+        self._writer.add(self._cut(queue, queue.last_seq, queue.uncut_bytes))
+
+    def _cut(self, queue: Queue, last: int, size: int) -> Item:
+        chunk_id = os.urandom(16)
+        queue.cut_upto = last
+        queue.uncut_bytes -= size
+        queue.cutting += 1
+
+        def stored(_: Place | None) -> None:
+            queue.cutting -= 1
+            queue.add_cut(chunk_id, last)
+            queue.cut_stored.set()
+            self._schedule.add(queue)
+
+        return Item(Record(Kind.CUT, describe(CutDescription(chunk_id, queue.tag, last))), stored, sync=True)
+
+    # -- done -------------------------------------------------------------------------------------
+
+    async def commit(self, chunk: Chunk) -> None:
+        """The chunk was delivered."""
+        for row in self._finish(chunk):
+            self._stock.account(row).deliver(row.events)
+
+    async def discard(self, chunk: Chunk, reason: str) -> None:
+        """The chunk was dealt with in another way."""
+        for row in self._finish(chunk):
+            self._stock.account(row).drop(row.events, reason)
+
+    def put_back(self, chunk: Chunk) -> None:
+        """The chunk will be taken again, first in its queue."""
+        queue = self._in_flight.pop(chunk.id)
+        queue.returned = chunk
+        queue.cuts[0].attempts = chunk.attempts
+        self._writer.note(Item(Record(Kind.TRIED, describe(TriedDescription(chunk.id, chunk.attempts)))))
+        self._free(queue)
+
+    def _finish(self, chunk: Chunk) -> list[Row]:
+        """Take the chunk's batches out."""
+        queue = self._in_flight.pop(chunk.id)
+        rows = queue.first_chunk()
+        queue.remove_first_chunk()
+        for row in rows:
+            self._stock.release(row)
+        self._note_done(queue.tag, rows[0].seq, rows[-1].seq)
+        self._free(queue)
+        self._wake_puts()
+        return rows
+
+    def _lose(self, queue: Queue, row: Row) -> None:
+        """A batch turned out to be damaged."""
+        index = queue.rows.find(row.seq)
+        if index is not None:
+            self._count_lost(row.events)
+            self._remove(queue, index, "corrupt")
+
+    def _lose_idle(self, queue: Queue, row: Row) -> None:
+        """A batch turned out to be damaged; if it is held in memory by a chunk, nothing is lost yet."""
+        index = queue.rows.find(row.seq)
+        if index is not None and index >= queue.held:
+            self._lose(queue, row)
+
+    def _remove(self, queue: Queue, index: int, reason: str) -> None:
+        """One batch goes no further."""
+        row = queue.rows[index]
+        queue.remove(index)
+        self._stock.account(row).drop(row.events, reason)
+        self._stock.release(row)
+        self._note_done(queue.tag, row.seq, row.seq)
+        self._stock.tidy(queue)
+
+    def _note_done(self, tag: str, first: int, last: int) -> None:
+        self._writer.note(Item(Record(Kind.DONE, describe(DoneDescription(tag, first, last)))))
+
+    async def _tidy(self, dead: list[Segment]) -> None:
+        """Give space back; called by the writer between groups."""
+        await self._deletion.start(dead)
+        self._compaction.start_if_worthwhile()
+
+
+def _description_bytes(batch: Batch) -> int:
+    """An upper bound of what the batch's description takes."""
+    match batch.origin:
+        case Span(stream, _, _):
+            return 4 * (len(batch.tag) + len(stream)) + 100
+        case DeliveryKey(key):
+            return 4 * len(batch.tag) + len(key) + 100
+        case None:
+            return 4 * len(batch.tag) + 100
+
+
+def _uncounted(_name: str, _help: str) -> Counter:
+    return lambda amount=1: None  # noqa: ARG005 - nobody counts

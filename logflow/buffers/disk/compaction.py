@@ -1,0 +1,85 @@
+"""Frees segments that are kept by a few old batches.
+
+Segments are deleted oldest first, so one batch that cannot be delivered keeps every later file. When the
+files take much more than what waits in them, the waiting batches of the oldest segment are written again at
+the end, under their old sequence numbers, and the segment goes. A batch that is committed meanwhile
+is not written; one that is committed afterwards has its DONE record after the copy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import islice
+from typing import TypeAlias
+
+from logflow.buffers.disk.index import Queue, Row
+from logflow.buffers.disk.records import Record
+from logflow.buffers.disk.segments import Place, SegmentLog
+from logflow.buffers.disk.stock import Stock
+from logflow.buffers.disk.writer import Item, Writer
+
+_ROUND_BATCHES = 64
+
+Read: TypeAlias = Callable[[list[Row]], Awaitable[list[Record | None]]]
+Lose: TypeAlias = Callable[[Queue, Row], None]
+
+
+class Compaction:
+    """Moves waiting batches out of the oldest segment."""
+
+    def __init__(self, stock: Stock, segments: SegmentLog, writer: Writer, *, read: Read, lose: Lose) -> None:
+        """Read rows by ``read``, write them by ``writer``, and tell ``lose`` of those that are damaged."""
+        self._stock = stock
+        self._segments = segments
+        self._writer = writer
+        self._read = read
+        self._lose = lose
+        self._done_upto = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def start_if_worthwhile(self) -> None:
+        """Begin when the files take twice what waits in them, and a few segments more."""
+        running = self._task is not None and not self._task.done()
+        if running or self._writer.problem is not None or not self._segments.wasteful(self._stock.size):
+            return
+        number = self._segments.segments[0].number
+        if number > self._done_upto:  # once: what stays behind is in flight, or cannot be read
+            self._done_upto = number
+            self._task = asyncio.create_task(self._run(number))
+
+    def stop(self) -> None:
+        """End it; what was not moved stays where it is."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self, number: int) -> None:
+        queues = list(self._stock.queues.values())
+        batches = ((queue, row) for queue in queues for row in list(queue.rows) if row.segment == number)
+        while some := list(islice(batches, _ROUND_BATCHES)):
+            try:
+                records = await self._read([row for _, row in some])
+            except OSError:  # all of it was committed and the segment deleted, or it cannot be read now
+                return
+            await self._move([(*batch, record) for batch, record in zip(some, records, strict=True)])
+
+    async def _move(self, batches: list[tuple[Queue, Row, Record | None]]) -> None:
+        for queue, row, record in batches:
+            if record is None:
+                self._lose(queue, row)
+            else:
+                moved = partial(self._moved, queue, row.seq)
+                waits = partial(_waits, queue, row.seq)
+                self._writer.add(Item(record, moved, sync=True, wanted=waits))
+        turn = asyncio.Event()
+        self._writer.add(Item(None, lambda _: turn.set()))
+        await turn.wait()
+
+    def _moved(self, queue: Queue, seq: int, place: Place | None) -> None:
+        assert place is not None
+        self._stock.move(queue, seq, *place)
+
+
+def _waits(queue: Queue, seq: int) -> bool:
+    return queue.rows.find(seq) is not None

@@ -1,0 +1,81 @@
+"""Deletes segments in which nothing waits, beside the writing of others.
+
+The order is what makes it safe: the records that say a segment's batches are done are synced; how far streams
+are stored is synced, as only the checkpoints know it from now on; the segment's keys are saved; then
+the file goes, and that is synced before the next one goes. A crash anywhere leaves a file too many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from logflow.buffers.dedup import AcceptedKeys
+from logflow.buffers.disk.files import BufferFiles
+from logflow.buffers.disk.segments import Segment
+from logflow.buffers.disk.stock import Stock
+from logflow.buffers.disk.threads import InThread
+from logflow.checkpoint import Checkpoints
+
+
+class Deletion:
+    """Deletes the oldest segments, one round at a time."""
+
+    def __init__(
+        self, files: BufferFiles, stock: Stock, keys: AcceptedKeys, checkpoints: Checkpoints, *,
+        synced: bool, in_thread: InThread, deleted: Callable[[], None], log: logging.Logger,
+    ) -> None:  # fmt: skip
+        """Delete from ``files``; ``deleted`` is called when there is more room on the disk."""
+        self._files = files
+        self._stock = stock
+        self._keys = keys
+        self._checkpoints = checkpoints
+        self._synced = synced
+        self._in_thread = in_thread
+        self._deleted = deleted
+        self._log = log
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, dead: list[Segment]) -> None:
+        """Begin to delete ``dead``, the oldest segments; called by the writer between groups."""
+        if self._task is not None and not self._task.done():
+            return
+        there = self._files.segments.segments
+        dead = [segment for segment in dead if segment in there]
+        if not dead:
+            return
+        if self._synced:
+            try:
+                await self._in_thread(self._files.segments.sync)
+            except OSError as error:
+                self._log.debug("Nothing is deleted now, as the disk buffer cannot be synced: %s.", error)
+                return
+        self._task = asyncio.create_task(self._run(dead))
+
+    async def stop(self) -> None:
+        """Wait until what was begun has ended."""
+        if self._task is not None:
+            await self._task
+
+    async def _run(self, dead: list[Segment]) -> None:
+        for segment in dead:
+            try:
+                await self._delete(segment)
+            except OSError as error:
+                self._log.debug("The segment %s cannot be deleted now: %s.", segment.path, error)
+                return
+            self._deleted()
+
+    async def _delete(self, segment: Segment) -> None:
+        if self._synced:
+            await self._checkpoints.sync()
+        else:
+            self._checkpoints.flush()
+        all_keys = self._files.keys.wants_all(self._keys)
+        keys = (
+            list(self._keys.items()) if all_keys
+            else [key for key in segment.keys if self._keys.seen(key[0])]
+        )  # fmt: skip
+        await self._in_thread(self._files.delete, segment, keys, all_keys=all_keys)
+        self._stock.segments.pop(segment.number, None)

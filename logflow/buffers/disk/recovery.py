@@ -1,0 +1,271 @@
+"""Rebuilds what waits from the segments, and mends them.
+
+Every record's description is read, no bodies: except in the newest segment, where a power cut may have
+left records whose descriptions reached the disk and whose bodies did not. Such a batch was never
+acknowledged and will come again, so neither its span nor its key may count as accepted.
+
+Damage in the middle of a file is copied to ``corrupt/`` and covered by a VOID record, so that it is
+found, counted and set aside once. What is torn at the end is cut off.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from logflow.buffers.disk.fs import Fs
+from logflow.buffers.disk.index import Queue, Row, Rows
+from logflow.buffers.disk.mending import SegmentFile
+from logflow.buffers.disk.records import (
+    BatchDescription,
+    CutDescription,
+    Description,
+    DoneDescription,
+    Head,
+    Kind,
+    SpanDescription,
+    TriedDescription,
+    decode,
+)
+from logflow.buffers.disk.scan import Damaged, Found, Scanner, check
+from logflow.buffers.disk.segments import HEADER_BYTES, Segment, check_header, find_segments, pack_header
+from logflow.buffers.disk.window import unpack_keys
+
+
+@dataclass
+class Recovered:
+    """What was found.
+
+    Attributes:
+        segments: the segments, oldest first, with their waiting batches counted and their keys.
+        key_files: files of keys, oldest first.
+        queues: what waits, by tag.
+        keys: accepted keys with their times, in the order of time.
+        key_file_keys: how many keys stand in the key files.
+        ends: how far each stream is stored.
+        next_seq: a sequence number that was never used.
+        lost: batches that are damaged, by sequence number: their tag and count.
+        damaged_bytes: bytes that were set aside.
+    """
+
+    segments: list[Segment] = field(default_factory=list)
+    key_files: list[Segment] = field(default_factory=list)
+    queues: dict[str, Queue] = field(default_factory=dict)
+    keys: list[tuple[bytes, int]] = field(default_factory=list)
+    key_file_keys: int = 0
+    ends: dict[str, int] = field(default_factory=dict)
+    next_seq: int = 1
+    lost: dict[int, tuple[str, int]] = field(default_factory=dict)
+    damaged_bytes: int = 0
+
+
+def recover(
+    fs: Fs, directory: Path, log: logging.Logger, *, all_bodies: bool = False, sync: bool = True
+) -> Recovered:
+    """Read and mend a buffer's directory, which must be locked.
+
+    Args:
+        fs: file operations.
+        directory: the buffer's directory.
+        log: is told of damage.
+        all_bodies: check every body, not only those of the newest segment.
+        sync: make sure that what is found survives a power cut.
+
+    Raises:
+        OSError: a file cannot be read or mended.
+        ComponentError: a later version of logflow wrote it.
+    """
+    found = Recovered(
+        segments=find_segments(fs, directory, ".segment"), key_files=find_segments(fs, directory, ".keys")
+    )
+    state = _State(found)
+    unfinished = {*found.key_files, *found.segments[-1:]}
+    for segment in [*found.key_files, *found.segments]:
+        newest = segment in unfinished
+        with SegmentFile(fs, segment, log) as file:
+            _Mender(file, state, log, newest=newest).run(bodies=all_bodies or newest)
+            if sync:  # a killed process may have left it unsynced, and from here on it counts as safe
+                file.sync()
+            found.damaged_bytes += file.damaged_bytes
+    state.settle()
+    return found
+
+
+class _State:
+    """Collects what the records say; the order in which they say it does not matter."""
+
+    def __init__(self, result: Recovered) -> None:
+        self.result = result
+        self._rows: dict[str, Rows] = defaultdict(Rows)
+        self._last: dict[str, int] = defaultdict(int)
+        self._unsorted: set[str] = set()
+        self._cuts: dict[str, dict[int, bytes]] = defaultdict(dict)
+        self._done: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        self._attempts: dict[bytes, int] = {}
+
+    def use(self, segment: Segment, start: int, head: Head, description: Description | None) -> None:
+        """Take note of a record."""
+        match description:
+            case BatchDescription():
+                self._use_batch(segment, start, head, description)
+            case CutDescription(chunk_id, tag, last):
+                self._cuts[tag][last] = chunk_id
+                self._mentioned(last)
+            case DoneDescription(tag, first, last):
+                self._done[tag].append((first, last))
+                self._mentioned(last)
+            case TriedDescription(chunk_id, attempts):
+                self._attempts[chunk_id] = attempts
+
+    def use_keys(self, keys: list[tuple[bytes, int]]) -> None:
+        """Take note of keys whose segments are gone."""
+        self.result.keys += keys
+        self.result.key_file_keys += len(keys)
+
+    def lose(self, batch: BatchDescription) -> None:
+        """Take note of a batch whose entries are damaged."""
+        self.result.lost[batch.seq] = (batch.tag, batch.count)
+        self._mentioned(batch.seq)
+
+    def _use_batch(self, segment: Segment, start: int, head: Head, batch: BatchDescription) -> None:
+        result, tag, seq = self.result, batch.tag, batch.seq
+        self._rows[tag].append(
+            Row(seq, segment.number, start, len(head.description), head.body_length, batch.count, 0,
+                batch.time_ns)
+        )  # fmt: skip
+        if seq <= self._last[tag]:  # it was moved here from an older segment
+            self._unsorted.add(tag)
+        self._last[tag] = seq
+        self._mentioned(seq)
+        match batch.origin:
+            case SpanDescription(stream, _, end):
+                result.ends[stream] = max(result.ends.get(stream, 0), end)
+            case bytes() as key:
+                segment.keys.append((key, batch.time_ns))
+                result.keys.append((key, batch.time_ns))
+
+    def _mentioned(self, seq: int) -> None:
+        self.result.next_seq = max(self.result.next_seq, seq + 1)
+
+    def settle(self) -> None:
+        """Work out what still waits."""
+        result = self.result
+        numbers = {segment.number: segment for segment in result.segments}
+        for tag in self._rows:
+            queue = Queue(tag, self._waiting(tag))
+            for row in queue.rows:
+                numbers[row.segment].live += 1
+                result.lost.pop(row.seq, None)
+            if queue.rows:
+                self._fill(queue)
+                result.queues[tag] = queue
+        for seq, (tag, _) in list(result.lost.items()):
+            if seq in _Ranges(self._done.get(tag, ())):
+                del result.lost[seq]
+        result.keys.sort(key=lambda pair: pair[1])
+
+    def _waiting(self, tag: str) -> Rows:
+        rows, done = self._rows[tag], _Ranges(self._done.get(tag, ()))
+        if tag in self._unsorted:
+            latest = {row.seq: row for row in rows}
+            rows = Rows(latest[seq] for seq in sorted(latest))
+        return Rows(row for row in rows if row.seq not in done) if done else rows
+
+    def _fill(self, queue: Queue) -> None:
+        for last, chunk_id in sorted(self._cuts.get(queue.tag, {}).items()):
+            queue.add_cut(chunk_id, last, self._attempts.get(chunk_id, 0))
+        queue.last_seq = queue.rows[len(queue.rows) - 1].seq
+        queue.uncut_bytes = sum(row.size for row in queue.rows.slice(queue.cut_rows, len(queue.rows)))
+
+
+class _Ranges:
+    """A set of sequence numbers, given as ranges."""
+
+    def __init__(self, ranges: Iterable[tuple[int, int]]) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        for first, last in sorted(ranges):
+            if self._lasts and first <= self._lasts[-1] + 1:
+                self._lasts[-1] = max(self._lasts[-1], last)
+            else:
+                self._firsts.append(first)
+                self._lasts.append(last)
+
+    def __bool__(self) -> bool:
+        return bool(self._firsts)
+
+    def __contains__(self, seq: int) -> bool:
+        index = bisect_right(self._firsts, seq) - 1
+        return index >= 0 and seq <= self._lasts[index]
+
+
+class _Mender:
+    """Reads one file, hands what it finds to the state, and mends it."""
+
+    def __init__(self, file: SegmentFile, state: _State, log: logging.Logger, *, newest: bool) -> None:
+        self._file = file
+        self._segment = file.segment
+        self._state = state
+        self._log = log
+        self._newest = newest
+
+    def run(self, *, bodies: bool) -> None:
+        """Read the file; ``bodies``: check them too."""
+        segment = self._segment
+        segment.size = self._file.size()
+        self._check_header(self._file.read(HEADER_BYTES, 0))
+        for item in Scanner(self._file.read, segment.size, segment.marker):
+            if isinstance(item, Found):
+                self._found(item, bodies=bodies)
+            else:
+                self._damaged(item)
+
+    def _check_header(self, header: bytes) -> None:
+        segment = self._segment
+        if check_header(segment, header):
+            return
+        if header.strip(b"\0"):
+            self._log.error("The header of %s is damaged; the file's name stands in for it.", segment.path)
+            self._file.set_aside(0, len(header))
+        self._file.write(pack_header(segment, 0), 0)
+        segment.size = max(segment.size, HEADER_BYTES)
+
+    def _found(self, found: Found, *, bodies: bool) -> None:
+        head, body = found.head, None
+        if head.kind == Kind.VOID:
+            return
+        if bodies or found.restored or not head.body_length:
+            data = self._file.read(head.length, found.start)
+            _, body, intact = check(data, head.frame_length, self._segment.marker)
+            if body is None:
+                self._damaged(Damaged(found.start, found.end, head=head))
+                return
+            if not intact:
+                self._file.mend_frames(head, found.start)
+        try:
+            if head.kind == Kind.KEYS and body is not None:
+                self._state.use_keys(unpack_keys(body))
+            else:
+                self._state.use(self._segment, found.start, head, decode(head))
+        except msgspec.DecodeError:
+            self._damaged(Damaged(found.start, found.end))
+
+    def _damaged(self, damaged: Damaged) -> None:
+        segment, (start, end, torn, head) = self._segment, damaged
+        if torn and self._newest:
+            self._log.info(
+                "The last write to %s was not finished; its %d bytes are cut off.", segment.path, end - start
+            )
+            self._file.truncate(start)
+            return
+        self._log.error("%d bytes at byte %d of %s are damaged.", end - start, start, segment.path)
+        description = decode(head) if head is not None else None
+        if isinstance(description, BatchDescription):
+            self._state.lose(description)
+        self._file.remove_damage(start, end)

@@ -1,0 +1,303 @@
+"""Segments: the files that records are appended to.
+
+::
+
+    file   = header record record ...
+    header = magic 8 | marker 8 | number u64 | created u64 (ns since the epoch) | xxh3_64 of these 32 bytes
+    name   = NUMBER-MARKER.segment          both in 16 hexadecimal digits
+
+The name repeats what the header says, so that damage to the header costs nothing. A group of records
+is appended by one write, and one sync if it asks for it. When either fails, the file is cut back to
+where it was: nothing of the group remains, and the group can be tried again. After a failed sync the
+kernel may have forgotten what it could not write, so the file is never written to again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+from typing import TypeAlias
+
+from logflow.buffers.disk.fs import Fs
+from logflow.buffers.disk.records import Record, checksum, encode, length_of
+from logflow.clock import Clock
+from logflow.errors import ComponentError
+
+MAGIC = b"LFSEG001"
+_HEADER = struct.Struct("<8s8sQQ")
+_SUM = struct.Struct("<Q")
+HEADER_BYTES = _HEADER.size + _SUM.size
+_NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.(segment|keys)")
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+RESERVE_BYTES = 1 << 20
+
+
+@dataclass(eq=False)
+class Segment:
+    """One file of records.
+
+    Attributes:
+        number: its place in the order.
+        marker: the random bytes at the start of its records.
+        path: where it is.
+        size: bytes of whole records and the header.
+        live: batches in it that still wait.
+        keys: delivery keys of its batches, with the time of their acceptance.
+        keep: it holds damage that could not be copied, so it must be moved aside instead of deleted.
+    """
+
+    number: int
+    marker: bytes
+    path: Path
+    size: int = HEADER_BYTES
+    live: int = 0
+    keys: list[tuple[bytes, int]] = field(default_factory=list)
+    keep: bool = False
+
+
+Place: TypeAlias = tuple[Segment, int]
+"""Where a record begins."""
+
+
+def segment_of(path: Path) -> Segment | None:
+    """Read a segment's name; ``None`` when the file is none."""
+    match = _NAME.fullmatch(path.name)
+    return Segment(int(match[1], 16), bytes.fromhex(match[2]), path) if match else None
+
+
+def find_segments(fs: Fs, directory: Path, suffix: str) -> list[Segment]:
+    """Every segment in a directory, oldest first."""
+    paths = (directory / name for name in fs.names(directory) if name.endswith(suffix))
+    return sorted(filter(None, map(segment_of, paths)), key=lambda segment: segment.number)
+
+
+def new_marker() -> bytes:
+    """Random bytes that differ from themselves reversed."""
+    while (marker := os.urandom(8)) == marker[::-1]:
+        pass
+    return marker
+
+
+def pack_header(segment: Segment, created_ns: int) -> bytes:
+    """Make a file's header."""
+    header = _HEADER.pack(MAGIC, segment.marker, segment.number, created_ns)
+    return header + _SUM.pack(checksum(header))
+
+
+def check_header(segment: Segment, header: bytes) -> bool:
+    """Whether a header is whole and belongs to the file's name.
+
+    Raises:
+        ComponentError: a later version of logflow wrote the file.
+    """
+    if len(header) < HEADER_BYTES or checksum(header[:-8]) != _SUM.unpack(header[-8:])[0]:
+        return False
+    magic, marker, number, _ = _HEADER.unpack_from(header)
+    if magic != MAGIC and magic[:5] == MAGIC[:5]:
+        raise ComponentError(
+            f"{segment.path} has the format {magic.decode('ascii', 'replace')}, this logflow knows "
+            f"{MAGIC.decode()}; use the version that wrote it"
+        )
+    return (magic, marker, number) == (MAGIC, segment.marker, segment.number)
+
+
+class SegmentLog:
+    """Appends records to the newest segment and deletes the oldest. Used by one thread at a time."""
+
+    def __init__(
+        self, fs: Fs, directory: Path, segments: list[Segment], *,
+        suffix: str, segment_bytes: int, clock: Clock, synced: bool = True,
+    ) -> None:  # fmt: skip
+        """Go on after ``segments``, which are never written to again.
+
+        Args:
+            fs: file operations.
+            directory: where the files are.
+            segments: those that are there, oldest first.
+            suffix: how the names of new files end.
+            segment_bytes: a file that has grown to this is followed by a new one.
+            clock: tells when files are created.
+            synced: whether anything is ever synced.
+        """
+        self.segments = segments
+        self._fs = fs
+        self._directory = directory
+        self._suffix = suffix
+        self._segment_bytes = segment_bytes
+        self._clock = clock
+        self._synced = synced
+        self._next_number = segments[-1].number + 1 if segments else 1
+        self._active: Segment | None = None
+        self._fd = -1
+        self._unsynced = False
+        self._unsynced_names = False
+
+    def wasteful(self, wanted_bytes: int) -> bool:
+        """Whether the files are much larger than what is still wanted in them."""
+        size = sum(segment.size for segment in self.segments)
+        return size > 2 * wanted_bytes + 4 * self._segment_bytes
+
+    def append(self, records: Sequence[Record], *, sync: bool) -> list[Place]:
+        """Write records in one go, and sync them if asked; returns where each begins.
+
+        Raises:
+            OSError: nothing was stored.
+        """
+        segment = self._writable()
+        pieces: list[bytes] = []
+        places: list[Place] = []
+        position = segment.size
+        for record in records:
+            places.append((segment, position))
+            head, tail = encode(record, segment.marker)
+            pieces += (head, record.body, tail)
+            position += length_of(record)
+        try:
+            self._fs.write(self._fd, pieces, segment.size)
+        except OSError:
+            self._cut_back(segment)
+            raise
+        self._unsynced = True
+        if sync:
+            try:
+                self.sync()
+            except OSError:
+                self._cut_back(segment)
+                self.retire()
+                raise
+        segment.size = position
+        return places
+
+    def sync(self) -> None:
+        """Wait until everything appended survives a power cut.
+
+        Raises:
+            OSError: it may not.
+        """
+        if self._unsynced and self._active is not None:
+            self._fs.sync(self._fd)
+            self._unsynced = False
+        if self._unsynced_names:
+            self._fs.sync_directory(self._directory)
+            self._unsynced_names = False
+
+    def retire(self) -> None:
+        """Write to this segment no more; one that holds nothing is deleted at once."""
+        segment, self._active = self._active, None
+        if segment is None:
+            return
+        self._unsynced = False
+        with suppress(OSError):
+            self._fs.close(self._fd)
+        if segment.size == HEADER_BYTES:
+            with suppress(OSError):
+                self._fs.remove(segment.path)
+                self.segments.remove(segment)
+
+    def dead(self) -> list[Segment]:
+        """The oldest segments, as far as nothing in them waits and they are not written to."""
+        return list(
+            takewhile(lambda segment: segment is not self._active and not segment.live, self.segments)
+        )
+
+    def remove(self, segment: Segment) -> None:
+        """Delete the oldest segment, or move it aside if damage in it could not be copied.
+
+        May run while another thread appends.
+
+        Raises:
+            OSError: it may still be there.
+        """
+        assert segment is self.segments[0]
+        with suppress(FileNotFoundError):
+            if segment.keep:
+                aside = self._directory / "corrupt"
+                self._fs.make_directory(aside)
+                self._fs.rename(segment.path, aside / segment.path.name)
+            else:
+                self._fs.remove(segment.path)
+        if self._synced:  # before the next one goes: never a batch without the record of its end
+            self._fs.sync_directory(self._directory)
+        self.segments.remove(segment)
+
+    def close(self) -> None:
+        """Sync if anything ever is, and close. Safe twice."""
+        if self._synced:
+            with suppress(OSError):
+                self.sync()
+        self.retire()
+
+    def _writable(self) -> Segment:
+        if self._active is not None and self._active.size >= self._segment_bytes:
+            if self._synced:
+                self.sync()
+            self.retire()
+        return self._active or self._create()
+
+    def _create(self) -> Segment:
+        marker = new_marker()
+        path = self._directory / f"{self._next_number:016x}-{marker.hex()}.{self._suffix}"
+        segment = Segment(self._next_number, marker, path)
+        self._fd = self._fs.open_new(path)
+        try:
+            self._fs.write(self._fd, [pack_header(segment, self._clock.time_ns())], 0)
+        except OSError:
+            with suppress(OSError):
+                self._fs.close(self._fd)
+            with suppress(OSError):
+                self._fs.remove(path)
+            raise
+        self._next_number += 1
+        self._unsynced_names = True
+        self._active = segment
+        self.segments.append(segment)
+        return segment
+
+    def _cut_back(self, segment: Segment) -> None:
+        """Take back what was written of a group; if that fails too, recovery tells it from the rest."""
+        try:
+            self._fs.truncate(self._fd, segment.size)
+        except OSError:
+            self.retire()
+
+
+class Reserve:
+    """A file that holds room on the disk for the records without which no space is ever given back.
+
+    A chunk can be delivered only after its cut was written. If batches have filled the disk, the
+    reserve is deleted and the cuts go where it was.
+    """
+
+    def __init__(self, fs: Fs, directory: Path) -> None:
+        self._fs = fs
+        self._path = directory / "reserve"
+        self.held = False
+
+    def take(self) -> None:
+        """Hold the room, if there is any."""
+        with suppress(OSError):
+            self.release()
+            fd = self._fs.open_new(self._path)
+            try:
+                self._fs.allocate(fd, RESERVE_BYTES)
+                self.held = True
+            finally:
+                self._fs.close(fd)
+
+    def release(self) -> None:
+        """Give the room up."""
+        self.held = False
+        with suppress(OSError):
+            self._fs.remove(self._path)
+
+
+def is_no_space(error: OSError) -> bool:
+    """Whether the disk (or the user's share of it) is full."""
+    return error.errno in _NO_SPACE

@@ -1,0 +1,248 @@
+"""The group commit: one task that writes whatever waits by one write, and one sync if somebody needs it.
+
+::
+
+    batches   B1 B2 cut B3 B4 ...      in order; a cut may cover batches that are written with it
+    notes     done tried cut ...       about what is stored already: may overtake the batches
+
+                ┌────────── write (and sync) one group: all notes, then batches up to 16 MiB ◄─┐
+                │ stored                                                               0.5 s, or a new note
+                ▼                                                                              │
+    tell everybody, in order         failed ──► try the notes alone ──► delete what is done ───┘
+
+While the disk is full the notes go on: deliveries need them, and only deliveries give space back. They
+live on the reserve if need be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from logflow.buffers.disk.records import Record, length_of
+from logflow.buffers.disk.segments import Place, Reserve, Segment, SegmentLog, is_no_space
+from logflow.buffers.disk.threads import InThread
+from logflow.clock import Clock
+
+_GROUP_BYTES = 16 << 20
+_RETRY_S = 0.5
+_SYNC_INTERVAL_S = 1.0
+
+
+@dataclass(slots=True)
+class Item:
+    """Something to be written, or only to wait for its turn.
+
+    Attributes:
+        record: what to write; ``None`` for nothing.
+        stored: called on the event loop, in the order in which items were given, with the place of the
+            record once it is written (and synced).
+        sync: whether the record must survive a power cut before ``stored`` is called.
+        wanted: asked right before the record is written; if not, it is left out, ``stored`` not called.
+    """
+
+    record: Record | None
+    stored: Callable[[Place | None], None] | None = None
+    sync: bool = False
+    wanted: Callable[[], bool] | None = None
+
+
+class Writer:
+    """Writes what it is given, in groups; see the module's text.
+
+    Attributes:
+        problem: why nothing can be stored now; ``None`` while all is well.
+        waiting_bytes: bytes of batches that are not written yet.
+    """
+
+    def __init__(
+        self, segments: SegmentLog, reserve: Reserve, *, sync: Literal["batch", "interval", "never"],
+        in_thread: InThread, tidy: Callable[[list[Segment]], Awaitable[None]], progress: Callable[[], None],
+        clock: Clock, log: logging.Logger,
+    ) -> None:  # fmt: skip
+        """Write to ``segments``.
+
+        Args:
+            segments: where to.
+            reserve: room for notes when the disk is full.
+            sync: the policy.
+            in_thread: runs what touches the disk.
+            tidy: called between groups with the oldest segments in which nothing waits; what says so is
+                written, as far as the disk takes it.
+            progress: called when something was stored.
+            clock: waits between attempts.
+            log: is told of problems.
+        """
+        self.problem: str | None = None
+        self.waiting_bytes = 0
+        self._segments = segments
+        self._reserve = reserve
+        self._sync = sync
+        self._in_thread = in_thread
+        self._tidy = tidy
+        self._progress = progress
+        self._clock = clock
+        self._log = log
+        self._batches: deque[Item] = deque()
+        self._notes: deque[Item] = deque()
+        self._wake = asyncio.Event()
+        self._sync_due = False
+        self._wants_reserve = False
+        self._closing = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to write."""
+        writing = asyncio.create_task(self._run())
+        writing.add_done_callback(self._ended)
+        self._tasks.append(writing)
+        if self._sync == "interval":
+            self._tasks.append(asyncio.create_task(self._tick()))
+
+    async def close(self) -> None:
+        """Write what waits, if the disk takes it, and end. Safe twice."""
+        self._closing = True
+        self._wake.set()
+        if self._tasks:
+            writing, *ticking = self._tasks
+            self._tasks = []
+            for task in ticking:
+                task.cancel()
+            await asyncio.gather(writing, *ticking, return_exceptions=True)
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything given was stored."""
+        return not (self._batches or self._notes)
+
+    def add(self, item: Item) -> None:
+        """Write an item after everything that was added before it."""
+        self._batches.append(item)
+        if item.record is not None:
+            self.waiting_bytes += length_of(item.record)
+        if self.problem is None:
+            self._wake.set()
+
+    def note(self, item: Item) -> None:
+        """Write an item that is about what is stored already, as soon as possible."""
+        self._notes.append(item)
+        self._wake.set()
+
+    def space_given_back(self) -> None:
+        """There may be more room on the disk: try again now."""
+        self._wants_reserve = not self._reserve.held
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while not (self._closing and self.idle):
+            if self.idle and not (self._sync_due or self._wants_reserve):
+                await self._wake.wait()
+            self._wake.clear()
+            dead = self._segments.dead()  # before the write, so that it holds every note about them
+            if await self._write(notes_only=False):
+                await self._tidy(dead)
+                await self._sync_if_due()
+                continue
+            await self._write(notes_only=True)
+            await self._tidy(dead)
+            if self._closing:
+                return
+            await self._pause()
+
+    async def _write(self, *, notes_only: bool) -> bool:
+        """Write one group; ``False`` when the disk did not take it, and it waits as before."""
+        notes, batches = list(self._notes), [] if notes_only else self._next_batches()
+        group = [item for item in (*notes, *batches) if item.wanted is None or item.wanted()]
+        records = [item.record for item in group if item.record is not None]
+        places: list[Place] = []
+        if records:
+            sync = self._sync == "batch" and any(item.sync for item in group)
+            try:
+                places = await self._in_thread(self._segments.append, records, sync=sync)
+            except OSError as error:
+                await self._failed(error)
+                return False
+        for _ in notes:
+            self._notes.popleft()
+        for _ in batches:
+            item = self._batches.popleft()
+            self.waiting_bytes -= length_of(item.record) if item.record is not None else 0
+        self._tell(group, places)
+        if not notes_only:
+            await self._succeeded()
+        return True
+
+    def _next_batches(self) -> list[Item]:
+        group, size = [], 0
+        for item in self._batches:
+            if size >= _GROUP_BYTES:
+                break
+            group.append(item)
+            size += length_of(item.record) if item.record is not None else 0
+        return group
+
+    def _tell(self, group: list[Item], places: list[Place]) -> None:
+        place = iter(places)
+        for item in group:
+            where = next(place) if item.record is not None else None
+            if item.stored is not None:
+                item.stored(where)
+        if group:
+            self._progress()
+
+    async def _failed(self, error: OSError) -> None:
+        if self.problem is None:
+            self._log.error(
+                "The disk buffer cannot be written to: %s. Sources wait; it is tried again twice a second.",
+                error,
+            )
+        self.problem = str(error)
+        if is_no_space(error) and self._reserve.held:
+            await self._in_thread(self._reserve.release)
+
+    async def _succeeded(self) -> None:
+        if self.problem is not None:
+            self.problem = None
+            self._wants_reserve = not self._reserve.held
+            self._log.info("The disk buffer can be written to again.")
+            self._progress()
+        if self._wants_reserve:
+            self._wants_reserve = False
+            await self._in_thread(self._reserve.take)
+
+    async def _pause(self) -> None:
+        """Wait a little, or until there is a note to write."""
+        waits = {
+            asyncio.ensure_future(self._clock.sleep(_RETRY_S)),
+            asyncio.ensure_future(self._wake.wait()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.problem = f"internal error: {error!r}"
+            self._log.critical("The disk buffer has stopped.", exc_info=error)
+
+    async def _tick(self) -> None:
+        while True:
+            await self._clock.sleep(_SYNC_INTERVAL_S)
+            self._sync_due = True
+            self._wake.set()
+
+    async def _sync_if_due(self) -> None:
+        if not self._sync_due:
+            return
+        self._sync_due = False
+        try:
+            await self._in_thread(self._segments.sync)
+        except OSError as error:
+            self._log.error("The disk buffer cannot be synced: %s. A power cut now would lose events.", error)
+            await self._in_thread(self._segments.retire)
