@@ -1,0 +1,107 @@
+"""Every registered component keeps its contract."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from logflow import registry
+from logflow.testing import conformance
+from logflow.testing.forwarding import scripted_server
+from logflow.testing.processes import free_ports
+
+PARSERS: dict[str, dict[str, Any]] = {
+    "cri": {},
+    "csv": {"columns": ["a", "b"]},
+    "docker": {},
+    "json": {},
+    "logfmt": {},
+    "ltsv": {},
+    "raw": {},
+    "regex": {"pattern": r"^(?P<a>\w+) (?P<b>.*)$"},
+}
+FILTERS: dict[str, dict[str, Any]] = {
+    "grep": {"keep": {"message": "."}},
+    "modify": {"set": {"host": "{hostname}"}, "rename": {"message": "text"}},
+    "parse": {"field": "message", "parser": {"type": "json"}},
+    "python": {},
+}
+
+
+@pytest.mark.parametrize("name", registry.names("parser"))
+def test_parser(name: str, tmp_path: Path) -> None:
+    """Each parser keeps the contract of parsers."""
+    conformance.check_parser({"type": name, **PARSERS[name]}, tmp_path)
+
+
+@pytest.mark.parametrize("name", registry.names("filter"))
+def test_filter(name: str, tmp_path: Path) -> None:
+    """Each filter keeps the contract of filters."""
+    config = {"type": name, **FILTERS[name]}
+    if name == "python":
+        module = tmp_path / "mine.py"
+        module.write_text("def keep(record):\n    return record if record else None\n")
+        config["path"] = f"{module}:keep"
+    conformance.check_filter(config, tmp_path)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    """The smallest configuration of each source."""
+    forward_port, http_port = free_ports(2)
+    return {
+        "exec": {"command": ["sleep", "30"], "tag": "app"},
+        "forward": {"listen": f"127.0.0.1:{forward_port}"},
+        "generate": {"tag": "app", "rate": 10},
+        "http": {"listen": f"127.0.0.1:{http_port}"},
+        "stdin": {"tag": "app"},
+        "tail": {"paths": [str(tmp_path / "*.log")], "tag": "app"},
+    }
+
+
+@pytest.mark.parametrize("name", registry.names("source"))
+async def test_source(name: str, tmp_path: Path, sources: dict[str, dict[str, Any]]) -> None:
+    """Each source keeps the contract of sources."""
+    await conformance.check_source({"type": name, **sources[name]}, tmp_path)
+
+
+@pytest.fixture
+async def outputs(tmp_path: Path) -> AsyncIterator[dict[str, dict[str, Any]]]:
+    """The smallest configuration of each output, with a destination that takes what it is sent."""
+    (http_port,) = free_ports(1)
+
+    async def take(_: web.Request) -> web.Response:
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/logs", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", http_port).start()
+    async with scripted_server() as server:
+        yield {
+            "file": {"path": str(tmp_path / "out" / "{tag}.jsonl")},
+            "forward": {"servers": [{"address": f"127.0.0.1:{server.port}"}]},
+            "http": {"endpoints": [f"http://127.0.0.1:{http_port}/logs"]},
+            "null": {},
+            "stdout": {},
+        }
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("name", registry.names("output"))
+async def test_output(name: str, tmp_path: Path, outputs: dict[str, dict[str, Any]]) -> None:
+    """Each output keeps the contract of outputs."""
+    await conformance.check_output({"type": name, **outputs[name]}, tmp_path)
+
+
+def test_every_kind_is_covered(sources: dict[str, Any], outputs: dict[str, Any]) -> None:
+    """A component that is registered has a configuration here."""
+    assert set(registry.names("parser")) == set(PARSERS)
+    assert set(registry.names("filter")) == set(FILTERS)
+    assert set(registry.names("source")) == set(sources)
+    assert set(registry.names("output")) == set(outputs)
