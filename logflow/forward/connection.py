@@ -15,6 +15,7 @@ saw any error is closed and never used again.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class Connection(asyncio.Protocol):
         self._writable.set()
         self._waiter: asyncio.Future[Any] | None = None
         self._error: LogflowError | None = None
+        self._all_acknowledged = True
         self.lost = False
         self.idle_since_s = 0.0
 
@@ -145,6 +147,7 @@ class Connection(asyncio.Protocol):
             DeliveryError: it was not delivered, or no ack came; the connection is closed.
             MalformedData: the server's answer makes no sense; the connection is closed.
         """
+        self._all_acknowledged = bool(request.chunk)
         try:
             if request.chunk:
                 self._expect_answer()
@@ -166,8 +169,10 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def close(self) -> None:
-        """Close after what was written has been sent."""
-        if self._transport is not None:
+        """Close after what was written has been sent; at once where acks have proved that it was."""
+        if self._all_acknowledged:
+            self.abort()
+        elif self._transport is not None:
             self._transport.close()
 
     # -- inside -----------------------------------------------------------------------------------
@@ -250,6 +255,7 @@ async def connect(endpoint: Endpoint, options: ClientOptions) -> Connection:
 
     Raises:
         DeliveryError: the server cannot be reached or refused; the text says why.
+        MalformedData: the server does not speak the handshake.
     """
     connection: Connection | None = None
     try:
@@ -261,20 +267,23 @@ async def connect(endpoint: Endpoint, options: ClientOptions) -> Connection:
             connection.abort()
         match error:
             case TimeoutError():
-                raise DeliveryError(
-                    f"connecting to {endpoint} took longer than {options.connect_timeout_s:g} s"
-                ) from None
+                raise DeliveryError(f"connecting took longer than {options.connect_timeout_s:g} s") from None
             case ssl.SSLError():
-                raise DeliveryError(f"TLS with {endpoint} failed: {_why(error)}") from error
+                raise DeliveryError(f"TLS failed: {_tls_reason(error)}") from error
             case OSError():
-                raise DeliveryError(f"cannot connect to {endpoint}: {error.strerror or error}") from error
-            case LogflowError():
-                raise DeliveryError(f"{endpoint}: {error}") from error
+                raise DeliveryError(f"cannot connect: {_reason(error)}") from error
         raise
     return connection
 
 
-def _why(error: ssl.SSLError) -> str:
+def _reason(error: OSError) -> str:
+    # asyncio puts the address into the text, and several addresses into one text.
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message}"
     return error.reason or str(error)

@@ -56,6 +56,10 @@ class Server:
         """Whether it is thought to work."""
         return self._health.up(self._clock.monotonic())
 
+    def __str__(self) -> str:
+        address = str(self.options.endpoint)
+        return address if self.name == address else f"{self.name} ({address})"
+
     async def deliver(self, request: Request) -> None:
         """Send a frame and wait for its ack, if it asks for one.
 
@@ -79,9 +83,9 @@ class Server:
                 await self._deliver_over(await connect(self.options.endpoint, self.options.client), request)
         except LogflowError as error:
             self._failed(str(error))
-            raise DeliveryError(f"{self.name}: {error}") from error
+            raise DeliveryError(f"server {self}: {error}") from error
         if self._health.delivered(self._clock.monotonic()):
-            self._log.info("Server %s is up again: it took a chunk.", self.name)
+            self._log.info("Server %s is up again: it took a chunk.", self)
 
     async def watch(self) -> None:
         """Send heartbeats until cancelled; a server that is down is watched as well."""
@@ -102,9 +106,9 @@ class Server:
             pass  # silence: the detector weighs it
         else:
             if self._health.heard(self._clock.monotonic()):
-                self._log.info("Server %s is up again.", self.name)
+                self._log.info("Server %s is up again.", self)
         if self._health.check(self._clock.monotonic()):
-            self._log.warning("Server %s is thought to be down: %s.", self.name, self._health.reason)
+            self._log.warning("Server %s is thought to be down: %s.", self, self._health.reason)
         self._drop_idle()
 
     def close(self) -> None:
@@ -146,7 +150,7 @@ class Server:
 
     def _failed(self, reason: str) -> None:
         if self._health.failed(self._clock.monotonic(), reason):
-            self._log.warning("Server %s is thought to be down: %s.", self.name, reason)
+            self._log.warning("Server %s is thought to be down: %s.", self, reason)
 
 
 class _Probe(asyncio.Protocol):

@@ -219,6 +219,7 @@ class ForwardOutput(Output):
         for server in servers:
             server.close()
         self._doubts.clear()
+        await asyncio.sleep(0)  # sockets are closed by the event loop's next turn
 
     def _secrets(self, server: ServerConfig) -> ClientSecrets | None:
         key = server.shared_key or self.config.shared_key
