@@ -49,6 +49,8 @@ def decode_object(text: bytes) -> Record | None:
 
 def decode_objects(texts: list[bytes]) -> list[Record | None]:
     """Parse many texts, each by itself: the same results as :func:`decode_object`, sooner."""
+    if not texts:
+        return []
     joined = b"\n".join(texts)
     # Every text is one object for certain when each begins with { and ends with }, as no value can
     # go on from }\n{, and as many objects as texts are found.

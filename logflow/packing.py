@@ -22,7 +22,7 @@ ENTRY_HEADER = b"\x92\xd7\x00"
 
 _EXT = struct.Struct(">II").pack
 _NOT_PACKABLE = (OverflowError, UnicodeEncodeError, TypeError, RecursionError)
-_encode = msgspec.msgpack.Encoder(decimal_format="number").encode
+encode = msgspec.msgpack.Encoder(decimal_format="number").encode
 
 
 def _decode_ext(code: int, data: memoryview) -> object:
@@ -53,9 +53,9 @@ def pack_entry(time_ns: int, record: Record) -> bytes:
 def pack_value(value: Any) -> bytes:
     """Pack any value by the rules of :func:`pack_record`."""
     try:
-        return _encode(value)
+        return encode(value)
     except _NOT_PACKABLE:
-        return _encode(_packable(value))
+        return encode(_packable(value))
 
 
 def pack_entries(times: Sequence[int], records: Sequence[Record]) -> bytes:
@@ -63,13 +63,18 @@ def pack_entries(times: Sequence[int], records: Sequence[Record]) -> bytes:
     if not times:
         return b""
     try:
-        packed = _encode([
+        packed = encode([
             (Ext(0, _EXT(time // NANOSECOND, time % NANOSECOND)), record)
             for time, record in zip(times, records, strict=True)
         ])  # fmt: skip
     except (*_NOT_PACKABLE, struct.error):
         return b"".join(map(pack_entry, times, records))
-    return packed[1 if len(times) < 16 else 3 if len(times) < 1 << 16 else 5 :]
+    return without_head(packed, len(times))
+
+
+def without_head(array: bytes, count: int) -> bytes:
+    """Take the header off a packed array of ``count`` items, so that they stand one after another."""
+    return array[1 if count < 16 else 3 if count < 1 << 16 else 5 :]
 
 
 def unpack_entries(entries: bytes) -> Iterator[tuple[EventTime, Record]]:

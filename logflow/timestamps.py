@@ -24,6 +24,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -36,9 +37,7 @@ MAX_TIME_TEXT = 100
 """Longest text, in characters, that is looked at."""
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-_RFC3339 = re.compile(
-    rb"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):(\d\d))"
-).fullmatch
+_RFC3339 = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)").fullmatch
 _ISO8601 = (
     r"(?P<Y>[0-9]{4})-(?P<m>[0-9]{2})-(?P<d>[0-9]{2})[Tt ]"
     r"(?P<H>[0-9]{2}):(?P<M>[0-9]{2}):(?P<S>[0-9]{2})(?:[.,](?P<f>[0-9]+))? ?"
@@ -98,21 +97,25 @@ def parse_rfc3339(text: bytes) -> int | None:
     match = _RFC3339(text)
     if match is None:
         return None
-    year, month, day, hour, minute, second, fraction, sign, offset_hour, offset_minute = match.groups()
+    moment, fraction, offset = match.groups()
+    seconds = _rfc3339_seconds(moment, offset)
+    return None if seconds is None else in_range(seconds * NANOSECOND + _fraction_ns(fraction))
+
+
+@lru_cache(maxsize=4096)
+def _rfc3339_seconds(moment: bytes, offset: bytes) -> int | None:
+    offset_s = _offset_s(offset.decode())
     try:
-        moment = datetime(
-            int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC
-        ).replace(tzinfo=None)
+        time = datetime.fromisoformat(moment.decode() + "Z")
     except ValueError:
         return None
-    seconds = (moment.toordinal() - _EPOCH_DAY) * 86400
-    seconds += moment.hour * 3600 + moment.minute * 60 + moment.second
-    if sign:
-        if int(offset_hour) > 23 or int(offset_minute) > 59:
-            return None
-        offset = int(offset_hour) * 3600 + int(offset_minute) * 60
-        seconds += offset if sign == b"-" else -offset
-    return in_range(seconds * NANOSECOND + _fraction_ns(fraction))
+    return None if offset_s is None else _seconds(time) - offset_s
+
+
+def _seconds(moment: datetime) -> int:
+    """Seconds since the epoch of a moment in UTC."""
+    days = moment.toordinal() - _EPOCH_DAY
+    return days * 86400 + moment.hour * 3600 + moment.minute * 60 + moment.second
 
 
 def parse_timezone(name: str) -> tzinfo:
@@ -248,10 +251,7 @@ def _combine(fields: dict[str, str | None], zone: tzinfo) -> int | None:
         offset_s = int(offset.total_seconds()) if offset is not None else None
     if offset_s is None:
         return None
-    day_s = (moment.toordinal() - _EPOCH_DAY) * 86400
-    return in_range(
-        (day_s + moment.hour * 3600 + moment.minute * 60 + moment.second - offset_s) * NANOSECOND + fraction
-    )
+    return in_range((_seconds(moment) - offset_s) * NANOSECOND + fraction)
 
 
 def _year(fields: dict[str, str | None]) -> int:

@@ -2,32 +2,40 @@ r"""Blocks of container lines to packed entries.
 
 ::
 
-    block --split at \\n--> lines --container format, joins--> messages --parser--> records --> entries
+    block --split at \n--> lines --container format, joins--> messages --parser--> records --> entries
+                            └──── fast path, see fast.py ───────────────────────────────────┘
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TypeAlias
 
 import msgspec
 from typing_extensions import Buffer
 
 from logflow.component import Parse, Parser
+from logflow.engine._python.fast import LOT, FastCri, FastDocker, FastLines, FastPlain
 from logflow.engine.api import LineFormat, Parsed
 from logflow.errors import MalformedData
 from logflow.event import Record
 from logflow.packing import pack_entries, to_text
 from logflow.parsers.cri import CriLine, split_cri
 from logflow.parsers.docker import DockerLine, split_docker
+from logflow.parsers.json import JsonParser
 
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
-_decode_carry = msgspec.msgpack.Decoder(dict[str, tuple[int, bytes, bool]]).decode
+_Joins: TypeAlias = dict[str, tuple[int, bytes, bool]]
+"""Open joins by stream: time of the first piece, text so far, whether some of it was left out."""
+_decode_carry = msgspec.msgpack.Decoder(_Joins).decode
+_STREAM: dict[str, Record] = {"stdout": {"stream": "stdout"}, "stderr": {"stream": "stderr"}}
 
 
 @dataclass(slots=True)
 class _Messages:
-    """What the lines of a block hold, column by column."""
+    """What lines hold, column by column."""
 
     times: list[int] = field(default_factory=list)
     texts: list[bytes] = field(default_factory=list)
@@ -35,6 +43,27 @@ class _Messages:
     """Fields to add to each record, in order."""
     malformed: set[int] = field(default_factory=set)
     """Which of them the message parser is not to see."""
+    truncated: int = 0
+
+    def add(self, time_ns: int, text: bytes, extra: Record, max_line: int, *, cut: bool = False) -> None:
+        """Take a finished message and cut it at ``max_line``."""
+        if cut or len(text) > max_line:
+            text = _whole_characters(text[:max_line])
+            extra = {**extra, "truncated": True}
+            self.truncated += 1
+        self.times.append(time_ns)
+        self.texts.append(text)
+        self.extras.append(extra)
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What :class:`logflow.engine.api.Parsed` counts."""
+
+    lines: int = 0
+    events: int = 0
+    unparsed: int = 0
+    malformed: int = 0
     truncated: int = 0
 
 
@@ -50,6 +79,7 @@ class PythonLineParser:
         self._message_key = message_key
         self._split: Callable[[bytes], CriLine | DockerLine | None] | None
         self._split = {"cri": split_cri, "docker": split_docker, "plain": None}[line_format]
+        self._fast = _fast_path(line_format, parser, max_line, stream)
 
     def parse(self, block: Buffer, carry: bytes, now_ns: int) -> Parsed:
         """Parse the whole lines of ``block``."""
@@ -57,32 +87,51 @@ class PythonLineParser:
         consumed = data.rfind(b"\n") + 1
         if not consumed:
             return Parsed(b"", 0, 0, carry, 0, 0, 0, 0)
-        lines = data[: consumed - 1].split(b"\n")
-        messages = _Messages()
-        if self._split is None:
-            for line in lines:
-                self._add(messages, now_ns, line.removesuffix(b"\r"), self._extra)
-        else:
-            carry = self._join(messages, lines, carry, now_ns)
-        return self._pack(messages, consumed, carry, len(lines))
+        joins = _load(carry)
+        counts = _Counts()
+        entries = b"".join(self._pack_lots(data[:consumed], joins, now_ns, counts))
+        return Parsed(
+            entries, counts.events, consumed, _encode(joins) if joins else b"", counts.lines,
+            counts.unparsed, counts.malformed, counts.truncated,
+        )  # fmt: skip
 
     def flush(self, carry: bytes, now_ns: int) -> Parsed:  # noqa: ARG002 - a join has the time of its first piece
         """Make entries of the open joins."""
-        messages = _Messages()
-        for stream, (time_ns, text, cut) in _load(carry).items():
-            self._add(messages, time_ns, text, {"stream": stream}, cut=cut)
-        return self._pack(messages, 0, b"", 0)
+        messages, counts = _Messages(), _Counts()
+        for stream, (time_ns, text, cut) in sorted(_load(carry).items()):
+            messages.add(time_ns, text, {"stream": stream}, self._max_line, cut=cut)
+        entries = self._pack(messages, counts)
+        return Parsed(entries, counts.events, 0, b"", 0, counts.unparsed, 0, counts.truncated)
 
-    def _join(self, messages: _Messages, lines: list[bytes], carry: bytes, now_ns: int) -> bytes:
-        """Take the lines out of their container format; return the open joins."""
-        joins = _load(carry)
-        split = self._split
-        assert split is not None
+    def _pack_lots(self, block: bytes, joins: _Joins, now_ns: int, counts: _Counts) -> Iterator[bytes]:
+        """Pack the lines, some at a time, the fast way where that is possible."""
+        stream = BytesIO(block)
+        while lot := stream.readlines(LOT):
+            counts.lines += len(lot)
+            entries = self._fast.pack(lot, joins, now_ns) if self._fast is not None else None
+            if entries is not None:
+                counts.events += len(lot)
+            else:
+                messages = _Messages()
+                if self._split is None:
+                    for line in lot:
+                        messages.add(now_ns, _without_newline(line), self._extra, self._max_line)
+                else:
+                    self._join(self._split, messages, lot, joins, now_ns)
+                entries = self._pack(messages, counts)
+            yield entries
+
+    def _join(
+        self, split: Callable[[bytes], CriLine | DockerLine | None],
+        messages: _Messages, lines: list[bytes], joins: _Joins, now_ns: int,
+    ) -> None:  # fmt: skip
+        """Take the lines out of their container format; ``joins`` is brought up to date."""
+        max_line = self._max_line
         for line in lines:
-            found = split(line)
+            found = split(line[:-1])
             if found is None:
                 messages.malformed.add(len(messages.texts))
-                self._add(messages, now_ns, line.removesuffix(b"\r"), {})
+                messages.add(now_ns, _without_newline(line), {}, max_line)
                 continue
             time_ns, stream, partial, text = found[:4]
             cut = False
@@ -90,32 +139,18 @@ class PythonLineParser:
                 time_ns, before, cut = joins.pop(stream)
                 text = before if cut else before + text
             if partial:
-                joins[stream] = (time_ns, text[: self._max_line], cut or len(text) > self._max_line)
+                joins[stream] = time_ns, text[:max_line], cut or len(text) > max_line
             else:
-                extra = (
-                    {**found.extra, "stream": stream} if isinstance(found, DockerLine) else {"stream": stream}
-                )
-                self._add(messages, time_ns, text, extra, cut=cut)
-        return _encode(joins) if joins else b""
+                extra = _STREAM[stream]
+                if isinstance(found, DockerLine) and found.extra:
+                    extra = {**found.extra, **extra}
+                messages.add(time_ns, text, extra, max_line, cut=cut)
 
-    def _add(
-        self, messages: _Messages, time_ns: int, text: bytes, extra: Record, *, cut: bool = False
-    ) -> None:
-        """Take a finished message, cut at ``max_line``."""
-        if cut or len(text) > self._max_line:
-            text = _whole_characters(text[: self._max_line])
-            extra = {**extra, "truncated": True}
-            messages.truncated += 1
-        messages.times.append(time_ns)
-        messages.texts.append(text)
-        messages.extras.append(extra)
-
-    def _pack(self, messages: _Messages, consumed: int, carry: bytes, lines: int) -> Parsed:
+    def _pack(self, messages: _Messages, counts: _Counts) -> bytes:
         """Parse the messages and pack the records."""
-        parsed = self._parse_messages(messages)
-        unparsed = 0
         times, records = messages.times, []
-        for index, (result, extra) in enumerate(zip(parsed, messages.extras, strict=True)):
+        unparsed = 0
+        for index, result in enumerate(self._parse(messages)):
             if result is None:
                 record: Record = {self._message_key: to_text(messages.texts[index])}
                 unparsed += 1
@@ -123,29 +158,41 @@ class PythonLineParser:
                 found, record = result
                 if found is not None:
                     times[index] = found
-            for key, value in extra.items():
+            for key, value in messages.extras[index].items():
                 record.setdefault(key, value)
             records.append(record)
-        entries = pack_entries(times, records)
-        malformed = len(messages.malformed)
-        return Parsed(
-            entries, len(records), consumed, carry, lines, unparsed - malformed, malformed, messages.truncated
-        )
+        counts.events += len(records)
+        counts.unparsed += unparsed - len(messages.malformed)
+        counts.malformed += len(messages.malformed)
+        counts.truncated += messages.truncated
+        return pack_entries(times, records)
 
-    def _parse_messages(self, messages: _Messages) -> list[Parse | None]:
-        if not messages.malformed:
-            return self._ask_parser(messages.texts)
-        good = (text for index, text in enumerate(messages.texts) if index not in messages.malformed)
-        results = iter(self._ask_parser(list(good)))
-        return [
-            None if index in messages.malformed else next(results) for index in range(len(messages.texts))
-        ]
-
-    def _ask_parser(self, texts: list[bytes]) -> list[Parse | None]:
-        return self._parser.parse_many(texts) if texts else []
+    def _parse(self, messages: _Messages) -> list[Parse | None]:
+        """Ask the message parser about all messages but the malformed."""
+        malformed = messages.malformed
+        if not malformed:
+            return self._parser.parse_many(messages.texts)
+        good = [text for index, text in enumerate(messages.texts) if index not in malformed]
+        results = iter(self._parser.parse_many(good))
+        return [None if index in malformed else next(results) for index in range(len(messages.texts))]
 
 
-def _load(carry: bytes) -> dict[str, tuple[int, bytes, bool]]:
+def _fast_path(
+    line_format: LineFormat, parser: Parser, max_line: int, stream: str | None
+) -> FastLines | None:
+    """Return the fast path for lines whose messages are JSON objects without a time."""
+    if type(parser) is not JsonParser or parser.config.time_key is not None:
+        return None
+    if line_format == "cri":
+        return FastCri(max_line)
+    return FastDocker(max_line) if line_format == "docker" else FastPlain(max_line, stream)
+
+
+def _without_newline(line: bytes) -> bytes:
+    return line[:-1].removesuffix(b"\r")
+
+
+def _load(carry: bytes) -> _Joins:
     try:
         return _decode_carry(carry) if carry else {}
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

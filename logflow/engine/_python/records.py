@@ -141,44 +141,49 @@ class PythonModify:
     """See :class:`logflow.engine.api.Modify`."""
 
     def __init__(self, changes: Sequence[tuple[str, str, Any]], variables: Mapping[str, str]) -> None:
-        self._variables = dict(variables)
-        self._changes = [
-            (
-                action,
-                key,
-                argument,
-                None if _is_template(action, argument) else _pack_argument(action, argument),
-            )
-            for action, key, argument in changes
-        ]
+        self._changes = [_Change(action, key, argument, variables) for action, key, argument in changes]
 
     def apply(self, entries: bytes, tag: str) -> bytes:
         """Return the entries with every record changed."""
         parts: list[bytes] = []
         for start in offsets(entries):
             record = PackedRecord(entries, start + HEADER_SIZE)
-            for action, key, argument, packed in self._changes:
-                self._change(record, tag, action, key, argument, packed)
+            for change in self._changes:
+                change.apply(record, tag)
             parts += (entries[start : start + HEADER_SIZE], record.pack())
         return b"".join(parts)
 
-    def _change(
-        self, record: PackedRecord, tag: str, action: str, key: str, argument: Any, packed: bytes | None
-    ) -> None:
-        match action:
+
+class _Change:
+    """One change, checked and ready."""
+
+    def __init__(self, action: str, key: str, argument: Any, variables: Mapping[str, str]) -> None:
+        if action not in {"set", "default", "remove", "rename", "copy"}:
+            raise ValueError(f"{action!r} is not a change; write set, default, remove, rename or copy")
+        self._action, self._key, self._argument = action, key, argument
+        self._variables = dict(variables)
+        is_template = isinstance(argument, str) and _TEMPLATE.search(argument) is not None
+        self._packed = None if is_template else pack_value(argument)
+
+    def apply(self, record: PackedRecord, tag: str) -> None:
+        """Make the change."""
+        key = self._key
+        match self._action:
+            case "set":
+                record.set(key, self._value(record, tag))
+            case "default" if key not in record.keys:
+                record.set(key, self._value(record, tag))
             case "remove":
                 record.remove(key)
             case "rename":
-                record.rename(key, argument)
-            case "copy":
-                if (value := record.get(key)) is not None:
-                    record.set(argument, value)
-            case "set" | "default":
-                if action == "set" or key not in record.keys:
-                    record.set(key, packed if packed is not None else self._fill(record, tag, argument))
+                record.rename(key, self._argument)
+            case "copy" if (value := record.get(key)) is not None:
+                record.set(self._argument, value)
 
-    def _fill(self, record: PackedRecord, tag: str, template: str) -> bytes:
-        """Pack the text that a template gives for a record."""
+    def _value(self, record: PackedRecord, tag: str) -> bytes:
+        """Pack the constant, or what the template gives for a record."""
+        if self._packed is not None:
+            return self._packed
         plain = plain_record(record.pack())
 
         def replace(match: re.Match[str]) -> str:
@@ -192,16 +197,4 @@ class PythonModify:
             value = lookup(plain, name)
             return "" if value is _MISSING else json_text(value)
 
-        return pack_value(_TEMPLATE.sub(replace, template))
-
-
-def _is_template(action: str, argument: Any) -> bool:
-    return action in {"set", "default"} and isinstance(argument, str) and bool(_TEMPLATE.search(argument))
-
-
-def _pack_argument(action: str, argument: Any) -> bytes | None:
-    if action in {"set", "default"}:
-        return pack_value(argument)
-    if action in {"remove", "rename", "copy"}:
-        return None
-    raise ValueError(f"{action!r} is not a change; write set, default, remove, rename or copy")
+        return pack_value(_TEMPLATE.sub(replace, self._argument))
