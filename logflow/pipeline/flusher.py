@@ -82,6 +82,7 @@ class Flusher:
         self._clock = clock
         self._log = log
         self._logged_s = -_LOG_AGAIN_S
+        self._logged = False
 
     async def run(self) -> None:
         """Open the output, trying until it works, then deliver until cancelled."""
@@ -165,7 +166,7 @@ class Flusher:
             self.status.failing_since_s = now_s
         self.status.problem = describe(error)
         if now_s - self._logged_s >= _LOG_AGAIN_S:  # an outage is one line a minute, not one a chunk
-            self._logged_s = now_s
+            self._logged_s, self._logged = now_s, True
             self._log.warning("Output %s %s: %s.", self.name, what, self.status.problem)
         if not isinstance(error, LogflowError | OSError | TimeoutError):
             self._log.debug("Output %s raised.", self.name, exc_info=error)
@@ -173,8 +174,9 @@ class Flusher:
     def _succeeded(self) -> None:
         if self.status.failing_since_s is not None:
             outage_s = self._clock.monotonic() - self.status.failing_since_s
-            self._log.info("Output %s works again after %.1f s.", self.name, outage_s)
-            self._logged_s = -_LOG_AGAIN_S
+            if self._logged:
+                self._log.info("Output %s works again after %.1f s.", self.name, outage_s)
+                self._logged = False
         self.status.problem = self.status.failing_since_s = None
 
 

@@ -60,6 +60,8 @@ class CruelProxy:
                 group.create_task(self._answer(upstream_reader, writer))
         except* OSError:
             pass
+        except* asyncio.CancelledError:
+            pass  # the loop ends; asyncio's streams would complain about a cancelled handler
         finally:
             for each in (writer, upstream):
                 self._writers.discard(each)
