@@ -6,21 +6,33 @@ It is Python's ``re`` over text, with these rules, so that the engines agree:
 - ``$`` is the very end of the text (or of a line after ``(?m)``), not the place before a last ``\n``.
 - Patterns are searched anywhere in the text; ``^`` and ``$`` bind them.
 
-Python's matcher backtracks, so that a pattern can take exponential time on hostile text when a
-repeat stands inside a repeat and both can share the same characters in several ways, like
-``(a+)+``. Such a pattern is refused, as are those that only Python has (look-around, back-references) is
-for the native engine to say.
+The native engine matches in linear time. Python's matcher backtracks, and takes exponential time on
+hostile text where a repeat can divide the same characters in several ways: ``(a+)+``, ``(.*,)*``,
+``(a|aa)*``. Such patterns are refused. It still takes quadratic time, or worse, for patterns like
+``.*a.*b``; who matches hostile text bounds its length.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
+from itertools import combinations
 from re import _constants as _sre  # type: ignore[attr-defined]
 from re import _parser as _sre_parser  # type: ignore[attr-defined]
-from typing import Any
+from typing import Any, TypeAlias
+
+_Chars: TypeAlias = frozenset[int]
+"""Characters below 256; 256 stands for all the others."""
 
 _TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?#[^)]*\)|\$|.", re.DOTALL)
+_ALL = frozenset(range(257))
+_LETTERS = frozenset(range(ord("a"), ord("z") + 1))
+_CATEGORIES = {
+    _sre.CATEGORY_DIGIT: r"\d", _sre.CATEGORY_NOT_DIGIT: r"\D", _sre.CATEGORY_SPACE: r"\s",
+    _sre.CATEGORY_NOT_SPACE: r"\S", _sre.CATEGORY_WORD: r"\w", _sre.CATEGORY_NOT_WORD: r"\W",
+}  # fmt: skip
+_REPEATS = (_sre.MAX_REPEAT, _sre.MIN_REPEAT)
 
 
 def compile_regex(pattern: str) -> re.Pattern[str]:
@@ -35,12 +47,13 @@ def compile_regex(pattern: str) -> re.Pattern[str]:
             tree = _sre_parser.parse(pattern, re.ASCII)
             multiline = bool(tree.state.flags & re.MULTILINE)
             compiled = re.compile(_strict_end(pattern, multiline=multiline), re.ASCII)
+            ambiguous = _is_ambiguous(tree)
     except (re.error, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
-    if _ambiguous(tree):
+    if ambiguous:
         raise ValueError(
-            f"{pattern!r} may take exponential time on hostile text, because a repeat stands inside a "
-            "repeat; write (a+)+ as a+, or make the inner one possessive (a++)"
+            f"{pattern!r} may take exponential time on hostile text, because a repeat in it can divide the "
+            "same characters in several ways; write (a+)+ as a+, (.*,)* as ([^,]*,)*, (a|aa)* as a*"
         )
     return compiled
 
@@ -51,50 +64,109 @@ def _strict_end(pattern: str, *, multiline: bool) -> str:
     return _TOKEN.sub(lambda match: r"\Z" if match[0] == "$" else match[0], pattern)
 
 
-def _ambiguous(tree: Any) -> bool:
-    """Whether an unbounded repeat of the tree directly repeats what may itself be repeated without bound."""
-    for operator, argument in tree:
-        if operator in (_sre.MAX_REPEAT, _sre.MIN_REPEAT):
-            _, most, body = argument
-            if most is _sre.MAXREPEAT and _only_repeats(body):
+def _is_ambiguous(tree: Any) -> bool:
+    """Whether an unbounded repeat can divide the same characters in several ways.
+
+    It can when a repeat inside it could go on into the next round, as nothing that every round must
+    match stops it; or when two branches begin alike and one of them is a single character.
+    """
+    for operator, argument in _walk(tree):
+        if operator not in _REPEATS or argument[1] is not _sre.MAXREPEAT:
+            continue
+        body = argument[2]
+        required = list(_required(body))
+        for inner, inner_argument in _walk(body):
+            if inner in _REPEATS and inner_argument[1] is _sre.MAXREPEAT:
+                chars = _chars(inner_argument[2])
+                if chars and not any(chars.isdisjoint(other) for other in required):
+                    return True
+            if inner is _sre.BRANCH and _overlap(inner_argument[1]):
                 return True
-            if _ambiguous(body):
-                return True
-        elif any(_ambiguous(part) for part in _parts(operator, argument)):
-            return True
     return False
 
 
-def _parts(operator: Any, argument: Any) -> list[Any]:
+def _overlap(branches: list[Any]) -> bool:
+    return any(
+        1 in {one.getwidth()[1], other.getwidth()[1]} and not _first(one).isdisjoint(_first(other))
+        for one, other in combinations(branches, 2)
+    )
+
+
+def _children(operator: Any, argument: Any) -> list[Any]:
+    """Return the parts of a node that consume text and may be divided in several ways."""
+    if operator in _REPEATS:
+        return [argument[2]]
     if operator is _sre.SUBPATTERN:
         return [argument[3]]
     if operator is _sre.BRANCH:
         return list(argument[1])
-    if operator in (_sre.ASSERT, _sre.ASSERT_NOT):
-        return [argument[1]]
-    if operator is _sre.ATOMIC_GROUP:
-        return [argument]
     if operator is _sre.GROUPREF_EXISTS:
         return [part for part in argument[1:] if part is not None]
-    return []
+    return []  # atomic groups and possessive repeats are never divided again
 
 
-def _only_repeats(body: Any) -> bool:
-    """Whether a body can match through nothing but unbounded repeats and what may be empty."""
-    found = False
+def _walk(tree: Any) -> Iterator[tuple[Any, Any]]:
+    for operator, argument in tree:
+        yield operator, argument
+        for child in _children(operator, argument):
+            yield from _walk(child)
+
+
+def _required(body: Any) -> Iterator[_Chars]:
+    """Yield, for each thing that a body must match, the characters it can consist of."""
     for operator, argument in body:
-        if operator in (_sre.MAX_REPEAT, _sre.MIN_REPEAT):
-            least, most, inner = argument
-            if most is _sre.MAXREPEAT or _only_repeats(inner):
-                found = True
-            elif least > 0:
-                return False
-        elif operator is _sre.SUBPATTERN:
-            if not _only_repeats(argument[3]):
-                return False
-            found = True
-        elif operator is _sre.BRANCH:
-            return any(_only_repeats(branch) for branch in argument[1])
-        elif operator is not _sre.AT:
-            return False
+        if operator is _sre.SUBPATTERN:
+            yield from _required(argument[3])
+        elif operator in _REPEATS and argument[0] > 0:
+            yield from _required(argument[2])
+        elif operator is _sre.BRANCH or _one(operator, argument) is not None:
+            yield _chars([(operator, argument)])
+
+
+def _chars(body: Any) -> _Chars:
+    """Characters that a body can consume."""
+    found: _Chars = frozenset()
+    for operator, argument in _walk(body):
+        found |= _one(operator, argument) or frozenset()
+        if operator in {_sre.GROUPREF, _sre.ATOMIC_GROUP, _sre.POSSESSIVE_REPEAT}:
+            return _ALL
     return found
+
+
+def _first(body: Any) -> _Chars:
+    """Characters that a body can begin with; all of them where that is not plain."""
+    for operator, argument in body:
+        chars = _one(operator, argument)
+        if chars is not None:
+            return chars
+        if operator is not _sre.AT:
+            return _ALL
+    return _ALL
+
+
+def _one(operator: Any, argument: Any) -> _Chars | None:
+    """Characters that a node for one character matches, in either case; ``None`` for other nodes."""
+    if operator is _sre.LITERAL:
+        return _both_cases({min(argument, 256)})
+    if operator is _sre.NOT_LITERAL:
+        return _ALL - {argument}
+    if operator is _sre.ANY:
+        return _ALL - {0x0A}
+    if operator is not _sre.IN:
+        return None
+    found: set[int] = set()
+    for kind, value in argument:
+        if kind is _sre.LITERAL:
+            found.add(min(value, 256))
+        elif kind is _sre.RANGE:
+            found.update(range(min(value[0], 256), min(value[1], 256) + 1))
+        elif kind is _sre.CATEGORY:
+            category = re.compile(_CATEGORIES[value], re.ASCII)
+            found.update(code for code in range(257) if category.match(chr(code)))
+    return _ALL - found if argument[0][0] is _sre.NEGATE else _both_cases(found)
+
+
+def _both_cases(codes: set[int]) -> _Chars:
+    upper = {code - 32 for code in codes if code in _LETTERS}
+    lower = {code + 32 for code in codes if code + 32 in _LETTERS}
+    return frozenset(codes | upper | lower)
