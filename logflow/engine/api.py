@@ -16,7 +16,7 @@ Text
     inside a string it reads the same, elsewhere it does not parse.
 JSON
     must be an object to become fields. Duplicate keys: the first one's place, the last one's value.
-    Integers beyond [-2**63, 2**64) become strings of their digits (over 4,300 digits: does not parse);
+    Integers beyond [-2**63, 2**64) become strings of their digits (over 4,300 characters: does not parse);
     ``-0`` is the integer 0. A number with a fraction or an exponent is the nearest float64. One out of
     float64's range, NaN, Infinity, a lone surrogate escape, a raw control character in a string, or more
     than ``MAX_DEPTH`` levels of nesting (the outer object is level 1): the text does not parse. Blanks
