@@ -29,5 +29,5 @@ def run(args: argparse.Namespace) -> int:
     from logflow.pipeline.service import serve
 
     set_up_logging(settings.log)
-    logging.getLogger("logflow").info("%s starts.", version_line(settings.engine))
+    logging.getLogger("logflow.run").info("%s starts.", version_line(settings.engine))
     return asyncio.run(serve(settings, lambda: load_settings(args, quiet=True)))

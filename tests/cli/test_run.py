@@ -71,16 +71,28 @@ def test_a_component_that_cannot_start_is_one_line(
     assert error == "logflow: cannot listen on 127.0.0.1:1: Permission denied; choose another port\n"
 
 
+PIPE = """
+admin: {listen: null}
+sources: {app: {type: stdin, tag: app}}
+routes: [{match: "**", outputs: [out]}]
+outputs: {out: {type: stdout}}
+"""
+
+
 @pytest.mark.slow
-def test_a_real_process_says_which_engine_it_uses_and_ends_with_0_on_sigterm(valid: str) -> None:
-    command = [sys.executable, "-m", "logflow", "run", "-c", valid]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+def test_a_real_process_delivers_and_ends_with_0_on_sigterm(config: Callable[[str], str]) -> None:
+    command = [sys.executable, "-m", "logflow", "run", "-c", config(PIPE)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
         assert process.stderr is not None
-        first = process.stderr.readline()
-        while "peers" not in process.stderr.readline():
-            pass
+        process.stdin.write("hello\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        rest = process.stderr.read()
+        log = process.stderr.read()
         assert process.wait(20) == 0
-    assert "logflow 0.1.0 (engine: " in first
-    assert "Traceback" not in rest
+    assert '"message":"hello"' in line
+    assert "(engine: " in log.splitlines()[0]
+    assert "Traceback" not in log
