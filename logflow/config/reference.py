@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
@@ -20,7 +21,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from logflow import registry
-from logflow.component import ComponentConfig
+from logflow.component import Component, ComponentConfig
 from logflow.config.fields import ComponentField, Notation
 from logflow.config.models import Settings
 from logflow.config.options import OutputConfig
@@ -91,15 +92,21 @@ def reference() -> str:
 def _component(kind: registry.Kind, name: str) -> str:
     component = registry.load(kind, name)
     common = set(OutputConfig.model_fields) if kind == "output" else {"type"}
-    summary = _summary(component) or _summary(component.Config)
     own = rows(component.Config, leave_out=common)
     keys = _table(own) if own else "No keys of its own.\n"
-    return f"### {kind} `{name}`\n\n{summary}\n\n{keys}"
+    return f"### {kind} `{name}`\n\n{_summary(component)}\n\n{keys}"
 
 
-def _summary(described: type) -> str:
+def _summary(component: type[Component]) -> str:
+    """Return what the module's first line says after its colon; the class's own summary without one."""
+    headline = _paragraph(import_module(component.__module__).__doc__)
+    text = headline.partition(": ")[2] or _paragraph(component.__doc__)
+    return text[:1].upper() + text[1:]
+
+
+def _paragraph(docstring: str | None) -> str:
     """Return the first paragraph of a docstring, as Markdown."""
-    paragraph = (inspect.cleandoc(described.__doc__ or "")).split("\n\n", maxsplit=1)[0]
+    paragraph = inspect.cleandoc(docstring or "").split("\n\n", maxsplit=1)[0]
     text = re.sub(r":\w+:`~?([^`]*)`", r"`\1`", " ".join(paragraph.split()))
     return text.replace("``", "`")
 
@@ -164,7 +171,7 @@ def _type(annotation: Any) -> str:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "mapping"
     name: str = getattr(annotation, "__name__", str(annotation))
-    return _PLAIN.get(origin or annotation, name)
+    return _PLAIN.get(origin or annotation, name.lower())
 
 
 def _default(field: FieldInfo) -> str:
