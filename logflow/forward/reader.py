@@ -10,12 +10,20 @@ A connection reads into one buffer. As soon as it holds whole frames, the buffer
 and only the begun frame is copied. Within a frame whose length is known, exactly the missing bytes are
 read, so that large payloads are never copied here. Memory grows with what has arrived, not with what
 was announced; the announced length is checked first.
+
+An engine may copy what it scans. So once a large packed payload has come, a frame is scanned that has an
+empty one in its place, and the positions found are moved::
+
+    | header | 4 bytes: length | payload ................ | options | next frame ...
+    | header | c4 00           |                          | options | next frame ...
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
+
+import msgpack
 
 from logflow.engine.api import Frame, Scanned
 from logflow.errors import MalformedData
@@ -30,6 +38,10 @@ _FREE_TRIES = 4
 _PATIENT_BYTES = 256 * 1024
 _KEPT_BYTES = 64 * 1024 * 1024
 _ROUND_BYTES = 1 << 20
+
+_HEAD_BYTES = 8 * 1024
+_LENGTH_BYTES = {0xC5: 2, 0xC6: 4, 0xDA: 2, 0xDB: 4}
+"""Bytes of the length of a long bin or str, by its first byte."""
 
 _STARTS = frozenset([0xC0, 0x92, 0x93, 0x94, 0xDC, 0xDD])
 """First bytes of frames: nil, and arrays of 2 to 4 (or with a 16 or 32 bit length)."""
@@ -74,6 +86,14 @@ class Slab(NamedTuple):
     """Bytes that the frames take."""
 
 
+class _Payload(NamedTuple):
+    """Where the payload of a large packed frame lies in the buffer."""
+
+    header: int
+    start: int
+    end: int
+
+
 class FrameReader:
     """Gathers the frames of one connection.
 
@@ -96,6 +116,7 @@ class FrameReader:
         self._needed = 1
         self._scan_at = 1
         self._tries = 0
+        self._payload: _Payload | None = None
         self._largest = READ_BYTES
 
     @property
@@ -153,31 +174,58 @@ class FrameReader:
         assert buffer is not None
         if buffer[0] not in _STARTS:
             raise _stranger(bytes(buffer[: min(self._filled, 16)]))
-        with memoryview(buffer)[: self._filled] as view:
-            scanned = self._scan(view, self._max_frame)
-        rest = self._filled - scanned.consumed
-        self._needed = scanned.needed if rest else 1
+        scanned = self._look(buffer)
         if not scanned.consumed:
-            self._needed = self._scan_at = max(self._needed, self._filled + 1)
             self._tries += 1
+            self._expect(buffer, max(scanned.needed, self._filled + 1))
             if self._tries > _FREE_TRIES and self._filled > _PATIENT_BYTES:
                 self._scan_at = max(self._needed, self._filled + self._filled // 2)
             return None
-        self._scan_at = self._needed
-        self._tries = 0
         self._largest = max(self._largest, scanned.consumed)
+        rest = self._filled - scanned.consumed
         if rest:
             self._replace(buffer, scanned.consumed, max(rest, READ_BYTES), reuse=False)
         else:
             self._buffer = None
-        self._filled = rest
+        self._filled, self._tries, self._payload = rest, 0, None
+        self._expect(self._buffer, scanned.needed if rest else 1)
         return Slab(buffer, scanned.frames, scanned.consumed)
+
+    def _look(self, buffer: bytearray) -> Scanned:
+        with memoryview(buffer)[: self._filled] as view:
+            if self._payload is not None and self._payload.end <= self._filled:
+                return self._scan_around(view, self._payload)
+            return self._scan(view, self._max_frame)
+
+    def _expect(self, buffer: bytearray | None, needed: int) -> None:
+        """Scan again when ``needed`` bytes have come."""
+        self._needed = self._scan_at = needed
+        if buffer is not None and self._payload is None and needed > self._filled + READ_BYTES:
+            self._payload = _find_payload(bytes(buffer[: min(self._filled, _HEAD_BYTES)]))
 
     def release(self) -> None:
         """Give the memory back; what has not become a frame is forgotten."""
         if self._buffer is not None:
             self._pool.give(self._buffer)
-        self._buffer, self._filled, self._needed, self._scan_at, self._tries = None, 0, 1, 1, 0
+        self._buffer, self._payload = None, None
+        self._filled, self._needed, self._scan_at, self._tries = 0, 1, 1, 0
+
+    def _scan_around(self, view: memoryview, payload: _Payload) -> Scanned:
+        """Scan without looking at a large payload."""
+        short = b"".join((view[: payload.header], b"\xc4\x00", view[payload.end :]))
+        moved = payload.end - payload.header - 2
+        scanned = self._scan(memoryview(short), self._max_frame)
+        frames = [
+            frame._replace(
+                start=frame.start + moved, end=frame.end + moved,
+                option_start=frame.option_start + moved, option_end=frame.option_end + moved,
+            )
+            for frame in scanned.frames
+        ]  # fmt: skip
+        if not frames:
+            return Scanned([], 0, scanned.needed + moved)
+        frames[0] = frames[0]._replace(start=payload.start)
+        return Scanned(frames, scanned.consumed + moved, scanned.needed)
 
     def _replace(self, old: bytearray, start: int, size: int, *, reuse: bool = True) -> None:
         """Go on in another buffer, with the bytes of the old one from ``start`` on."""
@@ -185,6 +233,23 @@ class FrameReader:
         self._buffer[: self._filled - start] = memoryview(old)[start : self._filled]
         if reuse:
             self._pool.give(old)
+
+
+def _find_payload(head: bytes) -> _Payload | None:
+    """Find the payload of a packed frame that has only begun to come; ``None`` for other frames."""
+    unpacker = msgpack.Unpacker(raw=True, max_buffer_size=_HEAD_BYTES)
+    unpacker.feed(head)
+    try:
+        unpacker.read_array_header()
+        unpacker.skip()
+    except (ValueError, msgpack.UnpackException):
+        return None
+    at = unpacker.tell()
+    width = _LENGTH_BYTES.get(head[at]) if at + 5 <= len(head) else None
+    if width is None:
+        return None
+    start = at + 1 + width
+    return _Payload(at, start, start + int.from_bytes(head[at + 1 : start], "big"))
 
 
 def _stranger(head: bytes) -> MalformedData:
