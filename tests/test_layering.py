@@ -19,12 +19,13 @@ from logflow import registry
 PACKAGE = Path(logflow.__file__).parent
 
 LAYERS = [
-    {"errors", "event", "clock", "patterns"},
+    {"errors", "event", "clock"},
+    {"compression", "jsontext", "patterns", "regexes", "timestamps"},
     {"packing", "batch", "receipt"},
     {"component", "checkpoint"},
     {"registry"},
     {"config"},
-    {"engine", "parsers", "forward", "telemetry", "compression", "jsontext", "regexes", "timestamps"},
+    {"engine", "parsers", "forward", "telemetry"},
     {"buffers"},
     {"sources", "filters", "outputs"},
     {"pipeline"},
