@@ -7,7 +7,7 @@ msgpack takes over where real traffic is looser than msgspec allows (strings tha
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgpack
@@ -16,6 +16,7 @@ from msgspec.msgpack import Ext
 
 from logflow.errors import MalformedData
 from logflow.event import NANOSECOND, EventTime, Record
+from logflow.jsontext import MAX_DEPTH
 
 ENTRY_HEADER = b"\x92\xd7\x00"
 """Array of two, then fixext8 of type 0: what every canonical entry begins with."""
@@ -23,12 +24,6 @@ ENTRY_HEADER = b"\x92\xd7\x00"
 _EXT = struct.Struct(">II").pack
 _NOT_PACKABLE = (OverflowError, UnicodeEncodeError, TypeError, RecursionError)
 encode = msgspec.msgpack.Encoder(decimal_format="number").encode
-
-
-def _decode_ext(code: int, data: memoryview) -> object:
-    if code == 0 and len(data) == 8:
-        return EventTime.from_ext(bytes(data))
-    return Ext(code, bytes(data))
 
 
 def to_text(data: bytes) -> str:
@@ -78,45 +73,84 @@ def without_head(array: bytes, count: int) -> bytes:
 
 
 def unpack_entries(entries: bytes) -> Iterator[tuple[EventTime, Record]]:
-    """Decode canonical entries one by one.
+    """Decode canonical entries one by one. Keys that cannot be hashed become text.
 
     Raises:
         MalformedData: the bytes are not canonical entries.
     """
+    unpacker = msgpack.Unpacker(**_UNPACK, max_buffer_size=max(len(entries), 1))
+    unpacker.feed(entries)
+    done = 0
+    try:
+        for item in unpacker:
+            yield _entry(item)
+            done = unpacker.tell()
+        if not unpacker.read_bytes(1):
+            return
+    except TypeError:  # a key that cannot be hashed
+        yield from map(_entry, _unpack_odd(entries[done:]))
+        return
+    except (ValueError, msgpack.UnpackException) as error:
+        raise MalformedData(f"the packed entries are damaged: {error}") from error
+    raise MalformedData(f"the packed entries end in the middle of one, which begins at byte {done}")
+
+
+def _unpack_odd(entries: bytes) -> Iterator[Any]:
     unpacker = msgpack.Unpacker(
-        raw=False,
-        unicode_errors="backslashreplace",
-        strict_map_key=False,
-        ext_hook=_decode_ext_msgpack,
-        max_buffer_size=max(len(entries), 1),
+        **_UNPACK, object_pairs_hook=_from_pairs, max_buffer_size=max(len(entries), 1)
     )
     unpacker.feed(entries)
     try:
         yield from unpacker
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
+    except (ValueError, msgpack.UnpackException) as error:
         raise MalformedData(f"the packed entries are damaged: {error}") from error
-    if unpacker.tell() != len(entries):
-        raise MalformedData(f"the packed entries end in the middle of one, at byte {unpacker.tell()}")
 
 
-def _decode_ext_msgpack(code: int, data: bytes) -> object:
-    return _decode_ext(code, memoryview(data))
+def _from_pairs(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    return {_hashable(key): value for key, value in pairs}
 
 
-def _packable(value: Any) -> Any:
+def _hashable(key: Any) -> Any:
+    if isinstance(key, Ext):
+        return f"ext {key.code}: {key.data.hex()}"
+    return str(key) if isinstance(key, list | dict) else key
+
+
+def _entry(item: Any) -> tuple[EventTime, Record]:
+    match item:
+        case [EventTime() as time, dict() as record]:
+            return time, record
+    raise MalformedData("the packed entries hold something that is no entry")
+
+
+def _decode_ext(code: int, data: bytes) -> object:
+    return EventTime.from_ext(data) if code == 0 and len(data) == 8 else Ext(code, data)
+
+
+_UNPACK: dict[str, Any] = {
+    "raw": False,
+    "unicode_errors": "backslashreplace",
+    "strict_map_key": False,
+    "ext_hook": _decode_ext,
+}
+
+
+def _packable(value: Any, depth: int = 0) -> Any:
     """Replace what msgpack cannot hold by what comes nearest."""
+    if depth > MAX_DEPTH:
+        return "..."
     match value:
         case EventTime():
             return Ext(0, value.to_ext())
         case bool() | None | float() | bytes() | Ext():
             return value
         case int():
-            return value if -(1 << 63) <= value < (1 << 64) else str(value)
+            return int(value) if -(1 << 63) <= value < (1 << 64) else str(value)
         case str():
             return value.encode("utf-8", "backslashreplace").decode()
         case dict():
-            return {_packable(key): _packable(item) for key, item in value.items()}
+            return {_packable(key, depth + 1): _packable(item, depth + 1) for key, item in value.items()}
         case list() | tuple() | set():
-            return [_packable(item) for item in value]
+            return [_packable(item, depth + 1) for item in value]
         case _:
             return str(value)

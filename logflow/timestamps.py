@@ -106,7 +106,7 @@ def parse_rfc3339(text: bytes) -> int | None:
 def _rfc3339_seconds(moment: bytes, offset: bytes) -> int | None:
     offset_s = _offset_s(offset.decode())
     try:
-        time = datetime.fromisoformat(moment.decode() + "Z")
+        time = datetime(*(int(digits) for digits in re.split(b"[-T:]", moment)), tzinfo=UTC)  # type: ignore[arg-type, misc]
     except ValueError:
         return None
     return None if offset_s is None else _seconds(time) - offset_s
