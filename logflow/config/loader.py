@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from logflow.config.explain import did_you_mean, explain, scalars_meant_as_text
+from logflow.config.explain import did_you_mean, explain
+from logflow.config.mistakes import find_mistakes, scalars_meant_as_text
 from logflow.config.models import Settings
 from logflow.config.reading import MAX_FILE_BYTES, read_tree
 from logflow.config.substitution import Substitution
@@ -189,11 +190,11 @@ def _validate(root: Mapping, files: _Files, problems: list[Problem]) -> Settings
         try:
             settings = Settings.model_validate(to_data(root, as_text))
         except ValidationError as error:
-            found = scalars_meant_as_text(error, root, Settings) - as_text
-            if found:
+            mistakes = find_mistakes(error, root, Settings)
+            if found := scalars_meant_as_text(mistakes) - as_text:
                 as_text |= found
                 continue
-            explained = explain(error, root, Settings, files.substitution.secrets)
+            explained = explain(mistakes, files.substitution.secrets)
             problems += [p for p in explained if files.complete or not _perhaps_unread(p)]
             return None
         return None if problems else settings
