@@ -90,8 +90,11 @@ def _plan(settings: Settings, directory: Path, args: argparse.Namespace) -> _Pla
         swallow = NullOutput.Config.model_validate({"type": "null", "buffer": output.buffer.model_dump()})
         outputs[name] = output if args.outputs else swallow
     update = {
-        "data_dir": directory / "data", "sources": sources, "outputs": outputs, "admin": AdminOptions(listen=None),
-    }  # fmt: skip
+        "data_dir": directory / "data",
+        "sources": sources,
+        "outputs": outputs,
+        "admin": AdminOptions(listen=None),
+    }
     changed: Settings = settings.model_copy(update=update)
     return _Plan(changed, total)
 

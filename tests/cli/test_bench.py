@@ -19,7 +19,9 @@ def test_measures_what_a_configuration_carries(
     config = tmp_path / "agent.yaml"
     config.write_text(yaml.safe_dump({
         "data_dir": str(tmp_path / "never-used"),
-        "sources": {"app": {"type": "tail", "paths": ["/nowhere/*.log"], "tag": "app", "format": line_format}},
+        "sources": {
+            "app": {"type": "tail", "paths": ["/nowhere/*.log"], "tag": "app", "format": line_format}
+        },
         "routes": [{"match": "**", "outputs": ["central"]}],
         "outputs": {"central": {"type": "forward", "servers": [{"address": "127.0.0.1:1"}]}},
     }))  # fmt: skip
