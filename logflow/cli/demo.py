@@ -116,7 +116,7 @@ class _Demo:
         self._pipeline = pipeline
         self._plan = plan
         self._kill_after_s = plan.duration_s / 2 if kill else None
-        self._killed = False
+        self._killed_ns: int | None = None
         self._down: Process | None = None
         self._down_until_s = 0.0
         self._arrivals = pipeline.arrivals()
@@ -157,8 +157,8 @@ class _Demo:
 
     def _kill(self) -> None:
         self._down = self._pipeline.processes[self._arrivals.busiest]
+        self._killed_ns = time.time_ns()
         self._down.kill()
-        self._killed = True
         self._down_until_s = time.monotonic() + min(_DOWN_S, self._plan.duration_s / 10)
         self._view.note(f"{self._down.name} was killed with SIGKILL")
 
@@ -172,8 +172,6 @@ class _Demo:
 
     def judge(self) -> bool:
         """Print what became of the lines; returns whether each arrived once."""
-        from logflow.testing.oracle import percentile
-
         files = self._pipeline.judge_files().verdict()
         raw = self._pipeline.judge_http(repeats=True).verdict()
         store = self._pipeline.judge_http(repeats=False)
@@ -183,13 +181,14 @@ class _Demo:
         _print_row("files", files)
         _print_row("HTTP as it came", raw)
         _print_row("HTTP by Idempotency-Key", http)
-        p50_ms, p99_ms = (percentile(store.latencies_ns, share) / 1e6 for share in (0.5, 0.99))
-        outage = ", lines that waited for the killed aggregator included" if self._killed else ""
         print(
             f"\n{files.delivered / self._took_s:,.0f} events/s from the first line to the last arrival;\n"
             f"{self._pipeline.progress.rotations} rotations of log files;\n"
-            f"from write to HTTP sink: p50 {p50_ms:,.1f} ms, p99 {p99_ms:,.1f} ms{outage}.\n"
+            f"from write to HTTP sink: {_latency(store.latencies_ns())}"
         )
+        if self._killed_ns is not None:
+            print(f"... before the kill:       {_latency(store.latencies_ns(self._killed_ns))}")
+        print()
         for name in ("node", "aggregator-0/archive", "aggregator-1/archive", "sink-0", "sink-1", "logs"):
             print(f"  {self._pipeline.directory / name}")
         return self._conclude(files, http)
@@ -204,6 +203,13 @@ class _Demo:
         for problem in problems:
             print(f"  {problem}")
         return not problems
+
+
+def _latency(latencies_ns: list[int]) -> str:
+    from logflow.testing.oracle import percentile
+
+    p50_ms, p99_ms = (percentile(latencies_ns, share) / 1e6 for share in (0.5, 0.99))
+    return f"p50 {p50_ms:,.1f} ms, p99 {p99_ms:,.1f} ms"
 
 
 _COLUMNS = ("written", "delivered", "lost", "doubled", "out of order", "damaged", "unknown")

@@ -104,7 +104,8 @@ class Oracle:
         self._decoder = msgspec.json.Decoder(NumberedLine)
         self._doubled = self._disordered = self._damaged = self._unknown = 0
         self._examples: list[str] = []
-        self.latencies_ns = array("q")
+        self._written_ns = array("q")
+        self._latencies_ns = array("q")
 
     def feed(self, lines: bytes, flow: str = "", received_ns: int | None = None) -> None:
         """Take JSON Lines that arrived.
@@ -112,7 +113,7 @@ class Oracle:
         Args:
             lines: whole lines.
             flow: names what keeps an order, such as a file; order is not compared across flows.
-            received_ns: when they arrived; their latencies are then added to ``latencies_ns``.
+            received_ns: when they arrived; their latencies are then kept.
         """
         for line in self._decode(lines):
             series = f"{line.container}/{line.stream}" if line.stream else line.container
@@ -125,7 +126,8 @@ class Oracle:
                 continue
             self._arrived(flow, series, seen, line.seq)
             if received_ns is not None:
-                self.latencies_ns.append(received_ns - line.written_ns)
+                self._written_ns.append(line.written_ns)
+                self._latencies_ns.append(received_ns - line.written_ns)
 
     def feed_file(self, path: Path) -> None:
         """Take a file of JSON Lines; the file is a flow. A torn last line is damaged."""
@@ -149,6 +151,13 @@ class Oracle:
             written, written - lost, lost, self._doubled, self._disordered, self._damaged, self._unknown,
             tuple(examples),
         )  # fmt: skip
+
+    def latencies_ns(self, written_before_ns: int | None = None) -> list[int]:
+        """Nanoseconds from write to arrival, of all lines or of those written before a time."""
+        if written_before_ns is None:
+            return self._latencies_ns.tolist()
+        pairs = zip(self._written_ns, self._latencies_ns, strict=True)
+        return [latency_ns for written_ns, latency_ns in pairs if written_ns < written_before_ns]
 
     def _arrived(self, flow: str, series: str, seen: bytearray, seq: int) -> None:
         if seen[seq]:

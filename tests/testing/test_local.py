@@ -60,7 +60,7 @@ def test_requests_are_judged_with_and_without_repeats(pipeline: LocalPipeline) -
     assert pipeline.judge_http(repeats=True).verdict().doubled == 1
     oracle = pipeline.judge_http(repeats=False)
     assert oracle.verdict().exactly_once
-    assert len(oracle.latencies_ns) == 4
+    assert len(oracle.latencies_ns()) == 4
 
 
 def test_arrivals_are_counted_as_they_come(pipeline: LocalPipeline) -> None:

@@ -106,7 +106,9 @@ def test_latencies_are_kept_when_the_time_of_arrival_is_known() -> None:
     oracle = Oracle({"web-0/stdout": 2})
     oracle.feed(arrived(0), received_ns=1500)
     oracle.feed(arrived(1))
-    assert list(oracle.latencies_ns) == [500]
+    assert oracle.latencies_ns() == [500]
+    assert oracle.latencies_ns(written_before_ns=1001) == [500]
+    assert oracle.latencies_ns(written_before_ns=1000) == []
 
 
 @settings(max_examples=60, deadline=None)
