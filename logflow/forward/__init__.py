@@ -2,8 +2,8 @@
 
 ::
 
-    frames  handshake  identity  intake  reader  acks       bytes in, bytes or values out; no I/O
-    detector  health  balancer                              decisions; time is an argument
-    endpoint  connection  upstream                          a client: one connection, one server
-    receiver                                                a server: one connection
+    frames  handshake  identity  intake  reader      bytes in, bytes or values out; no I/O
+    acks  gate  detector  health  balancer           decisions; time is an argument
+    endpoint  connection  upstream                   a client: one connection, one server
+    listeners  receiver                              a server: its sockets, one connection
 """

@@ -125,6 +125,11 @@ class FrameReader:
         return self._filled
 
     @property
+    def expected(self) -> int:
+        """Bytes that the begun frame takes, as far as that is known."""
+        return max(self._needed, self._filled) if self._filled else 0
+
+    @property
     def ready(self) -> bool:
         """Whether to call :meth:`take` now."""
         return self._filled >= self._scan_at

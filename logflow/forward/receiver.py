@@ -9,7 +9,8 @@
     handshake? ──► frames ──► ending (end of stream, refused) ──► answered ──► closed
 
 The task exists only while there is something to do; an idle connection costs its socket. At most two
-slabs are held: one being handled and one that was read meanwhile.
+slabs are held: one being handled and one that was read meanwhile. A large frame is read only with a pass
+(``logflow.forward.gate``), which goes with its slab until that has been handed on.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from logflow.engine.api import Engine
 from logflow.errors import MalformedData
 from logflow.forward.acks import AckQueue
 from logflow.forward.frames import pack_ack
+from logflow.forward.gate import Gate, Pass
 from logflow.forward.handshake import ServerHandshake, ServerSecrets
 from logflow.forward.identity import peer_identity
 from logflow.forward.intake import Opened, Request, open_request, requests
@@ -38,6 +40,8 @@ _INLINE_BYTES = 64 * 1024
 """Requests above this are opened in a thread."""
 _QUEUED_BYTES = 4 * READ_BYTES
 """Reading pauses while more than this waits to be handled."""
+_LARGE_BYTES = 4 * READ_BYTES
+"""A frame above this needs a pass."""
 _SLOWEST_BYTES_PER_S = 1024
 _SCAN_SHARE = 4
 """A begun frame that must be walked again takes at most one part in five of the time."""
@@ -68,6 +72,7 @@ class Shared:
         spawn: starts a task that the source owns.
         complain: logs one sentence about a peer, or counts it when there were too many lately.
         secrets: what the handshake asks for; ``None`` for no handshake.
+        gate: bounds the memory of large frames.
     """
 
     engine: Engine
@@ -75,6 +80,7 @@ class Shared:
     log: logging.Logger
     emit: Emit
     limits: Limits
+    gate: Gate
     secrets: ServerSecrets | None
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     complain: Callable[[str], None]
@@ -95,7 +101,8 @@ class Receiver(asyncio.BufferedProtocol):
         self._acks = AckQueue(self._send, self._wake)
         self._handshake = ServerHandshake(shared.secrets) if shared.secrets else None
         self._transport: asyncio.Transport | None = None
-        self._slabs: deque[Slab] = deque()
+        self._slabs: deque[tuple[Slab, Pass | None]] = deque()
+        self._pass: Pass | None = None
         self._problem: MalformedData | None = None
         self._worker: asyncio.Task[None] | None = None
         self._rescan: asyncio.TimerHandle | None = None
@@ -159,7 +166,7 @@ class Receiver(asyncio.BufferedProtocol):
         self._acks.close()
         if self._rescan:
             self._rescan.cancel()
-        self._reader.release()
+        self._release()
         self._wake()
         self._close_if_done()
 
@@ -188,8 +195,7 @@ class Receiver(asyncio.BufferedProtocol):
     async def stop(self, grace_s: float) -> None:
         """Read no more, and handle what has come whole, for at most ``grace_s`` seconds."""
         self._ending = True
-        if self._transport is not None:
-            self._transport.pause_reading()
+        self._steer()
         if self._worker is not None:
             await asyncio.wait([self._worker], timeout=grace_s)
 
@@ -235,13 +241,15 @@ class Receiver(asyncio.BufferedProtocol):
             self._rescan = asyncio.get_running_loop().call_later(delay_s, self._scan_anyway)
         if (self._slabs or self._problem) and self._worker is None:
             self._worker = self._shared.spawn(self._work())
-        if self._problem or sum(slab.size for slab in self._slabs) > _QUEUED_BYTES:
-            self._pause()
+        if self._pass is None and self._reader.expected > _LARGE_BYTES and not self._problem:
+            self._pass = self._shared.gate.enter(self._reader.expected, self._admitted)
+        self._steer()
 
     def _collect(self) -> None:
         slab = self._reader.take()
         if slab is not None:
-            self._slabs.append(slab)
+            self._slabs.append((slab, self._pass))
+            self._pass = None
             self._frame_s = self._active_s
 
     def _scan_anyway(self) -> None:
@@ -249,9 +257,20 @@ class Receiver(asyncio.BufferedProtocol):
         if not self._ending:
             self._scan(force=True)
 
-    def _pause(self) -> None:
-        if self._transport is not None:
+    def _admitted(self) -> None:
+        self._active_s = self._frame_s = self._shared.clock.monotonic()
+        self._steer()
+
+    def _steer(self) -> None:
+        """Read on, or leave what comes in the client's socket."""
+        if self._transport is None:
+            return
+        waits = self._pass is not None and not self._pass.admitted
+        queued = sum(slab.size for slab, _ in self._slabs)
+        if self._ending or self._problem or waits or queued > _QUEUED_BYTES:
             self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     def _check_torn(self) -> None:
         if self._reader.pending and not self._problem:
@@ -260,17 +279,20 @@ class Receiver(asyncio.BufferedProtocol):
             self._shared.complain(
                 f"The connection from {self._address} ended within a frame, after {size:,} bytes of it."
             )
-            self._reader.release()
+            self._release()
 
     # -- handling ---------------------------------------------------------------------------------
 
     async def _work(self) -> None:
         try:
             while self._slabs:
-                slab = self._slabs.popleft()
-                if not self._slabs and not self._ending and not self._problem and self._transport:
-                    self._transport.resume_reading()
-                await self._handle(slab)
+                slab, entry = self._slabs.popleft()
+                self._steer()
+                try:
+                    await self._handle(slab)
+                finally:
+                    if entry is not None:
+                        entry.leave()
                 self._shared.pool.give(slab.data)
             if self._problem is not None:
                 self._refuse(self._problem)
@@ -280,7 +302,7 @@ class Receiver(asyncio.BufferedProtocol):
             self._shared.log.exception(
                 "Handling what %s sent failed; its connection is closed.", self._address
             )
-            self._slabs.clear()
+            self._forget()
             self._abort()
         finally:
             self._active_s = self._frame_s = self._shared.clock.monotonic()
@@ -328,11 +350,25 @@ class Receiver(asyncio.BufferedProtocol):
         """Count and report what the client did wrong; close once earlier requests are answered."""
         self._shared.frames_rejected()
         self._shared.complain(f"Refused what {self._address} sent, and closed the connection: {problem}.")
-        self._slabs.clear()
-        self._reader.release()
+        self._forget()
         self._ending = True
-        self._pause()
+        self._steer()
         self._close_if_done()
+
+    def _forget(self) -> None:
+        """Drop what was received and not handled yet."""
+        for _, entry in self._slabs:
+            if entry is not None:
+                entry.leave()
+        self._slabs.clear()
+        self._release()
+
+    def _release(self) -> None:
+        """Drop a begun frame."""
+        self._reader.release()
+        if self._pass is not None:
+            self._pass.leave()
+            self._pass = None
 
     def _close_if_done(self) -> None:
         if not self._ending or self._worker or self._slabs:
@@ -358,7 +394,8 @@ class Receiver(asyncio.BufferedProtocol):
     def _overdue(self, now_s: float) -> str | None:
         """Why the connection must go: a sentence, or nothing to say when it was merely idle."""
         limits = self._shared.limits
-        if self._worker or self._slabs or len(self._acks):
+        waits = self._pass is not None and not self._pass.admitted
+        if waits or self._worker or self._slabs or len(self._acks):
             return None
         if self._handshake:
             late = now_s - self._frame_s > limits.read_timeout_s

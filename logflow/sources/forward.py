@@ -21,6 +21,7 @@ from logflow.config.options import Options, SourceConfig
 from logflow.config.tls import ServerTls
 from logflow.errors import ComponentError
 from logflow.forward.endpoint import DEFAULT_PORT
+from logflow.forward.gate import Gate
 from logflow.forward.handshake import ServerSecrets
 from logflow.forward.listeners import Listeners
 from logflow.forward.receiver import Limits, Receiver, Shared
@@ -63,6 +64,12 @@ class ForwardSource(Source):
         )
         max_frame: Size = Field(
             parse_size("64MiB"), gt=0, description="Largest frame, as sent and when decompressed."
+        )
+        memory_limit: Size = Field(
+            parse_size("256MiB"),
+            gt=0,
+            description="Most bytes of large frames (over 256KiB) that are received and not yet handed on, "
+            "over all connections; further ones wait in the clients' sockets.",
         )
         max_connections: int = Field(1024, ge=1, description="Most connections at once.")
         idle_timeout: Duration = Field(
@@ -145,6 +152,7 @@ class ForwardSource(Source):
         return Shared(
             engine=context.engine, clock=context.clock, log=context.log, emit=emit, secrets=secrets,
             limits=Limits(config.max_frame, config.max_connections, config.idle_timeout, config.read_timeout),
+            gate=Gate(config.memory_limit),
             spawn=tasks.spawn,
             complain=self._complaints,
             frames_rejected=context.counter(

@@ -221,10 +221,36 @@ async def test_reading_pauses_while_nothing_is_taken(start):
         (receiver,) = running.source._shared.receivers
         while receiver._transport.is_reading():
             await asyncio.sleep(0.005)
-        assert sum(slab.size for slab in receiver._slabs) <= 5 * 64 * 1024
+        assert sum(slab.size for slab, _ in receiver._slabs) <= 5 * 64 * 1024
         await emit.unblock()
         await emit.wait_for(200)
         await client.close()
+
+
+async def test_large_frames_of_many_clients_wait_for_their_turn(start):
+    """Their memory is bounded over all connections; a client that is cut gives its place up."""
+    emit = Collector()
+    emit.blocked = True
+    request = fluentd_request("app", [(1, {"x": "y" * 400_000})])
+    async with start(emit, memory_limit=1_000_000) as running:
+        clients = [await running.connect() for _ in range(6)]
+        for client in clients:
+            client.writer.write(request)
+        await connected(running, 6)
+        gate = running.source._shared.gate
+        while len(gate._waiting) < 4:
+            await asyncio.sleep(0.005)
+        assert gate.held <= 1_000_000
+        waiting = [r for r in running.source._shared.receivers if r._pass and not r._pass.admitted]
+        waiting[0]._transport.abort()
+        while len(gate._waiting) > 3:
+            await asyncio.sleep(0.005)
+        await emit.unblock()
+        await emit.wait_for(5)
+        while gate.held:
+            await asyncio.sleep(0.005)
+        for client in clients:
+            client.cut()
 
 
 async def test_a_client_that_does_not_read_its_acks_is_not_read_either(start, monkeypatch):
@@ -267,7 +293,7 @@ async def refused(running: Running, data: bytes) -> None:
         (msgpack.packb([1, 2, {}]), "tag"),
         (msgpack.packb(["t", 1, "no map"]), "."),
         (
-            msgpack.packb(["t", gzip.compress(bytes(80 << 20)), {"compressed": "gzip", "chunk": "c"}]),
+            msgpack.packb(["t", gzip.compress(bytes(5 << 20)), {"compressed": "gzip", "chunk": "c"}]),
             "larger",
         ),
         (b"\x92\xa1t\x91" + b"\x92\x01" + b"\x81\xa1a" * 1000 + b"\x80", "nest"),
@@ -275,7 +301,7 @@ async def refused(running: Running, data: bytes) -> None:
     ids=["4 GB", "huge array", "http", "elements", "tag", "record", "bomb", "deep"],
 )
 async def test_what_is_wrong_is_refused_counted_and_logged_once(start, caplog, data, reason):
-    async with start() as running:
+    async with start(max_frame="1MiB") as running:
         await refused(running, data)
         assert running.counted("frames_rejected") == 1
         assert [batch.tag for batch in running.emit.batches] == ["other"]
