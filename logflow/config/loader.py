@@ -9,6 +9,7 @@ twice is an error. A file that is reached twice is read once.
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Mapping as Map
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,7 +82,7 @@ class _Files:
         self.problems: list[Problem] = []
         self.complete = True
         self.substitution = Substitution(env)
-        self._seen: dict[Path, str] = {}
+        self._seen: dict[str, str] = {}
 
     def order(self, problem: Problem) -> tuple[int, int]:
         """Sort problems by file, as first read, and line."""
@@ -90,7 +91,7 @@ class _Files:
 
     def read(self, path: Path, asked_at: Place | None) -> None:
         """Read a file and, before it, what it includes; ``asked_at`` is the line that includes it."""
-        file, real = str(path), path.resolve()
+        file, real = str(path), os.path.realpath(path)  # which ends at a loop of links
         if real in self._seen:
             return
         self._seen[real] = file

@@ -91,6 +91,7 @@ def test_a_file_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "logflow check: -c FILE is missing\n"
 
 
+@pytest.mark.slow
 def test_the_schema_is_valid_json_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--schema"]) == 0
     schema = json.loads(capsys.readouterr().out)

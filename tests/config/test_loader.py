@@ -155,8 +155,10 @@ def test_a_file_that_is_no_configuration(files: Callable[..., list[Path]], text:
     assert failure(files(one=text)) == [problem]
 
 
-def test_a_directory_is_not_a_file(tmp_path: Path) -> None:
+def test_a_directory_is_not_a_file_and_a_loop_of_links_is_none(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert "is not a regular file" in failure([tmp_path])[0]
+    assert "does not exist" in failure([tmp_path / "loop"])[0]
 
 
 def test_unknown_outputs_are_found_and_unused_ones_and_dead_routes_are_warned_of(

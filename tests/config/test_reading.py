@@ -130,6 +130,7 @@ _data = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.text(), _data, max_size=4))
 def test_what_pyyaml_writes_is_read_back(data: dict[str, Any]) -> None:
