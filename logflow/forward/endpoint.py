@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer
 
-from logflow.config.fields import parse_address
+from logflow.config.fields import Notation, parse_address
 
 DEFAULT_PORT = 24224
 
@@ -76,6 +76,6 @@ EndpointField = Annotated[
     Endpoint,
     BeforeValidator(Endpoint.parse),
     PlainSerializer(str),
-    WithJsonSchema({"type": "string", "examples": ["aggregator-0:24224", "unix:/run/logflow.sock"]}),
+    Notation("address", "aggregator-0:24224", {"type": "string", "minLength": 1}),
 ]
 """Host and port, or a unix socket; written ``aggregator-0:24224`` or ``unix:/run/logflow.sock``."""

@@ -55,8 +55,8 @@ class ForwardSource(Source):
         users: list[User] = Field(
             default_factory=list, description="Users that clients must log in as; asks for the handshake."
         )
-        self_hostname: NonEmpty = Field(
-            default_factory=socket.gethostname,
+        self_hostname: NonEmpty | None = Field(
+            None,
             description="This server's name in the handshake; the machine's name unless set.",
         )
         udp_heartbeat: bool = Field(
@@ -145,7 +145,7 @@ class ForwardSource(Source):
         secrets = None
         if config.shared_key or config.users:
             secrets = ServerSecrets(
-                config.self_hostname,
+                config.self_hostname or socket.gethostname(),
                 config.shared_key.get_secret_value().encode() if config.shared_key else b"",
                 {u.username.encode(): u.password.get_secret_value().encode() for u in config.users},
             )
