@@ -52,7 +52,7 @@ def plain_events(entries: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     """Decode entries one by one, as (nanoseconds, plain record)."""
     starts = offsets(entries)
     view = memoryview(entries)
-    for start, end in zip(starts, [*starts[1:], len(entries)], strict=True):
+    for start, end in zip(starts, (*starts[1:], len(entries)), strict=False):
         yield time_ns(entries, start), plain_record(view[start + HEADER_SIZE : end])
 
 

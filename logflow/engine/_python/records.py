@@ -121,7 +121,7 @@ class PythonGrep:
         view = memoryview(entries)
         kept = [
             view[start:end]
-            for start, end in zip(starts, [*starts[1:], len(entries)], strict=True)
+            for start, end in zip(starts, (*starts[1:], len(entries)), strict=False)
             if self._wanted(plain_record(view[start + HEADER_SIZE : end]))
         ]
         return (entries if len(kept) == len(starts) else b"".join(kept)), len(kept)
