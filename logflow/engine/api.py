@@ -229,7 +229,8 @@ class Engine(Protocol):
 
         Times are RFC 3339 UTC with nine digits. bin is text; NaN and infinities are null; ext type 0 of 8
         bytes is an RFC 3339 string, other ext a base64 string; map keys that are not strings are written
-        as their JSON text in a string (bin and ext: as that text). Of keys that are then equal, the first
+        as their JSON text in a string, of which 256 characters are kept, as escapes within escapes grow
+        without bound (bin and ext: as that text, whole). Of keys that are then equal, the first
         one's place and the last one's value count. Escapes: ``\" \\ \b \f \n \r \t`` and ``\u00xx``
         (lower case) for other controls below 0x20; all else as it is. A record's own field named like
         ``time_key`` or ``tag_key`` is left out. Floats are written in their shortest round-trip form as
