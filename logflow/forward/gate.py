@@ -45,10 +45,16 @@ class Gate:
         self.held = 0
 
     def enter(self, size: int, admit: Callable[[], None]) -> Pass:
-        """Ask for room for ``size`` bytes; ``admit`` is called when there is some, maybe at once."""
+        """Ask for room for ``size`` bytes.
+
+        The pass says whether there is some already; if not, ``admit`` is called when there is.
+        """
         entry = Pass(self, size, admit)
-        self._waiting.append(entry)
-        self._admit_next()
+        if self._waiting or not self._fits(size):
+            self._waiting.append(entry)
+        else:
+            self.held += size
+            entry.admitted = True
         return entry
 
     def leave(self, entry: Pass) -> None:
@@ -61,9 +67,10 @@ class Gate:
         self._admit_next()
 
     def _admit_next(self) -> None:
-        while self._waiting:
-            size = self._waiting[0].size
-            if self.held and self.held + size > self._limit:
-                return
-            self.held += size
-            self._waiting.popleft().open()
+        while self._waiting and self._fits(self._waiting[0].size):
+            entry = self._waiting.popleft()
+            self.held += entry.size
+            entry.open()
+
+    def _fits(self, size: int) -> bool:
+        return not self.held or self.held + size <= self._limit

@@ -23,6 +23,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from logflow.batch import Batch
 from logflow.clock import Clock
 from logflow.component import Counter, Emit
 from logflow.engine.api import Engine
@@ -86,6 +87,7 @@ class Shared:
     complain: Callable[[str], None]
     frames_rejected: Counter
     frames_ignored: Counter
+    handshakes_refused: Counter
     connections_refused: Counter
     connections_timed_out: Counter
     pool: BufferPool = field(default_factory=BufferPool)
@@ -106,6 +108,7 @@ class Receiver(asyncio.BufferedProtocol):
         self._problem: MalformedData | None = None
         self._worker: asyncio.Task[None] | None = None
         self._rescan: asyncio.TimerHandle | None = None
+        self._emitting = False
         self._woken = asyncio.Event()
         self._writable = True
         self._ending = False
@@ -193,11 +196,15 @@ class Receiver(asyncio.BufferedProtocol):
         self._transport.abort()
 
     async def stop(self, grace_s: float) -> None:
-        """Read no more, and handle what has come whole, for at most ``grace_s`` seconds."""
+        """Read no more, and handle what has come whole, for at most ``grace_s`` seconds.
+
+        The connection is closed as soon as nothing is left to answer, so that the client sends no more.
+        """
         self._ending = True
         self._steer()
         if self._worker is not None:
             await asyncio.wait([self._worker], timeout=grace_s)
+        self._close_if_done()
 
     def close(self) -> None:
         """Close the connection after what was written has been sent."""
@@ -211,13 +218,14 @@ class Receiver(asyncio.BufferedProtocol):
         try:
             answer = handshake.receive(data)
         except MalformedData as error:
-            self._refuse(error)
+            self._refuse(error, self._shared.handshakes_refused)
             return False
         if not answer:
             return False
         self._send(answer)
         if handshake.refused is not None:
-            self._refuse(MalformedData(f"the handshake failed: {handshake.refused}"))
+            problem = MalformedData(f"the handshake failed: {handshake.refused}")
+            self._refuse(problem, self._shared.handshakes_refused)
             return False
         self._peer = peer_identity(self._address, handshake.client)
         self._handshake = None
@@ -241,8 +249,6 @@ class Receiver(asyncio.BufferedProtocol):
             self._rescan = asyncio.get_running_loop().call_later(delay_s, self._scan_anyway)
         if (self._slabs or self._problem) and self._worker is None:
             self._worker = self._shared.spawn(self._work())
-        if self._pass is None and self._reader.expected > _LARGE_BYTES and not self._problem:
-            self._pass = self._shared.gate.enter(self._reader.expected, self._admitted)
         self._steer()
 
     def _collect(self) -> None:
@@ -265,12 +271,23 @@ class Receiver(asyncio.BufferedProtocol):
         """Read on, or leave what comes in the client's socket."""
         if self._transport is None:
             return
-        waits = self._pass is not None and not self._pass.admitted
         queued = sum(slab.size for slab, _ in self._slabs)
-        if self._ending or self._problem or waits or queued > _QUEUED_BYTES:
+        if self._ending or self._problem or queued > _QUEUED_BYTES or not self._has_pass():
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
+
+    def _has_pass(self) -> bool:
+        """Whether the begun frame may be read on; asks for a pass if it needs one.
+
+        While the outputs stand still, a connection asks for none: what it holds already is enough.
+        """
+        if self._reader.expected <= _LARGE_BYTES:
+            return True
+        if self._pass is None and not self._emitting:
+            # As received, and once more when it has been opened.
+            self._pass = self._shared.gate.enter(2 * self._reader.expected, self._admitted)
+        return self._pass is not None and self._pass.admitted
 
     def _check_torn(self) -> None:
         if self._reader.pending and not self._problem:
@@ -295,9 +312,9 @@ class Receiver(asyncio.BufferedProtocol):
                         entry.leave()
                 self._shared.pool.give(slab.data)
             if self._problem is not None:
-                self._refuse(self._problem)
+                raise self._problem
         except MalformedData as error:
-            self._refuse(error)
+            self._refuse(error, self._shared.frames_rejected)
         except Exception:
             self._shared.log.exception(
                 "Handling what %s sent failed; its connection is closed.", self._address
@@ -330,12 +347,20 @@ class Receiver(asyncio.BufferedProtocol):
         if request.option.signal == "logs":
             batch, problem = await self._open(request)
             if batch.count:
-                receipt = await self._shared.emit(batch)
+                receipt = await self._emit(batch)
         else:
             self._shared.frames_ignored()
         if request.option.chunk and self._transport is not None:
             self._acks.add(receipt, pack_ack(request.option.chunk), request.size)
         return problem
+
+    async def _emit(self, batch: Batch) -> Receipt:
+        self._emitting = True
+        try:
+            return await self._shared.emit(batch)
+        finally:
+            self._emitting = False
+            self._steer()
 
     async def _open(self, request: Request) -> Opened:
         shared = self._shared
@@ -346,9 +371,9 @@ class Receiver(asyncio.BufferedProtocol):
 
     # -- ending -----------------------------------------------------------------------------------
 
-    def _refuse(self, problem: MalformedData) -> None:
+    def _refuse(self, problem: MalformedData, counter: Counter) -> None:
         """Count and report what the client did wrong; close once earlier requests are answered."""
-        self._shared.frames_rejected()
+        counter()
         self._shared.complain(f"Refused what {self._address} sent, and closed the connection: {problem}.")
         self._forget()
         self._ending = True

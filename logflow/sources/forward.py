@@ -68,8 +68,8 @@ class ForwardSource(Source):
         memory_limit: Size = Field(
             parse_size("256MiB"),
             gt=0,
-            description="Most bytes of large frames (over 256KiB) that are received and not yet handed on, "
-            "over all connections; further ones wait in the clients' sockets.",
+            description="Most memory for large frames (over 256KiB) that are received and not yet handed on, "
+            "over all connections; each counts twice, and further ones wait in the clients' sockets.",
         )
         max_connections: int = Field(1024, ge=1, description="Most connections at once.")
         idle_timeout: Duration = Field(
@@ -159,6 +159,9 @@ class ForwardSource(Source):
                 "frames_rejected", "Frames that were torn, malformed or too large."
             ),
             frames_ignored=context.counter("frames_ignored", "Frames of metrics and traces: no logs."),
+            handshakes_refused=context.counter(
+                "handshakes_refused", "Clients that did not know the key or the password."
+            ),
             connections_refused=context.counter(
                 "connections_refused", "Connections over max_connections."
             ),
