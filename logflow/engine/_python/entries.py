@@ -1,17 +1,24 @@
-"""Canonical entries: checking them, counting them, and making them of what others send."""
+"""Canonical entries: checking them, counting them, and making them of what others send.
+
+There is a short way and an exact way. The short way finds the ends of entries in C; it answers only
+when nothing can be wrong. The exact way reads header by header, and finds the first fault.
+"""
 
 from __future__ import annotations
 
 import struct
 from decimal import Decimal
+from itertools import pairwise, repeat
 from math import isfinite
 
+import msgpack
 import msgspec
 
 from logflow.engine._python.walk import Short, head, skip
 from logflow.engine.api import Normalized
 from logflow.errors import MalformedData
 from logflow.event import NANOSECOND, EventTime
+from logflow.jsontext import MAX_DEPTH
 from logflow.packing import ENTRY_HEADER
 
 HEADER_SIZE = 11
@@ -19,6 +26,9 @@ HEADER_SIZE = 11
 
 _decode_number = msgspec.msgpack.Decoder(int | float).decode
 _EXT = struct.Struct(">II")
+_MAP_HEADS = bytes([*range(0x80, 0x90), 0xDE, 0xDF])
+_NOT_CONTAINERS = bytes(set(range(256)) - set(range(0x80, 0xA0)) - set(range(0xDC, 0xE0)))
+_GROUP = 32
 
 
 def offsets(entries: bytes) -> list[int]:
@@ -27,15 +37,59 @@ def offsets(entries: bytes) -> list[int]:
     Raises:
         MalformedData: they are not canonical, or not whole.
     """
-    starts: list[int] = []
-    at = 0
+    return bounds(entries)[:-1]
+
+
+def bounds(entries: bytes) -> list[int]:
+    """Byte offset of every canonical entry, and the end of the last one.
+
+    Raises:
+        MalformedData: they are not canonical, or not whole.
+    """
+    found = _bounds_in_short(entries)
+    if found is not None and _are_canonical(entries, found):
+        return found
+    found = [0]
     try:
-        while at < len(entries):
-            starts.append(at)
-            at = _canonical_end(entries, at)
+        while found[-1] < len(entries):
+            found.append(_canonical_end(entries, found[-1]))
     except Short as short:
         raise MalformedData("the packed entries end in the middle of one") from short
-    return starts
+    return found
+
+
+def _bounds_in_short(data: bytes) -> list[int] | None:
+    """Find where values begin and end; ``None`` if one is not whole, or not an entry, or may be deep."""
+    unpacker = msgpack.Unpacker(max_buffer_size=max(len(data), 1))
+    unpacker.feed(data)
+    skip_value, tell = unpacker.skip, unpacker.tell
+    found, at, size = [0], 0, len(data)
+    try:
+        while at < size:
+            skip_value()
+            at = tell()
+            found.append(at)
+    except (ValueError, msgpack.UnpackException):
+        return None
+    for first in range(0, len(found) - 1, _GROUP):
+        last = min(first + _GROUP, len(found) - 1)
+        if _containers(data[found[first] : found[last]]) - 2 * (last - first) >= MAX_DEPTH and any(
+            _containers(data[start:end]) > MAX_DEPTH for start, end in pairwise(found[first : last + 1])
+        ):
+            return None
+    return found
+
+
+def _containers(data: bytes) -> int:
+    """Most arrays and maps that there can be. An entry has two at least: itself and its record."""
+    return len(data.translate(None, _NOT_CONTAINERS))
+
+
+def _are_canonical(entries: bytes, found: list[int]) -> bool:
+    starts = found[:-1]
+    return all(map(entries.startswith, repeat(ENTRY_HEADER), starts)) and not bytes(
+        [entries[start + HEADER_SIZE] for start in starts]
+    ).translate(None, _MAP_HEADS)
 
 
 def _canonical_end(entries: bytes, at: int) -> int:
@@ -57,27 +111,33 @@ def time_ns(entries: bytes, at: int) -> int:
 
 def normalize(data: bytes) -> Normalized:
     """See :meth:`logflow.engine.api.Engine.normalize`."""
+    found = _bounds_in_short(data)
+    if found is not None:
+        if _are_canonical(data, found):
+            return Normalized(data, len(found) - 1)
+        try:
+            entries = b"".join([_normal_entry(data, start, end)[0] for start, end in pairwise(found)])
+            return Normalized(entries, len(found) - 1)
+        except MalformedData:
+            pass  # the exact way finds the first fault
+    return _normalize_exactly(data)
+
+
+def _normalize_exactly(data: bytes) -> Normalized:
     parts: list[bytes] = []
-    canonical = True
-    at, events = 0, 0
+    at = 0
     try:
         while at < len(data):
-            if data.startswith(ENTRY_HEADER, at) and head(data, at + HEADER_SIZE)[0] == "map":
-                end = skip(data, at + HEADER_SIZE)
-                parts.append(data[at:end])
-            else:
-                entry, end = _normal_entry(data, at)
-                parts.append(entry)
-                canonical = False
-            at = end
-            events += 1
+            entry, at = _normal_entry(data, at)
+            parts.append(entry)
     except Short as short:
         raise MalformedData("the entries end in the middle of one") from short
-    return Normalized(data if canonical else b"".join(parts), events)
+    entries = b"".join(parts)
+    return Normalized(data if entries == data else entries, len(parts))
 
 
-def _normal_entry(data: bytes, at: int) -> tuple[bytes, int]:
-    """Bring the entry at ``at`` to canonical form; return it with its end in ``data``."""
+def _normal_entry(data: bytes, at: int, end: int | None = None) -> tuple[bytes, int]:
+    """Bring the entry at ``at`` to canonical form; return it with its end, which may be known already."""
     kind, count, inside = head(data, at)
     if kind != "array" or count != 2:
         raise MalformedData(f"the entry at {at} is not an array of time and record")
@@ -85,13 +145,13 @@ def _normal_entry(data: bytes, at: int) -> tuple[bytes, int]:
     if kind == "array":
         if count != 2:
             raise MalformedData(f"the entry at {at} begins with an array that is not time and metadata")
-        time, end = _time(data, first)
-        record = skip(data, end)
+        time, metadata = _time(data, first)
+        record = skip(data, metadata)
     else:
         time, record = _time(data, inside)
     if head(data, record)[0] != "map":
         raise MalformedData(f"the record of the entry at {at} is not a map")
-    end = skip(data, record)
+    end = skip(data, record) if end is None else end
     return b"".join((ENTRY_HEADER, time, data[record:end])), end
 
 

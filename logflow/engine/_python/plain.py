@@ -1,29 +1,35 @@
 """Records as JSON can hold them: the view of ``to_ndjson``, ``grep`` and templates of ``modify``.
 
 bin is text; an ext of type 0 with 8 bytes is an RFC 3339 string, any other ext a base64 string; keys
-that are not strings are their JSON text. What two keys have in common after that is one key: its
-first place, its last value.
+that are not strings are the beginning of their JSON text. What two keys have in common after that is
+one key: its first place, its last value.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import msgpack
 import msgspec
 
-from logflow.engine._python.entries import HEADER_SIZE, offsets, time_ns
+from logflow.engine._python.entries import HEADER_SIZE, bounds, time_ns
 from logflow.errors import MalformedData
 from logflow.event import EventTime
 from logflow.packing import to_text
 
+MAX_KEY_TEXT = 256
+"""Characters that are kept of the JSON of a key: escapes in keys within keys would double with each level."""
+
+# Records that are plain already, unless they are nested deeper than this.
 _Scalar = str | int | float | bool | None
 _Level1 = _Scalar | list[_Scalar] | dict[str, _Scalar]
 _Level2 = _Scalar | list[_Level1] | dict[str, _Level1]
 _Level3 = _Scalar | list[_Level2] | dict[str, _Level2]
-_decode_simple = msgspec.msgpack.Decoder(dict[str, _Level3]).decode
+SimpleRecord = dict[str, _Level3]
+_decode_simple = msgspec.msgpack.Decoder(SimpleRecord).decode
 _encode_json = msgspec.json.Encoder().encode
 
 
@@ -50,9 +56,8 @@ def plain_record(packed: bytes | memoryview) -> dict[str, Any]:
 
 def plain_events(entries: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     """Decode entries one by one, as (nanoseconds, plain record)."""
-    starts = offsets(entries)
     view = memoryview(entries)
-    for start, end in zip(starts, (*starts[1:], len(entries)), strict=False):
+    for start, end in pairwise(bounds(entries)):
         yield time_ns(entries, start), plain_record(view[start + HEADER_SIZE : end])
 
 
@@ -65,7 +70,11 @@ def _from_list(values: list[Any]) -> list[Any]:
 
 
 def _from_pairs(pairs: Any) -> dict[str, Any]:
-    return {json_text(_plain(key)): _plain(value) for key, value in pairs}
+    return {_key_text(_plain(key)): _plain(value) for key, value in pairs}
+
+
+def _key_text(key: Any) -> str:
+    return key if isinstance(key, str) else json_text(key)[:MAX_KEY_TEXT]
 
 
 def _from_ext(code: int, data: bytes) -> str:
