@@ -19,6 +19,7 @@ from typing import Any, cast
 
 _BACKLOG = 512
 _HEARTBEAT = b"\x00"
+_NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 class Listeners:
@@ -105,14 +106,23 @@ class Listeners:
     async def _open_tcp(self, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        missing: OSError | None = None
         for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
-            listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+            try:
+                listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+            except OSError as error:
+                if error.errno not in _NO_SUCH_FAMILY:
+                    raise
+                missing = error  # a name may stand for IPv6 as well on a machine that has none
+                continue
             self._sockets.append(listener)
             if self._udp:
                 heartbeat, _ = await loop.create_datagram_endpoint(
                     Heartbeats, listener.getsockname(), family=family
                 )
                 self._heartbeats.append(heartbeat)
+        if missing is not None and not self._sockets:
+            raise missing
 
 
 class Heartbeats(asyncio.DatagramProtocol):
