@@ -9,8 +9,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,10 +42,10 @@ class Process:
         """Start it; it must not be running."""
         assert not self.running
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, _interrupts_held_back() as mask:
             self._popen = subprocess.Popen(  # noqa: S603 - the caller's own command
                 self._argv, env=self._env, stdin=stdin, stdout=log, stderr=log,
-                start_new_session=True, preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call
+                start_new_session=True, preexec_fn=lambda: _prepare(mask),  # noqa: PLW1509 - two system calls
             )  # fmt: skip
 
     @property
@@ -159,5 +159,18 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _die_with_parent() -> None:
+@contextmanager
+def _interrupts_held_back() -> Iterator[set[int | signal.Signals]]:
+    """Between the fork and the moment at which we know the child, an exception would leave it behind; and
+    Python itself swallows one that is raised in its own functions around a fork."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield mask
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _prepare(mask: set[int | signal.Signals]) -> None:
+    """In the child: take signals again, and die with the parent."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
