@@ -14,6 +14,8 @@ pub mod num;
 pub mod out;
 pub mod parsers;
 pub mod pattern;
+pub mod records;
+pub mod regexes;
 pub mod scan;
 pub mod text;
 pub mod time;

@@ -100,9 +100,7 @@ impl LineParser {
         };
         let block = &block[..=last];
         let mut run = self.run(block.len() + block.len() / 4, now_ns);
-        if self.format != LineFormat::Plain {
-            run.joins = carry::load(carry)?;
-        }
+        run.joins = carry::load(carry)?;
         let utf8 = text::is_utf8(block);
         match self.format {
             LineFormat::Cri => run.cri(block, utf8),
@@ -110,15 +108,14 @@ impl LineParser {
             LineFormat::Plain => run.plain(block, utf8),
         }
         run.done.consumed = block.len();
-        if self.format != LineFormat::Plain {
-            run.done.carry = Some(carry::dump(&mut run.joins));
-        }
+        run.done.carry = Some(carry::dump(&mut run.joins));
         Ok(run.finish())
     }
 
     /// Make entries of joins that will never be finished.
     pub fn flush(&self, carry: &[u8]) -> Result<Parsed, Error> {
-        let joins = carry::load(carry)?;
+        let mut joins = carry::load(carry)?;
+        joins.sort_by(|a, b| a.stream.cmp(&b.stream));
         let mut run = self.run(carry.len() + 64 * joins.len(), 0);
         for join in joins {
             let stream = join.stream.clone();
@@ -131,7 +128,7 @@ impl LineParser {
     fn run(&self, capacity: usize, now_ns: i128) -> Run<'_> {
         Run {
             parser: self,
-            work: Work::new(&self.watched),
+            work: Work::new(&self.parser, &self.watched),
             rfc3339: Rfc3339::default(),
             out: Out::with_capacity(capacity),
             joins: Vec::new(),

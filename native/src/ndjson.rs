@@ -13,6 +13,9 @@ use crate::scan;
 use crate::text;
 use crate::time::Formatter;
 
+/// Characters that are kept of the JSON of a key that is no string.
+const MAX_KEY_TEXT: usize = 256;
+
 /// A packed key of the record before, and the JSON text that stands before its value.
 struct Segment {
     key: Expected,
@@ -317,7 +320,7 @@ impl Writer {
                 let next = self.value(data, at, depth)?;
                 let text = self.out.as_slice()[start..].to_vec();
                 self.out.truncate(start);
-                self.text(&text);
+                self.text(key_text(&text));
                 return Ok(next);
             }
         }
@@ -390,6 +393,12 @@ impl Writer {
         };
         self.out.put([b'\\', letter]);
     }
+}
+
+/// What is kept of the JSON of a key: escapes in keys within keys would double with each level.
+pub fn key_text(json: &[u8]) -> &[u8] {
+    let starts = json.iter().enumerate().filter(|(_, b)| !(0x80..0xc0).contains(*b));
+    &json[..starts.map(|(at, _)| at).nth(MAX_KEY_TEXT).unwrap_or(json.len())]
 }
 
 fn base64(data: &[u8], out: &mut Out) {

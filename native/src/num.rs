@@ -6,8 +6,8 @@ use crate::out::Out;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fail;
 
-/// Longest integer that is kept as a string of its digits (Python's limit for reading one).
-const MAX_DIGITS: usize = 4300;
+/// Longest integer, with its sign, that is kept as a string of its digits (Python's limit for reading one).
+const MAX_LENGTH: usize = 4300;
 
 /// Integers that become text because they are longer than 64 bits.
 #[derive(Default)]
@@ -58,18 +58,18 @@ pub fn transcode(src: &[u8], at: usize, out: &mut Out, long: &mut Long) -> Resul
             out.int(if negative { -(value as i64) } else { value as i64 });
             Ok(end)
         }
-        _ => long_integer(&src[at..end], count, out, long).map(|()| end),
+        _ => long_integer(&src[at..end], out, long).map(|()| end),
     }
 }
 
 #[cold]
-fn long_integer(text: &[u8], count: usize, out: &mut Out, long: &mut Long) -> Result<(), Fail> {
+fn long_integer(text: &[u8], out: &mut Out, long: &mut Long) -> Result<(), Fail> {
     let digits = std::str::from_utf8(text).expect("digits are ASCII");
     if let Ok(value) = digits.parse::<u64>() {
         out.uint(value);
     } else if let Ok(value) = digits.parse::<i64>() {
         out.int(value);
-    } else if count > MAX_DIGITS {
+    } else if text.len() > MAX_LENGTH {
         return Err(Fail);
     } else {
         long.seen = true;

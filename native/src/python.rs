@@ -1,6 +1,8 @@
 //! The module `logflow.engine._native`: arguments in, tuples out. What the functions mean stands in
 //! `logflow.engine.api`; how they are called, in `logflow.engine._adapter`.
 
+use std::collections::HashMap;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
@@ -10,7 +12,10 @@ use crate::error::Error;
 use crate::frames::{self, Mode};
 use crate::lines::{self, LineFormat};
 use crate::ndjson;
-use crate::parsers::{Csv, Grammar, Kind, MessageParser, Types};
+use crate::parsers::{Csv, Grammar, Kind, MessageParser, RegexParser, Types};
+use crate::pattern::Pattern;
+use crate::records::{self, Change, Name, NewValue, Path, Rule, Target};
+use crate::regexes::Regex;
 use crate::timekey::{TimeKey, TimeReader};
 
 /// Work on less than this is done before another thread could take the GIL.
@@ -112,6 +117,12 @@ fn message_parser(config: &Bound<'_, PyDict>) -> PyResult<MessageParser> {
         "logfmt" => Grammar::Logfmt,
         "ltsv" => Grammar::Ltsv,
         "csv" => Grammar::Csv(csv(config)?),
+        "regex" => {
+            let pattern: String = item(config, "pattern")?;
+            check_pattern(config.py(), &pattern)?;
+            let regex = RegexParser::new(&pattern, item(config, "max_length")?, &types(config)?)?;
+            return Ok(MessageParser::Regex { regex: Box::new(regex), time: time_key(config)? });
+        }
         _ => return Err(Error::Unsupported(format!("parser {kind:?} is written in Python")).into()),
     };
     Ok(MessageParser::Text { grammar, types: types(config)?, time: time_key(config)? })
@@ -158,10 +169,12 @@ fn time_key(config: &Bound<'_, PyDict>) -> PyResult<Option<TimeKey>> {
         let offset_s: Option<i64> = item(&time, "offset_s")?;
         let offset_s =
             offset_s.ok_or_else(|| unsupported("the offset of the time zone changes with the date"))?;
-        if !item::<bool>(&time, "iso8601")? {
-            return Err(unsupported("time_format is a pattern"));
+        if item(&time, "iso8601")? {
+            TimeReader::Iso(offset_s)
+        } else {
+            let pattern = Pattern::new(&item::<String>(&time, "pattern")?)?;
+            TimeReader::Pattern(Box::new(pattern), offset_s)
         }
-        TimeReader::Iso(offset_s)
     };
     let key = item::<String>(&time, "time_key")?.into_bytes();
     Ok(Some(TimeKey { key, keep: item(&time, "keep_time")?, reader }))
@@ -234,6 +247,104 @@ fn scan_frames<'py>(
     Ok((PyList::new(py, frames)?, scanned.consumed, scanned.needed))
 }
 
+/// Pack a value of Python by the rules that hold for records.
+fn pack_value(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    value.py().import("logflow.packing")?.getattr("pack_value")?.call1((value,))?.extract()
+}
+
+#[pyfunction]
+fn splice<'py>(entries: &Bound<'py, PyAny>, fields: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyBytes>> {
+    let mut packed = Vec::new();
+    for (key, value) in fields.iter() {
+        let mut pair = pack_value(&key)?;
+        pair.extend(pack_value(&value)?);
+        packed.push((Name::new(&key.extract::<String>()?), pair));
+    }
+    let data = bytes_of(entries)?;
+    let bytes = data.as_bytes();
+    let spliced = run(data.py(), bytes.len(), || records::splice(bytes, &packed))?;
+    Ok(PyBytes::new(data.py(), &spliced))
+}
+
+/// Refuse a pattern that the Python twin refuses.
+fn check_pattern(py: Python<'_>, pattern: &str) -> PyResult<()> {
+    py.import("logflow.regexes")?.getattr("compile_regex")?.call1((pattern,)).map(|_| ())
+}
+
+#[pyclass(frozen, module = "logflow.engine._native")]
+struct Grep(records::Grep);
+
+#[pymethods]
+impl Grep {
+    fn apply<'py>(&self, entries: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyBytes>, usize)> {
+        let data = bytes_of(entries)?;
+        let bytes = data.as_bytes();
+        let (kept, count) = run(data.py(), bytes.len(), || self.0.apply(bytes))?;
+        let kept = kept.map(|kept| PyBytes::new(data.py(), &kept));
+        Ok((kept.unwrap_or(data), count))
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (keep, exclude, mode="and"))]
+fn grep(
+    py: Python<'_>, keep: Vec<(String, String)>, exclude: Vec<(String, String)>, mode: &str,
+) -> PyResult<Grep> {
+    for (_, pattern) in keep.iter().chain(&exclude) {
+        check_pattern(py, pattern)?;
+    }
+    let rules = |rules: Vec<(String, String)>| -> PyResult<Vec<Rule>> {
+        let rule = |(path, pattern): (String, String)| {
+            Ok(Rule { path: Path::new(&path), pattern: Regex::new(&pattern)? })
+        };
+        rules.into_iter().map(rule).collect()
+    };
+    Ok(Grep(records::Grep { keep: rules(keep)?, exclude: rules(exclude)?, all: mode == "and" }))
+}
+
+#[pyclass(frozen, module = "logflow.engine._native")]
+struct Modify(records::Modify);
+
+#[pymethods]
+impl Modify {
+    fn apply<'py>(&self, entries: &Bound<'py, PyAny>, tag: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let data = bytes_of(entries)?;
+        let bytes = data.as_bytes();
+        let changed = run(data.py(), bytes.len(), || self.0.apply(bytes, tag))?;
+        Ok(PyBytes::new(data.py(), &changed))
+    }
+}
+
+#[pyfunction]
+fn modify(
+    changes: Vec<(String, String, Bound<'_, PyAny>)>, variables: &Bound<'_, PyDict>,
+) -> PyResult<Modify> {
+    let variables: HashMap<String, String> = variables.extract()?;
+    let change = |(action, key, argument): &(String, String, Bound<'_, PyAny>)| {
+        let target = || Ok::<_, PyErr>(Target::new(&argument.extract::<String>()?));
+        Ok(match action.as_str() {
+            "set" => Change::Set(Target::new(key), new_value(argument, &variables)?),
+            "default" => Change::Default(Target::new(key), new_value(argument, &variables)?),
+            "remove" => Change::Remove(Name::new(key)),
+            "rename" => Change::Rename(Name::new(key), target()?),
+            "copy" => Change::Copy(Name::new(key), target()?),
+            _ => {
+                let what = "is not a change; write set, default, remove, rename or copy";
+                return Err(PyValueError::new_err(format!("{action:?} {what}")));
+            }
+        })
+    };
+    Ok(Modify(records::Modify(changes.iter().map(change).collect::<PyResult<_>>()?)))
+}
+
+fn new_value(value: &Bound<'_, PyAny>, variables: &HashMap<String, String>) -> PyResult<NewValue> {
+    let text = value.extract::<String>().unwrap_or_default();
+    if let Some(parts) = records::template(&text, |name| variables.get(name).cloned()) {
+        return Ok(NewValue::Template(parts));
+    }
+    Ok(NewValue::Packed(pack_value(value)?))
+}
+
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<LineParser>()?;
@@ -243,5 +354,10 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(offsets, module)?)?;
     module.add_function(wrap_pyfunction!(time_range, module)?)?;
     module.add_function(wrap_pyfunction!(to_ndjson, module)?)?;
+    module.add_class::<Grep>()?;
+    module.add_class::<Modify>()?;
+    module.add_function(wrap_pyfunction!(splice, module)?)?;
+    module.add_function(wrap_pyfunction!(grep, module)?)?;
+    module.add_function(wrap_pyfunction!(modify, module)?)?;
     module.add_function(wrap_pyfunction!(scan_frames, module)?)
 }

@@ -1,5 +1,7 @@
 //! The one rule for text: what is not UTF-8 becomes `\xNN`, byte by byte.
 
+use std::borrow::Cow;
+
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 #[inline]
@@ -34,7 +36,7 @@ pub fn escaped_json(data: &[u8]) -> Vec<u8> {
 
 /// `data` as text, copied only where it has to be changed.
 #[inline]
-pub fn to_text(data: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+pub fn to_text(data: &[u8]) -> Cow<'_, [u8]> {
     if is_utf8(data) { data.into() } else { escaped(data).into() }
 }
 
@@ -60,6 +62,12 @@ impl<'a> Text<'a> {
     #[inline]
     pub fn bytes(&self) -> &'a [u8] {
         &self.src[self.start..self.end]
+    }
+
+    /// The text as UTF-8.
+    #[inline]
+    pub fn utf8(&self) -> Cow<'a, [u8]> {
+        if self.utf8 { self.bytes().into() } else { to_text(self.bytes()) }
     }
 }
 

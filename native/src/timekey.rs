@@ -1,12 +1,12 @@
 //! The field that holds an event's time, and how it is written; see `logflow.timestamps`.
 
-use crate::json::Transcoder;
-use crate::keys::{Object, Seen, Watched};
+use crate::keys::{Object, Seen};
 use crate::mp::{self, Value};
 
 use crate::out::Out;
+use crate::parsers::Work;
 use crate::pattern::Pattern;
-use crate::text::Text;
+use crate::regexes::Scratch;
 use crate::time::{NANOSECOND, count_digits, days, fraction_ns, in_range, two};
 
 /// Bit of the time's key among those that are watched for.
@@ -32,42 +32,48 @@ pub struct TimeKey {
     pub reader: TimeReader,
 }
 
+/// What reading times uses again: lines of the same second often have the same text.
+#[derive(Default)]
+pub struct Times {
+    scratch: Option<Scratch>,
+    text: Vec<u8>,
+    time_ns: Option<u64>,
+}
+
 impl TimeKey {
     /// Read the time of a record and remove its field, unless it is to be kept or is no time.
     #[inline]
-    pub fn take(&self, watched: &Watched, out: &mut Out, object: &mut Object) -> Option<u64> {
+    pub fn take(&self, work: &mut Work, out: &mut Out, object: &mut Object) -> Option<u64> {
         if object.seen & TIME == 0 {
             return None;
         }
         let (start, value, end) = object.find(out, &self.key)?;
         let (value, _) = mp::read(out.as_slice(), value).ok()?;
-        let time_ns = self.reader.read(value)?;
+        let time_ns = self.reader.read(value, &mut work.times)?;
         if !self.keep {
             out.close_gap(start, end - start);
             object.count -= 1;
-            object.seen &= !watched.find(&self.key);
+            object.seen &= !work.watched.find(&self.key);
         }
         Some(time_ns)
-    }
-
-    /// The same for a record that was JSON, in which integers may have become text.
-    pub fn take_from_json(
-        &self, transcoder: &mut Transcoder, watched: &Watched, text: Text<'_>, out: &mut Out,
-        object: &mut Object,
-    ) -> Option<u64> {
-        if transcoder.saw_long() && object.seen & TIME != 0 && transcoder.is_long(text, &self.key) {
-            return None;
-        }
-        self.take(watched, out, object)
     }
 }
 
 impl TimeReader {
-    fn read(&self, value: Value<'_>) -> Option<u64> {
+    fn read(&self, value: Value<'_>, times: &mut Times) -> Option<u64> {
         match self {
             Self::Unix(digits) => read_unix(value, *digits),
             Self::Iso(offset_s) => read_iso(text_of(value)?, *offset_s),
-            Self::Pattern(pattern, offset_s) => pattern.read(text_of(value)?, *offset_s),
+            Self::Pattern(pattern, offset_s) => {
+                let text = text_of(value)?;
+                if text != times.text || text.is_empty() {
+                    let scratch = times.scratch.get_or_insert_with(|| pattern.scratch());
+                    times.time_ns = pattern.read(scratch, text, *offset_s);
+                    times.text.clear();
+                    times.text.extend_from_slice(text);
+                }
+                times.time_ns
+            }
         }
     }
 }

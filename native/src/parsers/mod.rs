@@ -4,16 +4,19 @@ mod csv;
 mod fields;
 mod logfmt;
 mod ltsv;
+mod regex;
 
 use crate::json::Transcoder;
 use crate::keys::{Keys, Object, Watched};
 use crate::num::Fail;
 use crate::out::Out;
+use crate::regexes::Scratch;
 use crate::text::{self, Text};
-use crate::timekey::TimeKey;
+use crate::timekey::{TimeKey, Times};
 
 pub use csv::Csv;
 pub use fields::{Fields, Kind, Types};
+pub use regex::RegexParser;
 
 /// What a parser makes of a message: a record, still open at the end of the output, and its time.
 pub type Outcome = Result<(Object, Option<u64>), Fail>;
@@ -23,6 +26,7 @@ pub enum MessageParser {
     Raw { key: Vec<u8> },
     Json { time: Option<TimeKey> },
     Text { grammar: Grammar, types: Types, time: Option<TimeKey> },
+    Regex { regex: Box<RegexParser>, time: Option<TimeKey> },
 }
 
 /// Formats whose values are text.
@@ -36,12 +40,24 @@ pub enum Grammar {
 pub struct Work {
     transcoder: Transcoder,
     keys: Keys,
-    watched: Watched,
+    pub watched: Watched,
+    regex: Option<Scratch>,
+    pub times: Times,
 }
 
 impl Work {
-    pub fn new(watched: &Watched) -> Self {
-        Self { transcoder: Transcoder::new(watched.clone()), keys: Keys::default(), watched: watched.clone() }
+    pub fn new(parser: &MessageParser, watched: &Watched) -> Self {
+        let regex = match parser {
+            MessageParser::Regex { regex, .. } => Some(regex.scratch()),
+            _ => None,
+        };
+        Self {
+            transcoder: Transcoder::new(watched.clone()),
+            keys: Keys::default(),
+            watched: watched.clone(),
+            regex,
+            times: Times::default(),
+        }
     }
 }
 
@@ -50,7 +66,9 @@ impl MessageParser {
     pub fn time_key(&self) -> Option<&[u8]> {
         match self {
             Self::Raw { .. } => None,
-            Self::Json { time } | Self::Text { time, .. } => time.as_ref().map(|time| time.key.as_slice()),
+            Self::Json { time } | Self::Text { time, .. } | Self::Regex { time, .. } => {
+                time.as_ref().map(|time| time.key.as_slice())
+            }
         }
     }
 
@@ -61,13 +79,24 @@ impl MessageParser {
             Self::Json { time: None } => work.transcoder.any(text, out).map(|object| (object, None)),
             Self::Json { time: Some(time) } => {
                 let mut object = work.transcoder.any(text, out)?;
-                let found = time.take_from_json(&mut work.transcoder, &work.watched, text, out, &mut object);
+                // An integer that became text is no time.
+                let long = work.transcoder.saw_long() && work.transcoder.is_long(text, &time.key);
+                let found = if long { None } else { time.take(work, out, &mut object) };
                 Ok((object, found))
             }
             Self::Raw { key } => Ok((raw(work, key, text, out), None)),
             Self::Text { grammar, types, time } => {
-                let mut object = grammar.parse(work, types, &text, out)?;
-                let found = time.as_ref().and_then(|time| time.take(&work.watched, out, &mut object));
+                let mut object = grammar.parse(work, types, &text.utf8(), out)?;
+                let found = time.as_ref().and_then(|time| time.take(work, out, &mut object));
+                Ok((object, found))
+            }
+            Self::Regex { regex, time } => {
+                if !regex.allows(text.end - text.start) {
+                    return Err(Fail);
+                }
+                let scratch = work.regex.as_mut().expect("made for this parser");
+                let mut object = regex.parse(scratch, &text.utf8(), &work.watched, out)?;
+                let found = time.as_ref().and_then(|time| time.take(work, out, &mut object));
                 Ok((object, found))
             }
         }
@@ -75,14 +104,12 @@ impl MessageParser {
 }
 
 impl Grammar {
-    fn parse(&self, work: &mut Work, types: &Types, text: &Text<'_>, out: &mut Out) -> Result<Object, Fail> {
-        let bytes = text.bytes();
-        let line = if text.utf8 { bytes.into() } else { text::to_text(bytes) };
+    fn parse(&self, work: &mut Work, types: &Types, line: &[u8], out: &mut Out) -> Result<Object, Fail> {
         let mut fields = Fields::open(out, &mut work.keys, &work.watched, types);
         match self {
-            Self::Logfmt => logfmt::parse(&line, &mut fields)?,
-            Self::Ltsv => ltsv::parse(&line, &mut fields)?,
-            Self::Csv(csv) => csv.parse(&line, &mut fields)?,
+            Self::Logfmt => logfmt::parse(line, &mut fields)?,
+            Self::Ltsv => ltsv::parse(line, &mut fields)?,
+            Self::Csv(csv) => csv.parse(line, &mut fields)?,
         }
         Ok(fields.finish())
     }

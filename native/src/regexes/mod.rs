@@ -1,0 +1,106 @@
+//! Regular expressions, in the dialect of `logflow.regexes`. Matching takes linear time.
+
+mod chain;
+mod dialect;
+
+use regex_automata::meta::{self, Cache};
+use regex_automata::util::primitives::NonMaxUsize;
+use regex_automata::{Anchored, Input};
+use regex_syntax::ParserBuilder;
+
+use crate::error::Error;
+use chain::{Chain, NONE};
+
+/// Most bytes that a compiled pattern may take.
+const SIZE_LIMIT: usize = 4 << 20;
+
+/// A compiled pattern.
+pub struct Regex {
+    /// Named groups: their numbers and names, in order.
+    pub names: Vec<(usize, String)>,
+    chain: Option<Chain>,
+    general: meta::Regex,
+}
+
+/// What searches use again, and where the last one found the groups.
+pub struct Scratch {
+    cache: Option<Cache>,
+    slots: Vec<usize>,
+    general: Vec<Option<NonMaxUsize>>,
+}
+
+impl Regex {
+    /// Compile a pattern that is searched for anywhere.
+    pub fn new(pattern: &str) -> Result<Self, Error> {
+        let translated = dialect::translate(pattern)?;
+        Self::compile(&translated.pattern, translated.names)
+    }
+
+    /// Compile a pattern for the whole text.
+    pub fn whole(pattern: &str) -> Result<Self, Error> {
+        let translated = dialect::translate(pattern)?;
+        Self::compile(&format!("\\A(?:{})\\z", translated.pattern), translated.names)
+    }
+
+    fn compile(pattern: &str, names: Vec<(usize, String)>) -> Result<Self, Error> {
+        let refused = |why: String| Error::Unsupported(format!("the regular expression is refused: {why}"));
+        let hir = ParserBuilder::new().build().parse(pattern).map_err(|error| refused(error.to_string()))?;
+        let config = meta::Config::new()
+            .nfa_size_limit(Some(SIZE_LIMIT))
+            .onepass_size_limit(Some(SIZE_LIMIT))
+            .hybrid_cache_capacity(1 << 20);
+        let general = meta::Builder::new()
+            .configure(config)
+            .build_from_hir(&hir)
+            .map_err(|error| refused(error.to_string()))?;
+        Ok(Self { names, chain: Chain::new(&hir), general })
+    }
+
+    /// Whether the pattern is matched byte by byte, without a search.
+    pub fn is_chain(&self) -> bool {
+        self.chain.is_some()
+    }
+
+    pub fn scratch(&self) -> Scratch {
+        let slots = 2 * self.general.captures_len();
+        Scratch { cache: None, slots: vec![NONE; slots], general: vec![None; slots] }
+    }
+
+    /// Whether the pattern is found in `text`, which is UTF-8.
+    pub fn is_match(&self, text: &[u8]) -> bool {
+        self.general.is_match(text)
+    }
+
+    /// Find the pattern and its groups in `text`, which is UTF-8.
+    #[inline]
+    pub fn search(&self, scratch: &mut Scratch, text: &[u8]) -> bool {
+        if let Some(chain) = &self.chain {
+            let found = chain.matches(text, &mut scratch.slots);
+            if found || chain.anchored {
+                return found;
+            }
+        }
+        self.search_general(scratch, text)
+    }
+
+    fn search_general(&self, scratch: &mut Scratch, text: &[u8]) -> bool {
+        let cache = scratch.cache.get_or_insert_with(|| self.general.create_cache());
+        let input = Input::new(text).anchored(Anchored::No);
+        if self.general.search_slots_with(cache, &input, &mut scratch.general).is_none() {
+            return false;
+        }
+        for (slot, found) in scratch.slots.iter_mut().zip(&scratch.general) {
+            *slot = found.map_or(NONE, NonMaxUsize::get);
+        }
+        true
+    }
+}
+
+impl Scratch {
+    /// Where a group of the last match lies; `None` when it did not take part.
+    #[inline]
+    pub fn group(&self, number: usize) -> Option<(usize, usize)> {
+        let (start, end) = (self.slots[2 * number], self.slots[2 * number + 1]);
+        if start == NONE || end == NONE { None } else { Some((start, end)) }
+    }
+}
