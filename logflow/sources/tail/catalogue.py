@@ -23,8 +23,9 @@ from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content, NoContent, open_content, read_bytes
 from logflow.sources.tail.discovery import Finder, Found
 from logflow.sources.tail.file import LogFile
-from logflow.sources.tail.identity import NOTHING, TAIL_BYTES, FileState, Mark
+from logflow.sources.tail.identity import HEAD_BYTES, NOTHING, TAIL_BYTES, FileState, Mark
 from logflow.sources.tail.lane import Lane
+from logflow.sources.tail.rotated import Again
 from logflow.sources.tail.shared import Shared
 from logflow.sources.tail.tags import TagTemplate
 from logflow.sources.tail.watcher import Watcher
@@ -98,6 +99,9 @@ class Catalogue:
         self._shared.scans += 1
         for path in self.lanes.keys() - {file.path for file in found}:
             self._miss(path)
+        if first:  # only now: the successor of a file is taken up after it, but before it is read
+            for lane in self.lanes.values():
+                self._wake(lane)
 
     async def _search(self) -> list[Found]:
         while True:
@@ -126,7 +130,7 @@ class Catalogue:
         file.seen = self._shared.scans + 1
         if found.path == lane.path:
             lane.gone = False
-        if found.size != file.point.offset:
+        if found.size != file.point.offset or found.mtime_ns != file.mtime_ns:
             self._wake(lane)
 
     def _miss(self, path: str) -> None:
@@ -156,21 +160,41 @@ class Catalogue:
             return
         lane = self._lane(path, os.path.realpath(path))
         lane.gone = False
-        from_end = first and self._from_end and lane.latest is None
+        from_end = first and self._from_end and not lane.files and lane.last is None
         await self._take_up_rotated(lane, inode)
-        self.begin(lane, content, from_end=from_end)
+        self._begin(lane, content, from_end=from_end)
         self._wake(lane)
 
-    async def _take_up_rotated(self, lane: Lane, current: tuple[int, int]) -> None:
-        """Append the files that were at the lane's path for too short a time to be seen there."""
-        if (latest := lane.latest) is None:
-            return
-        for sibling in await self._shared.in_thread(lambda: rotated.newer(latest)):
+    async def start_over(self, lane: Lane, content: Content) -> None:
+        """Append what is in a truncated file now to the lane, as a file of its own."""
+        status = os.fstat(content.fd)
+        await self._take_up_rotated(lane, (status.st_dev, status.st_ino))
+        self._begin(lane, content)
+
+    async def look_before(self, lane: Lane, file: LogFile) -> bool:
+        """Insert what was rotated away unseen before ``file`` into the lane; whether there was any."""
+        return await self._take_up_rotated(lane, before=file)
+
+    async def look_after(self, lane: Lane) -> bool:
+        """Append what was rotated away unseen after the last file of the lane; whether there was any."""
+        return await self._take_up_rotated(lane)
+
+    async def _take_up_rotated(
+        self, lane: Lane, current: tuple[int, int] | None = None, before: LogFile | None = None
+    ) -> bool:
+        """Add the files that were at the lane's path for too short a time to be seen there."""
+        latest, begun = lane.latest(before), False
+        if latest is None:
+            return False
+        until = before.state(before.point) if before else None
+        for sibling in await self._shared.in_thread(lambda: rotated.newer(latest, until)):
             inode = (sibling.device, sibling.inode)
             if inode not in self._by_inode and inode != current:
                 content = self._open(sibling.path)
                 if content is not None:
-                    self.begin(lane, content)
+                    self._begin(lane, content, before=before)
+                    begun = True
+        return begun
 
     def _open(self, path: str) -> Content | None:
         """Open a file; one that cannot be opened is counted, and reported the first time."""
@@ -206,27 +230,29 @@ class Catalogue:
 
     # -- files: what lanes ask for -----------------------------------------------------------------
 
-    def begin(self, lane: Lane, content: Content, *, from_end: bool = False) -> None:
+    def _begin(
+        self, lane: Lane, content: Content, *, from_end: bool = False, before: LogFile | None = None
+    ) -> None:
         """Append a file that was never seen before to the lane."""
         status = os.fstat(content.fd)
         offset = self._last_line_end(content, status.st_size) if from_end else 0
         tail = read_bytes(content, max(offset - TAIL_BYTES, 0), min(offset, TAIL_BYTES))
-        latest = lane.latest
         state = FileState(
             offset=offset,
             carry=b"",
             path=lane.path,
             real=lane.real,
-            order=latest.order + 1 if latest else 0,
+            order=0,
             device=status.st_dev,
             inode=status.st_ino,
-            head=NOTHING,
+            head=_head(content),
             tail=Mark.of(tail),
             mtime_ns=status.st_mtime_ns,
         )
         file = LogFile(uuid.uuid4().hex, state, content, tail)
-        lane.append(file)
-        self._shared.positions.save(file)
+        lane.append(file, before)
+        for each in lane.files[lane.files.index(file) :]:
+            self._shared.positions.save(each)
 
     def _last_line_end(self, content: Content, size: int) -> int:
         """Where the last whole line ends, as the rest of a line would be no line."""
@@ -253,17 +279,24 @@ class Catalogue:
                 self._watch(file, lane)
             self._wake(lane)
 
-    def release(self, file: LogFile) -> None:
-        """Forget a finished file and close it."""
+    def close(self, file: LogFile) -> None:
+        """A file is finished and safe: close it. Safe twice."""
+        if file.closed:
+            return
         inode = (file.device, file.inode)
         if self._by_inode.get(inode, (None,))[0] is file:
             del self._by_inode[inode]
             if self.watcher is not None:
                 self.watcher.unwatch_file(file.watch)
-        self._shared.positions.forget(file.stream, file)
-        self._close(file)
+        file.content.close()
+        file.closed = True
+        self._shared.counters.closed()
 
-    def close(self) -> None:
+    def forget(self, file: LogFile) -> None:
+        """Nothing need be known of a finished file any more."""
+        self._shared.positions.forget(file.stream, file)
+
+    def close_all(self) -> None:
         """Close every file; what is not read of a deleted one is lost, and said to be."""
         for file in self.files:
             unread = file.unread_if_closed()
@@ -272,13 +305,8 @@ class Catalogue:
                 self._shared.context.log.warning(
                     "The file %s was deleted and %d bytes of it had not been read.", file.path, unread
                 )
-            self._close(file)
+            self.close(file)
         self.lanes.clear()
-        self._by_inode.clear()
-
-    def _close(self, file: LogFile) -> None:
-        file.content.close()
-        self._shared.counters.closed()
 
     # -- after a restart ---------------------------------------------------------------------------
 
@@ -289,15 +317,22 @@ class Catalogue:
         located = await asyncio.to_thread(
             lambda: [rotated.locate(state, paths.get((state.device, state.inode))) for _, state in states]
         )
+        rotated_away: dict[Lane, bool] = {}
         for (stream, state), again in zip(states, located, strict=True):
             lane = self.lanes.get(state.path) or self._lane(state.path, state.real)
-            lane.last = state
-            if again is not None and (again.sibling.device, again.sibling.inode) not in self._by_inode:
-                moved = msgspec.structs.replace(state, device=again.sibling.device, inode=again.sibling.inode)
-                self._reopen(lane, LogFile(stream, moved, again.content, again.tail))
-            else:
+            rotated_away[lane] = again is None or again.sibling.path != state.real
+            if not state.head.size and lane.latest() is not None:
+                self._take_for_new(lane, stream, state)
+            elif again is None or (again.sibling.device, again.sibling.inode) in self._by_inode:
                 self._give_up(lane, stream, state)
-            self._wake(lane)
+            else:
+                self._reopen(lane, stream, state, again)
+                continue
+            if again is not None:
+                again.content.close()
+        for lane, away in rotated_away.items():
+            if away:
+                await self._take_up_rotated(lane)
 
     def _saved_states(self) -> list[tuple[str, FileState]]:
         """The saved states of files that are still configured, in the order in which they are read."""
@@ -313,7 +348,17 @@ class Catalogue:
                 states.append((stream, state))
         return sorted(states, key=lambda pair: (pair[1].path, pair[1].order))
 
-    def _reopen(self, lane: Lane, file: LogFile) -> None:
+    def _take_for_new(self, lane: Lane, stream: str, state: FileState) -> None:
+        """A file had no content when it was last seen: what is there now may be another's."""
+        if state.handed is None:
+            lane.orphaned_carry += state.carry
+        self._shared.positions.forget(stream)
+
+    def _reopen(self, lane: Lane, stream: str, state: FileState, again: Again) -> None:
+        moved = msgspec.structs.replace(state, device=again.sibling.device, inode=again.sibling.inode)
+        self._append(lane, LogFile(stream, moved, again.content, again.tail))
+
+    def _append(self, lane: Lane, file: LogFile) -> None:
         file.keep_boundaries(self._shared.context.checkpoints.boundaries(file.stream))
         lane.append(file)
 
@@ -326,6 +371,14 @@ class Catalogue:
         if state.carry and state.handed != state.offset:
             file = LogFile(stream, state, NoContent(), b"")
             file.lost = True
-            self._reopen(lane, file)
+            self._append(lane, file)
         else:
             self._shared.positions.forget(stream)
+            lane.last = state
+
+
+def _head(content: Content) -> Mark:
+    try:
+        return Mark.of(read_bytes(content, 0, HEAD_BYTES))
+    except OSError:  # compressed and damaged: reading it will tell
+        return NOTHING

@@ -20,6 +20,7 @@ class Found(NamedTuple):
     device: int
     inode: int
     size: int
+    mtime_ns: int
 
 
 class Finder:
@@ -48,7 +49,7 @@ class Finder:
             return None
         if stat.S_ISDIR(status.st_mode):
             return None
-        return Found(path, status.st_dev, status.st_ino, status.st_size)
+        return Found(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def wants(self, path: str) -> bool:
         """Whether a file at ``path`` would be found."""
@@ -64,7 +65,7 @@ class Finder:
                 found.update(name.rstrip("/") for name in glob.iglob(parent + "/", recursive=True))
                 parent = os.path.dirname(parent)
             found.add(parent)
-        return {directory for directory in found if os.path.isdir(directory)}
+        return {_nearest(directory) for directory in found}
 
     def _kept(self, path: str) -> bool:
         name = path.rpartition("/")[2]
@@ -72,6 +73,13 @@ class Finder:
             _matches(path.split("/"), pattern.split("/")) if "/" in pattern else fnmatchcase(name, pattern)
             for pattern in self._exclude
         )
+
+
+def _nearest(directory: str) -> str:
+    """The directory, or the one above it in which the way to it will appear."""
+    while not os.path.isdir(directory) and directory != "/":
+        directory = os.path.dirname(directory)
+    return directory
 
 
 def _matches(parts: list[str], patterns: list[str]) -> bool:

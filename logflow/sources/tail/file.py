@@ -92,6 +92,7 @@ class LogFile:
         """Bytes of it can no longer be read."""
         self.finished = False
         """Nothing more will be read."""
+        self.closed = False
         self.quiet_since_s = 0.0
         self.seen = 0
         """Number of the last scan that found it under a configured path."""
@@ -99,6 +100,7 @@ class LogFile:
         self.searching = False
         """The last :meth:`read` ended in the middle of the search for a line's end."""
         self._head = state.head
+        self._empty = not state.head.size
         self._boundaries: deque[int] = deque()
         self._searched = 0
         self._in_flight: deque[_Flight] = deque()
@@ -109,24 +111,24 @@ class LogFile:
 
     # -- reading; may be called in a thread, by one at a time --------------------------------------
 
-    def refresh(self) -> None:
-        """Look at the file's size and whether it still has a name.
+    def refresh(self) -> bool:
+        """Look at the file's size and whether it still has a name; ``True`` with its first bytes.
 
         Raises:
             ReplacedError: its beginning is not what it was.
             OSError: it cannot be read.
         """
         if not self.content.grows:
-            return
+            return False
         status = os.fstat(self.content.fd)
-        if status.st_size < self.point.offset:
+        head = read_bytes(self.content, 0, HEAD_BYTES)
+        if status.st_size < self.point.offset or not self._head.fits(head):
             raise ReplacedError
         self.size, self.mtime_ns, self.deleted = status.st_size, status.st_mtime_ns, not status.st_nlink
-        head = read_bytes(self.content, 0, HEAD_BYTES)
-        if not self._head.fits(head):
-            raise ReplacedError
         if self._head.size < HEAD_BYTES:
             self._head = Mark.of(head)
+        first, self._empty = self._empty and bool(head), self._empty and not head
+        return first
 
     def read(self, lines: LineParser, workspace: Workspace, now_ns: int) -> Step | None:
         """Parse the next block of whole lines; ``None`` when there is no whole line now.
@@ -240,7 +242,7 @@ class LogFile:
         start, carry, _ = self.point
         rest = b"" if self.lost else read_bytes(self.content, start, workspace.line_bytes)
         end = max(start + len(rest), self._searched) + 1
-        results = [lines.parse(rest + b"\n", carry, now_ns)] if rest else []
+        results = [lines.parse(rest.removesuffix(b"\n") + b"\n", carry, now_ns)] if rest else []
         if results:
             carry = results[0].carry
         carry = self._carry_at(end, carry)
@@ -250,6 +252,12 @@ class LogFile:
         if not results:
             return None
         return Step(_together(results, carry), start, Point(end, carry))
+
+    def has_head(self) -> bool:
+        """Whether it ever had content, by which it can be told from others."""
+        if not self._head.size and self.content.grows and not self.closed:
+            self._head = Mark.of(read_bytes(self.content, 0, HEAD_BYTES))
+        return self._head.size > 0
 
     @property
     def slow(self) -> bool:

@@ -31,7 +31,7 @@ def detect(head: bytes, *, whole: bool = False) -> LineFormat | None:
     """
     lines = head.split(b"\n")
     unterminated = lines.pop()
-    if whole or (not lines and len(head) >= DETECT_BYTES):
+    if (whole and head) or (not lines and len(head) >= DETECT_BYTES):
         lines.append(unterminated)
     if not lines:
         return None

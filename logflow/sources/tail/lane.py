@@ -17,11 +17,13 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import compress
 from typing import Protocol
 
 from logflow.batch import Batch, Span
 from logflow.component import Emit
 from logflow.engine.api import LineFormat, LineParser
+from logflow.errors import ComponentError
 from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content, NoContent
 from logflow.sources.tail.file import LogFile, ReplacedError, Step
@@ -33,6 +35,8 @@ _SETTLE_S = 0.05
 """How long a rotated file must be quiet before its successor is read: the runtime may still be writing
 to it when the new one is there."""
 
+_PRECISION_S = 0.001
+
 _THREAD_BYTES = 64 * 1024
 """Blocks above this are parsed in a thread where the engine runs beside the event loop."""
 
@@ -40,14 +44,23 @@ _THREAD_BYTES = 64 * 1024
 class Host(Protocol):
     """What the catalogue of all lanes does for one."""
 
-    def begin(self, lane: Lane, content: Content) -> None:
-        """Append a file that was never seen before to the lane."""
+    async def look_before(self, lane: Lane, file: LogFile) -> bool:
+        """Insert what was rotated away unseen before ``file`` into the lane; whether there was any."""
+
+    async def look_after(self, lane: Lane) -> bool:
+        """Append what was rotated away unseen after the last file of the lane; whether there was any."""
+
+    async def start_over(self, lane: Lane, content: Content) -> None:
+        """Append what is in a truncated file now to the lane, as a file of its own."""
 
     def adopt(self, file: LogFile, lane: Lane) -> None:
         """Know a file by its inode, and watch it."""
 
-    def release(self, file: LogFile) -> None:
-        """Forget a finished file and close it."""
+    def close(self, file: LogFile) -> None:
+        """A file is finished and safe: close it. Safe twice."""
+
+    def forget(self, file: LogFile) -> None:
+        """Nothing need be known of a finished file any more."""
 
     def wake_later(self, lane: Lane, delay_s: float) -> None:
         """Have the lane look again after ``delay_s``."""
@@ -64,7 +77,9 @@ class Lane:
         self.tag = tag
         self.files: list[LogFile] = []
         self.last: FileState | None = None
-        """The last file that was here, when there is none now."""
+        """The last file with content that was here and is finished."""
+        self.orphaned_carry = b""
+        """Open joins of a file that was empty and cannot be told by its content: for the next one."""
         self.gone = False
         """Nothing is at the path now."""
         self.running = False
@@ -75,20 +90,33 @@ class Lane:
         self._format = line_format
         self._complained = False
 
-    def append(self, file: LogFile) -> None:
-        """Add the file that continues the last one."""
+    def append(self, file: LogFile, before: LogFile | None = None) -> None:
+        """Add the file that continues the last one, or the one before ``before``."""
         now_s = self._shared.context.clock.monotonic()
         for predecessor in self.files:
             predecessor.quiet_since_s = now_s
         file.quiet_since_s = now_s
         self._format = self._format or file.format
-        self.files.append(file)
+        self.files.insert(self.files.index(before) if before else len(self.files), file)
+        self._renumber()
+        if before and before.point.carry:
+            file.take_carry(before.point.carry)
+            before.take_carry(b"")
+        elif self.orphaned_carry:
+            file.take_carry(self.orphaned_carry)
+            self.orphaned_carry = b""
         self._host.adopt(file, self)
 
-    @property
-    def latest(self) -> FileState | None:
-        """The last file that is known here, at the place up to which it was read."""
-        return self.files[-1].state(self.files[-1].point) if self.files else self.last
+    def _renumber(self) -> None:
+        order = self.last.order if self.last else -1
+        for file in self.files:
+            order = file.order = max(file.order, order + 1)
+
+    def latest(self, before: LogFile | None = None) -> FileState | None:
+        """The last file (before another one) that can be told by its content, as far as it was read."""
+        candidates = self.files[: self.files.index(before)] if before else self.files
+        known = [file for file in candidates if file.has_head()]
+        return known[-1].state(known[-1].point) if known else self.last
 
     async def run(self, emit: Emit) -> None:
         """Read what there is to read, then end; :attr:`woken` makes it look again."""
@@ -104,9 +132,9 @@ class Lane:
 
     async def _turn(self, emit: Emit) -> None:
         for file in tuple(self.files):
-            if not file.finished:
-                await self._read(file, emit)
-            if not file.finished and not await self._passed(file, emit):
+            if file.finished:
+                continue
+            if not await self._read(file, emit) or not await self._passed(file, emit):
                 break
         self.retire()
 
@@ -121,23 +149,34 @@ class Lane:
 
     # -- reading -----------------------------------------------------------------------------------
 
-    async def _read(self, file: LogFile, emit: Emit) -> None:
-        """Read a file to its end."""
+    async def _read(self, file: LogFile, emit: Emit) -> bool:
+        """Read a file to its end; ``False`` when it turned out that its bytes are elsewhere now."""
         try:
-            file.refresh()
-            if (lines := self._lines(file)) is None:
-                return
-            while True:
+            if file.refresh():
+                # Known by its content from now on: also to whoever starts after a kill. Before these,
+                # it may have had other bytes, which were copied away and truncated.
+                self._shared.positions.save(file)
+                if await self._host.look_before(self, file):
+                    self.woken = True
+                    return False
+            lines = self._lines(file)
+            while lines is not None:
                 await emit.ready(self.tag)
                 step = await self._step(file, lines)
                 if step is not None:
                     await self._emit(file, step, emit)
                     file.quiet_since_s = self._shared.context.clock.monotonic()
                 elif not file.searching:
-                    return
+                    break
                 await asyncio.sleep(0)  # other files' turn
         except ReplacedError:
             await self._replaced(file)
+            return False
+        except OSError as error:
+            if file.content.grows:
+                raise
+            self._abandon(file, error)
+        return True
 
     def _lines(self, file: LogFile, *, whole: bool = False) -> LineParser | None:
         """The parser of the lane's lines; ``None`` as long as the first line is not whole."""
@@ -156,7 +195,10 @@ class Lane:
     async def _emit(self, file: LogFile, step: Step, emit: Emit) -> None:
         parsed, start, point = step
         span = Span(file.stream, start, point.offset)
-        receipt = await emit(Batch(self.tag, parsed.entries, parsed.events, span))
+        try:
+            receipt = await emit(Batch(self.tag, parsed.entries, parsed.events, span))
+        except OSError as error:  # not to be taken for an error of the file
+            raise ComponentError(f"lines of {self.path} are not accepted: {error}") from error
         # Only now: were this cancelled or the batch refused, it would be read again.
         self._shared.counters.add(parsed, point.offset - start)
         file.advance(step, receipt, self._on_safe)
@@ -179,13 +221,15 @@ class Lane:
         handing = heir is not None and file.handed is None
         quick = handing and not file.unterminated
         wait_s = _SETTLE_S if quick else self._shared.rotate_wait_s
-        quiet_s = self._shared.context.clock.monotonic() - file.quiet_since_s
-        if quiet_s < wait_s:
-            self._wait(wait_s - quiet_s)
+        left_s = file.quiet_since_s + wait_s - self._shared.context.clock.monotonic()
+        if left_s > _PRECISION_S:
+            self._wait(left_s)
         elif quick or self._is_found(file):
             if heir is not None and handing:
                 self._hand_on(file, heir)
             self._wait(self._shared.rotate_wait_s)
+        elif heir is None and await self._host.look_after(self):
+            self.woken = True
         else:
             await self._finish(file, heir, emit)
         return file.finished or file.handed is not None
@@ -237,8 +281,19 @@ class Lane:
                 "The file %s was truncated at byte %d and is read anew; %d bytes had not been read.",
                 self.path, file.point.offset, unread,
             )  # fmt: skip
-        self._host.begin(self, content)
+        await self._host.start_over(self, content)
         self.woken = True
+
+    def _abandon(self, file: LogFile, error: OSError) -> None:
+        """A compressed file is damaged: what follows it is not held up."""
+        self._shared.counters.unreadable()
+        self._shared.context.log.warning(
+            "A rotated file of %s cannot be read beyond byte %d: %s. Reading goes on after it.",
+            self.path, file.point.offset, error.strerror or error,
+        )  # fmt: skip
+        file.content.close()
+        file.content = NoContent()
+        file.lost = True
 
     def _wait(self, delay_s: float) -> None:
         if not self.timer_set:
@@ -246,9 +301,18 @@ class Lane:
             self._host.wake_later(self, delay_s)
 
     def retire(self) -> None:
-        """Forget the files that are finished and safe."""
-        for file in tuple(self.files):
-            if file.finished and file.all_safe:
+        """Close the files that are finished and safe, and forget what need not be known any more.
+
+        The last file that can be told by its content stays known: new ones are those that came after it.
+        """
+        done = [file.finished and file.all_safe for file in self.files]
+        for file in compress(self.files, done):
+            self._host.close(file)
+        for index, file in enumerate(tuple(self.files)):
+            later = self.files[index + 1 :]
+            if not done[index] or (later and not any(f.has_head() for f in later)):
+                break
+            self.files.pop(0)
+            if file.has_head() or self.last is None:
                 self.last = file.state()
-                self.files.remove(file)
-                self._host.release(file)
+            self._host.forget(file)

@@ -117,12 +117,15 @@ def _verify(content: Content, state: FileState) -> bytes | None:
     return tail if state.tail.fits(tail) else None
 
 
-def newer(latest: FileState) -> list[Sibling]:
-    """The rotated files that came after the one that is known as ``latest``.
+def newer(latest: FileState, until: FileState | None = None) -> list[Sibling]:
+    """The rotated files that came after the one that is known as ``latest``, and before ``until``.
 
-    Where that one is gone, what was written to later than it came after it.
+    Where ``latest`` is gone, what was written to later than it came after it.
     """
     siblings = rotated(latest.real)
+    if until is not None:
+        end = next((i for i, sibling in enumerate(siblings) if _holds(sibling, until)), len(siblings))
+        del siblings[end:]
     for index in reversed(range(len(siblings))):
         if _holds(siblings[index], latest):
             return siblings[index + 1 :]

@@ -94,7 +94,7 @@ class TailSource(Source):
     async def drain(self) -> None:
         """Save the last positions and close the files."""
         self._positions.save_all()
-        self._catalogue.close()
+        self._catalogue.close_all()
 
     async def _scan_regularly(self) -> None:
         while True:

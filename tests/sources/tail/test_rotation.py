@@ -1,0 +1,434 @@
+"""Files that are renamed, compressed, copied, truncated and removed, while they are read or in between."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+
+from logflow.testing import Collector
+
+T = "2026-01-31T12:00:00Z"
+
+
+def append(path: Path, *lines: str) -> None:
+    with path.open("a") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
+def compress(path: Path) -> None:
+    with gzip.open(f"{path}.gz", "wb") as packed:
+        packed.write(path.read_bytes())
+    path.unlink()
+
+
+class Kubelet:
+    """Rotates ``0.log`` as the kubelet does, numbering the stamps."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stamp = 0
+        self._file: TextIO = path.open("a")
+
+    def write(self, *lines: str, end: str = "\n") -> None:
+        self._file.writelines(f"{T} {line}{end}" for line in lines)
+        self._file.flush()
+
+    def rename(self, *, keep: int = 9) -> Path:
+        """Compress what was rotated before, then rename; the writer goes on in the renamed file."""
+        for old in sorted(self.path.parent.glob("*.log.*"))[: -keep or None]:
+            old.unlink()
+        for old in self.path.parent.glob("*.log.*"):
+            if old.suffix != ".gz":
+                compress(old)
+        self._stamp += 1
+        return self.path.rename(f"{self.path}.20260131-{self._stamp:06d}")
+
+    def reopen(self) -> None:
+        self._file.close()
+        self._file = self.path.open("a")
+
+    def rotate(self) -> None:
+        self.rename()
+        self.reopen()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@pytest.fixture
+def kubelet(tail: Any) -> Iterator[Kubelet]:
+    kubelet = Kubelet(tail.logs / "0.log")
+    yield kubelet
+    kubelet.close()
+
+
+# -- while it runs ---------------------------------------------------------------------------------
+
+
+async def test_the_writer_goes_on_in_the_renamed_file_until_it_is_reopened(
+    tail: Any, kubelet: Kubelet
+) -> None:
+    async with tail.running():
+        kubelet.write("stdout F one", "stdout P two-", "stderr P three-")
+        await tail.lines(1)
+        kubelet.rename()
+        kubelet.write("stdout P two-", "stderr F three")
+        await tail.lines(2)
+        kubelet.write("stdout P two-", "stderr P four-")
+        kubelet.reopen()
+        kubelet.write("stderr P four-", "stdout F two", "stderr F four")
+        await tail.read("one", "three-three", "two-two-two-two", "four-four-four")
+        await tail.rest(10)
+        assert [state["offset"] for state in tail.states()] == [kubelet.path.stat().st_size]
+    assert tail.counter("files_opened") == tail.counter("files_closed") == 2
+
+
+async def test_a_late_line_in_the_old_file_is_not_lost(tail: Any, kubelet: Kubelet) -> None:
+    async with tail.running():
+        kubelet.write("stdout F one")
+        await tail.lines(1)
+        old = kubelet.rename()
+        kubelet.reopen()
+        kubelet.write("stdout F two")
+        await tail.lines(2, step_s=0.1)
+        append(old, f"{T} stderr F late")
+        await tail.lines(3)
+        await tail.rest(10)
+        append(old, f"{T} stderr F after rotate_wait: nobody reads it")
+        await tail.rest(10)
+    assert tail.messages() == ["one", "two", "late"]
+
+
+async def test_several_rotations_between_two_looks(tail: Any, kubelet: Kubelet) -> None:
+    async with tail.running(scan_interval=60):
+        kubelet.write("stdout F 1", "stdout P 2")
+        await tail.lines(1, step_s=60)
+        for index in range(3, 7):
+            kubelet.rotate()
+            kubelet.write(f"stdout F -{index}", f"stderr F {index}", f"stdout P {index}")
+        await tail.lines(9)
+        await tail.rest(130)
+    expected = ["1", "2-3", "3", "3-4", "4", "4-5", "5", "5-6", "6"]
+    assert tail.messages() == expected
+    assert len(tail.states()) == 1
+
+
+async def test_an_unfinished_line_in_a_rotated_file_is_given_time_and_then_emitted_as_it_is(
+    tail: Any,
+) -> None:
+    async with tail.running(format="plain"):
+        tail.log.write_text("one\nunfin")
+        await tail.lines(1)
+        rotated = tail.log.rename(f"{tail.log}.1")
+        tail.log.write_text("next\n")
+        await tail.rest(3)
+        assert tail.messages() == ["one"]
+        with rotated.open("a") as file:
+            file.write("ished\nrest")
+        await tail.read("one", "unfinished")
+        await tail.lines(4)
+        await tail.rest(3)
+    assert tail.messages() == ["one", "unfinished", "rest", "next"]
+    assert tail.spans()[-2:] == [(15, 20), (0, 5)]  # one byte more than the file has: its missing newline
+
+
+async def test_a_deleted_file_is_read_to_its_end_and_its_open_joins_are_kept(
+    tail: Any, kubelet: Kubelet
+) -> None:
+    collector, tail.collector.blocked = tail.collector, True
+    async with tail.running():
+        kubelet.write("stdout F one", "stdout P open", "stderr P too")
+        await tail.rest(2)
+        kubelet.path.unlink()
+        await tail.rest(20)
+        kubelet.write("stdout F -closed")
+        await collector.unblock()
+        await tail.lines(2)
+        assert tail.messages() == ["one", "open-closed"]
+        await tail.lines(3)
+        await tail.rest(10)
+        assert tail.states() == []
+    assert tail.messages()[2] == "too"
+    assert tail.counter("bytes_unread") == 0
+
+
+async def test_bytes_of_a_deleted_file_that_are_unread_at_the_end_are_counted(
+    tail: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    tail.log.write_text("one\n")
+    tail.collector.blocked = True
+    async with tail.running():
+        await tail.rest(2)
+        tail.log.unlink()
+        await tail.rest(20)
+    assert tail.counter("bytes_unread") == 4
+    assert "was deleted and 4 bytes of it had not been read" in caplog.text
+
+
+async def test_a_file_is_not_finished_before_everything_is_safe(tail: Any, kubelet: Kubelet) -> None:
+    tail.collector = Collector(settle=False)
+    async with tail.running():
+        kubelet.write("stdout F one")
+        await tail.lines(1)
+        kubelet.rotate()
+        kubelet.write("stdout F two")
+        await tail.lines(2)
+        await tail.rest(20)
+        assert [state["offset"] for state in tail.states()] == [0, 0]
+        tail.collector.receipts[1].settle()
+        await tail.rest(1)
+        assert sorted(state["offset"] for state in tail.states()) == [0, 34]
+        tail.collector.settle_all()
+        await tail.rest(1)
+        assert [state["offset"] for state in tail.states()] == [34]
+
+
+async def test_rotated_names_that_the_glob_finds_too_are_not_read_twice(tail: Any) -> None:
+    async with tail.running(paths=[f"{tail.logs}/app.log*"]):
+        for index in range(3):
+            append(tail.log, f"line {index}")
+            await tail.lines(index + 1)
+            await tail.rest(12)
+            for number in reversed(range(1, index + 1)):
+                Path(f"{tail.log}.{number}").rename(f"{tail.log}.{number + 1}")
+            tail.log.rename(f"{tail.log}.1")
+            await tail.rest(2)
+        append(tail.log, "last")
+        await tail.rest(20)
+    async with tail.running(paths=[f"{tail.logs}/app.log*"]):
+        await tail.rest(20)
+    assert tail.messages() == ["line 0", "line 1", "line 2", "last"]
+
+
+async def test_a_file_that_is_replaced_by_another_is_read_to_its_end_first(tail: Any) -> None:
+    async with tail.running():
+        append(tail.log, "one")
+        await tail.lines(1)
+        append(tail.log, "two")
+        other = tail.logs / "other"
+        append(other, "three")
+        other.replace(tail.log)
+        await tail.read("one", "two", "three")
+
+
+async def test_inotify_tells_of_rotations(tail: Any, kubelet: Kubelet) -> None:
+    async with tail.running(inotify=True):
+        kubelet.write("stdout P one-")
+        await tail.until(lambda: tail.counter("files_opened"))
+        for index in range(3):
+            kubelet.rename()
+            await asyncio.sleep(0.02)
+            kubelet.write("stdout F two", "stdout P one-")
+            await tail.collector.wait_for(index + 1)
+            kubelet.reopen()
+            await asyncio.sleep(0.02)
+            await tail.clock.advance(0.06)
+    assert tail.messages() == ["one-two"] * 3
+
+
+# -- truncation ------------------------------------------------------------------------------------
+
+
+async def test_a_truncated_file_is_read_anew_and_what_was_lost_is_counted(
+    tail: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    append(tail.log, "one", "two", "three")
+    async with tail.running(scan_interval=60):
+        await tail.lines(3, step_s=60)
+        with tail.log.open("a") as file:
+            file.write("unfinished")
+        await tail.rest(61)
+        tail.log.write_text("four\n")
+        await tail.lines(4)
+        await tail.rest(1)
+    assert tail.messages() == ["one", "two", "three", "four"]
+    assert tail.counter("truncations") == 1
+    assert tail.counter("bytes_unread") == 10
+    assert f"The file {tail.log} was truncated at byte 14" in caplog.text
+    streams = [batch.origin.stream for batch in tail.collector.batches]
+    assert streams[0] != streams[-1]
+    assert len(tail.states()) == 1
+
+
+@pytest.mark.parametrize("before", ["x\n", "longer than a head " * 100 + "\n"])
+async def test_a_file_that_was_truncated_and_grew_beyond_the_position_is_recognised(
+    tail: Any, before: str
+) -> None:
+    tail.log.write_text(before)
+    async with tail.running():
+        await tail.lines(1)
+        tail.log.write_text("y" * len(before) + "\nz\n")
+        await tail.read(before.strip("\n"), "y" * len(before), "z")
+
+
+async def test_the_same_head_with_another_text_before_the_position_is_recognised(tail: Any) -> None:
+    head = "h" * 2000 + "\n"
+    tail.log.write_text(head + "one\n")
+    async with tail.running():
+        await tail.lines(2)
+        tail.log.write_text(head + "two\nthree\n")
+        await tail.lines(5)
+    assert tail.messages() == [head.strip(), "one", head.strip(), "two", "three"]
+
+
+async def test_copytruncate_loses_nothing(tail: Any) -> None:
+    append(tail.log, "one")
+    async with tail.running(scan_interval=60):
+        await tail.lines(1, step_s=60)
+        for index in range(3):  # several times between two looks
+            append(tail.log, f"unread {index}")
+            for number in (2, 1):
+                if (old := Path(f"{tail.log}.{number}")).exists():
+                    old.rename(f"{tail.log}.{number + 1}")
+            shutil.copyfile(tail.log, f"{tail.log}.1")
+            os.truncate(tail.log, 0)
+        append(tail.log, "new")
+        await tail.read("one", "unread 0", "unread 1", "unread 2", "new")
+        await tail.rest(120)
+        assert len(tail.states()) == 1
+    assert tail.counter("bytes_unread") == 0
+
+
+async def test_docker_with_one_file_truncates_it(tail: Any) -> None:
+    def line(text: str) -> str:
+        return f'{{"log":"{text}","stream":"stdout","time":"{T}"}}'
+
+    append(tail.log, line("one\\n"), line("two-"))
+    async with tail.running():
+        await tail.lines(1)
+        tail.log.write_text(line("three\\n") + "\n")
+        await tail.read("one", "two-three")
+
+
+# -- while it is down ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rotations", [1, 2, 4])
+async def test_rotation_while_down_loses_nothing(tail: Any, kubelet: Kubelet, rotations: int) -> None:
+    """With two rotations or more, our file is a .gz by now; the ones after it were never seen."""
+    kubelet.write("stdout F 0", "stdout P p")
+    async with tail.running():
+        await tail.lines(1)
+    kubelet.write("stderr F unread", "stdout P p")
+    for index in range(1, rotations + 1):
+        kubelet.rotate()
+        kubelet.write(f"stdout F {index}", "stdout P p")
+    async with tail.running():
+        await tail.lines(2 + rotations)
+        await tail.rest(20)
+        assert len(tail.states()) == 1
+    assert tail.messages() == ["0", "unread", "pp1", *[f"p{index}" for index in range(2, rotations + 1)]]
+
+
+async def test_rotated_files_are_found_although_there_is_no_current_one(tail: Any, kubelet: Kubelet) -> None:
+    kubelet.write("stdout F 0")
+    async with tail.running():
+        await tail.lines(1)
+    for index in range(1, 3):
+        kubelet.write(f"stdout F {index}")
+        kubelet.rotate()
+    kubelet.path.unlink()
+    async with tail.running():
+        await tail.lines(3)
+        kubelet.reopen()
+        kubelet.write("stdout F 3")
+        await tail.read("0", "1", "2", "3")
+
+
+async def test_copytruncate_while_down_loses_nothing(tail: Any) -> None:
+    append(tail.log, "one")
+    async with tail.running():
+        await tail.lines(1)
+    append(tail.log, "two")
+    shutil.copyfile(tail.log, f"{tail.log}.1")
+    tail.log.write_text("three\n")
+    async with tail.running():
+        await tail.read("one", "two", "three")
+
+
+async def test_a_file_that_is_gone_after_a_restart_leaves_its_open_joins(tail: Any, kubelet: Kubelet) -> None:
+    kubelet.write("stdout F one", "stdout P open")
+    async with tail.running():
+        await tail.lines(1)
+    kubelet.path.unlink()
+    kubelet.reopen()
+    kubelet.write("stdout F new")
+    async with tail.running():
+        await tail.read("one", "open", "new")
+        await tail.rest(10)
+        assert len(tail.states()) == 1
+
+
+async def test_an_inode_that_was_given_out_again_is_another_file(tail: Any) -> None:
+    tail.log.write_text("old one\n")
+    async with tail.running():
+        await tail.lines(1)
+    ((stream, state),) = tail.checkpoints.streams("test").items()
+    tail.log.unlink()
+    tail.log.write_text("new one\nand two\n")
+    tail.checkpoints.save("test", stream, state | {"inode": tail.log.stat().st_ino})
+    async with tail.running():
+        await tail.read("old one", "new one", "and two")
+    assert stream not in tail.checkpoints.streams("test")
+
+
+async def test_a_file_that_moved_to_another_configured_place_is_gone_on_with(tail: Any) -> None:
+    (tail.logs / "a").mkdir()
+    (tail.logs / "b").mkdir()
+    append(tail.logs / "a" / "x.log", "one")
+    async with tail.running(paths=[f"{tail.logs}/*/*.log"]):
+        await tail.lines(1)
+    (tail.logs / "a" / "x.log").rename(tail.logs / "b" / "x.log")
+    append(tail.logs / "b" / "x.log", "two")
+    async with tail.running(paths=[f"{tail.logs}/*/*.log"]):
+        await tail.read("one", "two")
+
+
+@pytest.mark.parametrize("keep", [0, 60, -20])
+async def test_a_damaged_gz_does_not_hold_up_what_follows(
+    tail: Any, kubelet: Kubelet, caplog: pytest.LogCaptureFixture, keep: int
+) -> None:
+    kubelet.write("stdout F 0")
+    async with tail.running():
+        await tail.lines(1)
+    kubelet.write(*[f"stdout F {os.urandom(20).hex()}" for _ in range(50)])
+    kubelet.rotate()
+    kubelet.write("stdout F after")
+    kubelet.rotate()
+    kubelet.write("stdout F last")
+    packed = next(tail.logs.glob("*.gz"))
+    data = packed.read_bytes()
+    packed.write_bytes(data[:keep] + b"\0" * 8 + data[keep + 8 :] if keep < 100 else data)
+    with caplog.at_level(logging.INFO):
+        async with tail.running():
+            await tail.until(lambda: tail.messages()[-1:] == ["last"])
+    assert tail.messages()[-2:] == ["after", "last"]
+
+
+# -- hand-over and kill -9 -------------------------------------------------------------------------
+
+
+async def test_a_join_that_was_handed_over_is_not_handed_over_again_after_a_kill(
+    tail: Any, kubelet: Kubelet
+) -> None:
+    """The position of the old file is old; it is read again up to where its join was handed over."""
+    tail.collector = first = Collector(settle=False)
+    async with tail.running():
+        kubelet.write("stdout F one", "stdout P two-")
+        await tail.lines(1)
+        kubelet.rotate()
+        kubelet.write("stdout F two", "stdout F three")
+        await tail.lines(3)
+    assert [state["offset"] for state in tail.states()] == [0, 0]
+    tail.collector = Collector()
+    async with tail.running():
+        await tail.read("one", "two-two", "three")
+    assert [batch.origin for batch in tail.collector.batches] == [batch.origin for batch in first.batches]
