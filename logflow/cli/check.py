@@ -70,14 +70,18 @@ def _left_to_python(pipeline: Pipeline) -> list[str]:
     from logflow.component import ComponentConfig
     from logflow.engine._adapter import NativeEngine
 
-    if not isinstance(pipeline.engine, NativeEngine):
+    engine = pipeline.engine
+    if not isinstance(engine, NativeEngine):
         return []
-    for source in pipeline.sources.values():
+    lines = [f"routes: {reason}" for reason in engine.fallbacks]
+    for name, source in pipeline.sources.items():
         parse = getattr(source.config, "parse", None)
         if isinstance(parse, ComponentConfig):
+            engine.fallbacks.clear()
             # A source compiles its parser when it has something to read.
-            pipeline.engine.line_parser("plain", source.context.parser(parse), max_line=_ANY_LENGTH)
-    return pipeline.engine.fallbacks
+            engine.line_parser("plain", source.context.parser(parse), max_line=_ANY_LENGTH)
+            lines += [f"sources.{name}.parse: {reason}" for reason in engine.fallbacks]
+    return lines
 
 
 def _titled(title: str, lines: list[str]) -> list[str]:

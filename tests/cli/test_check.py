@@ -73,17 +73,18 @@ def test_what_the_native_engine_cannot_express_is_told_with_the_reason(
 ) -> None:
     file = config(r"""
 sources:
-  app:
-    type: tail
-    paths: ["/nowhere/*.log"]
-    tag: app
-    parse: {type: regex, pattern: '(?P<a>x)(?=y)'}
-routes: [{match: "**", outputs: []}]
+  one: {type: tail, paths: ["/nowhere/*"], tag: one, parse: {type: regex, pattern: '(?P<a>x)(?=y)'}}
+  two: {type: tail, paths: ["/nowhere/*"], tag: two, parse: {type: regex, pattern: '(?P<a>x)(?!y)'}}
+  three: {type: tail, paths: ["/nowhere/*"], tag: three, parse: {type: regex, pattern: '(?P<a>x)'}}
+routes: [{match: "**", outputs: [], filters: [{type: grep, keep: {a: '(x)\1'}}]}]
 """)
     assert main(["check", "-c", file]) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("  python   ")
-    assert "(?=y)" in last or "look" in last
+    *_, filters, one, two = capsys.readouterr().out.splitlines()
+    assert filters.startswith("  python   routes: ")
+    assert one.startswith("           sources.one.parse: ")
+    assert two.startswith("           sources.two.parse: ")
+    assert "backreference" in filters
+    assert "look" in one
 
 
 def test_a_file_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
