@@ -42,11 +42,13 @@ class Request:
         chunk: the packed id that the ack must hold; ``b""`` when none is asked for.
         maybe_received: the server may have the whole frame. Set before the last piece is written; from
             then on, only the ack tells.
+        unanswered: the server neither answered in time nor closed the connection.
     """
 
     parts: list[Buffer]
     chunk: bytes
     maybe_received: bool = False
+    unanswered: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,8 @@ class Connection(asyncio.Protocol):
         """Tell whoever waits."""
         self._transport = None
         self.lost = self._error is None
-        detail = f": {exc}" if exc else ""
-        self._fail(DeliveryError(f"the server closed the connection{detail}"))
+        when = " during the handshake; it may have another shared_key" if self._shaking_hands else ""
+        self._fail(DeliveryError(f"the server closed the connection{when}{f': {exc}' if exc else ''}"))
         self._writable.set()
 
     def pause_writing(self) -> None:
@@ -137,7 +139,7 @@ class Connection(asyncio.Protocol):
             DeliveryError: the server refused, or closed the connection.
             MalformedData: the server does not speak the handshake.
         """
-        if self._handshake is not None and not self._handshake.done:
+        if self._shaking_hands:
             await self._expect_answer()
 
     async def deliver(self, request: Request) -> None:
@@ -155,6 +157,7 @@ class Connection(asyncio.Protocol):
             if request.chunk:
                 await self._receive_ack(request.chunk)
         except TimeoutError:
+            request.unanswered = True
             self.abort()
             raise DeliveryError(
                 f"no ack came within {self._options.ack_timeout_s:g} s of sending the chunk"
@@ -176,6 +179,10 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     # -- inside -----------------------------------------------------------------------------------
+
+    @property
+    def _shaking_hands(self) -> bool:
+        return self._handshake is not None and not self._handshake.done
 
     async def _send(self, request: Request) -> None:
         ahead = None

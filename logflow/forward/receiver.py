@@ -108,7 +108,7 @@ class Receiver(asyncio.BufferedProtocol):
         self._problem: MalformedData | None = None
         self._worker: asyncio.Task[None] | None = None
         self._rescan: asyncio.TimerHandle | None = None
-        self._emitting = False
+        self._emitting: Request | None = None
         self._woken = asyncio.Event()
         self._writable = True
         self._ending = False
@@ -154,18 +154,28 @@ class Receiver(asyncio.BufferedProtocol):
         self._scan()
 
     def eof_received(self) -> bool:
-        """The client sends nothing more; its answers still go out, where the transport can do that."""
+        """The client sends nothing more; its answers still go out, where the transport can do that.
+
+        One whose request has not been admitted yet has most likely lost patience.
+        """
         self._check_torn()
         self._ending = True
-        busy = bool(self._worker or self._slabs or len(self._acks))
-        return busy and self._transport is not None and self._transport.get_extra_info("sslcontext") is None
+        if self._transport is None or self._transport.get_extra_info("sslcontext") or self._waits_for_room():
+            return False
+        return bool(self._worker or self._slabs or len(self._acks))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - a reset is an end, too
-        """The connection is gone; whole frames that have come are still handled."""
+        """The connection is gone; whole frames that nobody will send again are still handled.
+
+        A request with an id that still waits for room is given up: the client sends it again, maybe to
+        another server, and taking it here as well would double it.
+        """
         if not self._ending:
             self._check_torn()
         self._ending = True
         self._transport = None
+        if self._waits_for_room() and self._worker is not None:
+            self._worker.cancel()
         self._acks.close()
         if self._rescan:
             self._rescan.cancel()
@@ -347,20 +357,29 @@ class Receiver(asyncio.BufferedProtocol):
         if request.option.signal == "logs":
             batch, problem = await self._open(request)
             if batch.count:
-                receipt = await self._emit(batch)
+                receipt = await self._emit(request, batch)
         else:
             self._shared.frames_ignored()
         if request.option.chunk and self._transport is not None:
             self._acks.add(receipt, pack_ack(request.option.chunk), request.size)
         return problem
 
-    async def _emit(self, batch: Batch) -> Receipt:
-        self._emitting = True
+    async def _emit(self, request: Request, batch: Batch) -> Receipt:
+        self._emitting = request
         try:
             return await self._shared.emit(batch)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._transport is not None or task is None or task.uncancel():
+                raise
+            return Receipt(0)  # the client is gone, and goes without an answer
         finally:
-            self._emitting = False
+            self._emitting = None
             self._steer()
+
+    def _waits_for_room(self) -> bool:
+        """Whether a request that the client will send again waits under back-pressure right now."""
+        return self._emitting is not None and bool(self._emitting.option.chunk)
 
     async def _open(self, request: Request) -> Opened:
         shared = self._shared

@@ -1,9 +1,10 @@
 """The ``forward`` output: to logflow, Fluentd or Fluent Bit, over the Forward Protocol v1.
 
 Chunks go out as packed frames with their id; a write returns when the ack came. A chunk that a server
-*may* have (all of it was written, but no ack came) is first offered to the same server again, which
-recognises it, for ``failover_after``; only then to another, where it would be stored a second time if
-the first had stored it. All other failures move on to the next server at once.
+*may* have (all of it was written, but no ack came) is offered to the same server again, which recognises
+it; to another, where it would be stored a second time if the first had stored it, only after the first
+could not be reached for ``failover_after``. A server that takes the chunk and lets us wait is not left:
+as a rule it waits itself, for what is behind it. All other failures move on to the next server at once.
 
 The same holds for a chunk that an earlier process cut and did not commit (``Chunk.resumed``): the server
 that may have it is its first choice, or the one that was noted in the checkpoints when another was used.
@@ -89,8 +90,8 @@ class ForwardOutput(Output):
         ack_timeout: Duration = Field(60.0, gt=0, description="Longest wait for an ack.")
         failover_after: Duration = Field(
             60.0,
-            description="How long a chunk that a server may have is offered to that server only; then to "
-            "others, where it may be stored a second time.",
+            description="How long a chunk that a server may have waits for that server when it cannot be "
+            "reached; then it goes to others, where it may be stored a second time.",
         )
         compress: Compression = Field("none", description="How payloads are compressed.")
         connect_timeout: Duration = Field(
@@ -196,7 +197,7 @@ class ForwardOutput(Output):
                 await server.deliver(request)
             except (DeliveryError, asyncio.CancelledError) as error:
                 if request.maybe_received and request.chunk:
-                    self._doubt(chunk, server)
+                    self._doubt(chunk, server, alive=request.unanswered)
                     raise
                 if not isinstance(error, DeliveryError):
                     raise
@@ -281,13 +282,13 @@ class ForwardOutput(Output):
         self._doubts[chunk.id] = doubt
         return doubt
 
-    def _doubt(self, chunk: Chunk, server: Server) -> None:
-        """Remember that the server may have the chunk."""
+    def _doubt(self, chunk: Chunk, server: Server, *, alive: bool) -> None:
+        """Remember that the server may have the chunk; one that is alive has all the time it needs."""
         self._acks_missing()
+        now_s = self.context.clock.monotonic()
         known = self._doubts.get(chunk.id)
-        if known is not None and known.server is server and self.context.clock.monotonic() < known.until_s:
+        if known is not None and known.server is server and now_s < known.until_s and not alive:
             return
         while len(self._doubts) >= _MOST_DOUBTS:  # chunks that were given up are never asked for again
             del self._doubts[next(iter(self._doubts))]
-        until_s = self.context.clock.monotonic() + self.config.failover_after
-        self._doubts[chunk.id] = _Doubt(server, until_s)
+        self._doubts[chunk.id] = _Doubt(server, now_s + self.config.failover_after)

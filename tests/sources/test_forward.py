@@ -618,6 +618,31 @@ async def test_a_frame_that_waits_for_room_when_the_source_stops_gets_no_ack(sta
     await client.close()
 
 
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_request_whose_client_lost_patience_is_given_up(start, reset):
+    """It will come again, maybe at another server: taking it here as well would double it."""
+    emit = Collector()
+    emit.blocked = True
+    async with start(emit) as running:
+        client = await running.connect()
+        await client.send(fluentd_request("app", EVENTS, b"x") + fluentd_request("app", [(3, {"a": 3})]))
+        await connected(running, 1)
+        (receiver,) = running.source._shared.receivers
+        while receiver._emitting is None:
+            await asyncio.sleep(0.005)
+        if reset:
+            client.cut()
+        else:
+            await client.close()
+        while receiver._transport is not None:
+            await asyncio.sleep(0.005)
+        await emit.unblock()
+        await emit.wait_for(1)
+        assert emit.records() == [{"a": 3}], "what has no id will not come again"
+        while running.source._shared.receivers:
+            await asyncio.sleep(0.005)
+
+
 async def test_the_source_can_run_again(start):
     async with start(listen="127.0.0.1:0") as running:
         running.task.cancel()
