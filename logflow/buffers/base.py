@@ -34,9 +34,9 @@ class Buffer(ABC):
     The router calls :meth:`put`, the flusher :meth:`take` and then exactly one of :meth:`commit`,
     :meth:`discard` or :meth:`put_back` for every chunk.
 
-    Order: chunks that share a tag (and, for batches with a ``Span``, a stream) are handed out one
-    at a time, in the order in which their events came; the next only after the one before was
-    committed, discarded or put back. Different ones may be in flight at once.
+    Order: chunks of one tag are handed out one at a time, in the order in which their events came; the
+    next only after the one before was committed, discarded or put back. Those of different tags may be
+    in flight at once.
 
     Repeats: a batch whose origin was accepted before is dropped with the reason ``duplicate`` and
     its receipt settled, as the events are safe already.
@@ -65,8 +65,8 @@ class Buffer(ABC):
 
         Settles one part of ``receipt`` when the events are safe: once written (and synced, as the options
         say) for disk, once committed for memory; at once when they are dropped or a repeat. An empty
-        batch (count 0) only moves the progress of its stream on. May be called by several tasks; a cancelled put has
-        either taken the whole batch or nothing of it.
+        batch (count 0) only moves the progress of its stream on. May be called by several tasks; a
+        cancelled put has either taken the whole batch or nothing of it.
         """
 
     @abstractmethod

@@ -1,7 +1,8 @@
 """A buffer in the process's memory.
 
-One queue per (tag, stream). ``take`` makes a chunk of what has gathered in a queue; at most one chunk
-of a queue is in flight, which keeps the order.
+One queue per tag, with a lane for each stream. ``take`` makes a chunk of what has gathered in the lane
+whose first batch came first; at most one chunk of a queue is in flight. So the events of a stream keep
+their order, and those of a rotated file come before its successor's.
 
 Why nothing is doubled after ``kill -9`` although memory is lost: a chunk of a stream is one contiguous
 span ``[start, end)`` of one log file. Before it is handed out, the span is journalled as a *cut*, and
@@ -38,7 +39,7 @@ from logflow.config.options import BufferOptions
 from logflow.receipt import Receipt
 from logflow.telemetry.ledger import Account
 
-_Key: TypeAlias = tuple[str, str | None]
+_Lane: TypeAlias = "deque[_Item]"
 
 _REPLAY_WAIT_S = 30.0
 """How long a chunk that is rebuilt after a restart waits for a part of its file that does not come
@@ -52,18 +53,48 @@ class _Item:
     batch: Batch
     account: Account
     receipts: list[Receipt]
+    number: int
     since_s: float
 
 
 @dataclass(slots=True)
 class _Queue:
-    """What waits for one tag of one stream."""
+    """What waits for one tag: by stream, ``None`` for what comes from none."""
 
-    items: deque[_Item] = field(default_factory=deque)
+    lanes: dict[str | None, _Lane] = field(default_factory=dict)
     size: int = 0
     in_flight: bool = False
     returned: Chunk | None = None
     scheduled: bool = False
+
+    def first_lane(self) -> _Lane:
+        """The lane whose first batch came first."""
+        if len(self.lanes) == 1:
+            return next(iter(self.lanes.values()))
+        return min(self.lanes.values(), key=lambda lane: lane[0].number)
+
+    def first(self) -> _Item:
+        """The batch that came first."""
+        return self.first_lane()[0]
+
+    def add(self, item: _Item) -> None:
+        """Put a batch at the end of its lane."""
+        self.lanes.setdefault(_stream(item.batch), deque()).append(item)
+        self.size += len(item.batch.entries)
+
+    def pop(self, lane: _Lane) -> _Item:
+        """Take the first batch of a lane; an empty lane is forgotten."""
+        item = lane.popleft()
+        self.size -= len(item.batch.entries)
+        if not lane:
+            del self.lanes[_stream(item.batch)]
+        return item
+
+    def restore(self, items: list[_Item]) -> None:
+        """Put batches of one stream back to the front."""
+        lane = self.lanes.setdefault(_stream(items[0].batch), deque())
+        lane.extendleft(reversed(items))
+        self.size += sum(len(item.batch.entries) for item in items)
 
 
 class MemoryBuffer(Buffer):
@@ -76,10 +107,10 @@ class MemoryBuffer(Buffer):
         self._checkpoints = checkpoints
         self._clock = clock
         self._pacer = Pacer(options.flush_interval)
-        self._queues: dict[_Key, _Queue] = {}
-        self._due: list[tuple[float, int, _Key]] = []
+        self._queues: dict[str, _Queue] = {}
+        self._due: list[tuple[float, int, str]] = []
         self._sequence = count()
-        self._taken: dict[bytes, tuple[_Key, list[_Item]]] = {}
+        self._taken: dict[bytes, list[_Item]] = {}
         self._keys = AcceptedKeys(window_s=options.dedup_window, clock=clock)
         self._keys_waiting: dict[bytes, _Item] = {}
         self._events = 0
@@ -106,8 +137,8 @@ class MemoryBuffer(Buffer):
     @property
     def waiting(self) -> Waiting:
         """How much waits, chunks in flight included."""
-        first = [items[0].since_s for _, items in self._taken.values() if items]
-        first += [queue.items[0].since_s for queue in self._queues.values() if queue.items]
+        first = [items[0].since_s for items in self._taken.values()]
+        first += [queue.first().since_s for queue in self._queues.values() if queue.lanes]
         oldest_s = self._clock.monotonic() - min(first) if first else 0.0
         return Waiting(self._events, self._size, self._options.limit_bytes, oldest_s)
 
@@ -119,7 +150,7 @@ class MemoryBuffer(Buffer):
             return
         if batch.count and not await self._make_room(batch, account, receipt):
             return
-        item = _Item(batch, account, [receipt], self._clock.monotonic())
+        item = _Item(batch, account, [receipt], next(self._sequence), self._clock.monotonic())
         if isinstance(batch.origin, DeliveryKey):
             self._keys_waiting[batch.origin.key] = item
         self._append(item)
@@ -162,22 +193,21 @@ class MemoryBuffer(Buffer):
         return True
 
     def _append(self, item: _Item) -> None:
-        key = self._key_of(item.batch)
-        queue = self._queues.setdefault(key, _Queue())
-        queue.items.append(item)
-        queue.size += len(item.batch.entries)
+        queue = self._queues.setdefault(item.batch.tag, _Queue())
+        queue.add(item)
         self._size += len(item.batch.entries)
         self._events += item.batch.count
-        self._schedule(key, queue)
+        self._schedule(item.batch.tag, queue)
 
     def _drop_oldest(self) -> bool:
         """Drop the batch that has waited longest and is not in flight; ``False`` when there is none."""
-        waiting = [(queue.items[0].since_s, key) for key, queue in self._queues.items() if queue.items]
+        waiting = [queue for queue in self._queues.values() if queue.lanes]
         if not waiting:
             return False
-        _, key = min(waiting, key=lambda pair: pair[0])
-        item = self._queues[key].items.popleft()
-        self._queues[key].size -= len(item.batch.entries)
+        queue = min(waiting, key=lambda queue: queue.first().number)
+        item = queue.pop(queue.first_lane())
+        if not (queue.lanes or queue.in_flight or queue.returned):
+            del self._queues[item.batch.tag]
         item.account.drop(item.batch.count, "buffer_full")
         self._finish(item)
         return True
@@ -189,8 +219,8 @@ class MemoryBuffer(Buffer):
         while True:
             now_s = self._clock.monotonic()
             while self._due and self._due[0][0] <= now_s:
-                _, _, key = heapq.heappop(self._due)
-                if (chunk := self._take_from(key, now_s)) is not None:
+                _, _, tag = heapq.heappop(self._due)
+                if (chunk := self._take_from(tag, now_s)) is not None:
                     return chunk
             await self._wait_for_more(self._due[0][0] - now_s if self._due else None)
 
@@ -209,22 +239,21 @@ class MemoryBuffer(Buffer):
         self._more.set()
         self._more.clear()
 
-    def _schedule(self, key: _Key, queue: _Queue) -> None:
+    def _schedule(self, tag: str, queue: _Queue) -> None:
         """Note when the queue may have its next chunk, and tell whoever waits for one."""
-        if queue.in_flight or not (queue.items or queue.returned):
+        if queue.in_flight or not (queue.lanes or queue.returned):
             return
         now_s = self._clock.monotonic()
         ready = queue.returned is not None or queue.size >= self._options.chunk_limit
         if queue.scheduled and not ready:
             return
         queue.scheduled = True
-        heapq.heappush(
-            self._due, (now_s if ready else self._pacer.due(key, now_s), next(self._sequence), key)
-        )
+        due_s = now_s if ready else self._pacer.due(tag, now_s)
+        heapq.heappush(self._due, (due_s, next(self._sequence), tag))
         self._wake()
 
-    def _take_from(self, key: _Key, now_s: float) -> Chunk | None:
-        queue = self._queues.get(key)
+    def _take_from(self, tag: str, now_s: float) -> Chunk | None:
+        queue = self._queues.get(tag)
         if queue is None or queue.in_flight:
             return None
         queue.scheduled = False
@@ -232,64 +261,61 @@ class MemoryBuffer(Buffer):
             chunk, queue.returned = queue.returned, None
             queue.in_flight = True
             return chunk
-        items = self._next_items(key, queue)
+        items = self._next_items(tag, queue) if queue.lanes else []
         if not items:
             return None
-        self._pacer.took(key, now_s)
-        return self._make_chunk(key, queue, items)
+        self._pacer.took(tag, now_s)
+        return self._make_chunk(tag, queue, items)
 
-    def _next_items(self, key: _Key, queue: _Queue) -> list[_Item]:
+    def _next_items(self, tag: str, queue: _Queue) -> list[_Item]:
         """Take what the next chunk is made of off the queue: up to the limit, the gap or the cut."""
-        tag_stream = key[1]
-        planned = self._checkpoints.planned(self._name, tag_stream) if tag_stream else []
+        lane = queue.first_lane()
+        stream = _stream(lane[0].batch)
+        planned = dict(self._checkpoints.planned(self._name, stream)) if stream else {}
         items: list[_Item] = []
         size, end, stop_at = 0, -1, -1
-        while queue.items:
-            batch = queue.items[0].batch
+        while lane:
+            batch = lane[0].batch
             if isinstance(span := batch.origin, Span):
                 if not items:
-                    stop_at = next((last for first, last in planned if first == span.start), -1)
+                    stop_at = planned.get(span.start, -1)
                 elif span.start != end or end == stop_at:
                     break
                 end = span.end
             # A planned chunk is rebuilt whole, even if the limit is lower now.
             if items and stop_at < 0 and size + len(batch.entries) > self._options.chunk_limit:
                 break
-            items.append(queue.items.popleft())
+            items.append(queue.pop(lane))
             size += len(batch.entries)
-        queue.size -= size
-        if end < stop_at and not self._gave_up_waiting(key, items[-1]):
+        if end < stop_at and not self._gave_up_waiting(tag, items[-1]):
             # The rest of the planned chunk has not been read again yet: wait for it.
-            queue.items.extendleft(reversed(items))
-            queue.size += size
+            queue.restore(items)
             return []
         return items
 
-    def _gave_up_waiting(self, key: _Key, last: _Item) -> bool:
+    def _gave_up_waiting(self, tag: str, last: _Item) -> bool:
         due_s = last.since_s + _REPLAY_WAIT_S
         if self._clock.monotonic() >= due_s:
             return True
-        heapq.heappush(self._due, (due_s, next(self._sequence), key))
+        heapq.heappush(self._due, (due_s, next(self._sequence), tag))
         return False
 
-    def _make_chunk(self, key: _Key, queue: _Queue, items: list[_Item]) -> Chunk | None:
-        tag, stream = key
+    def _make_chunk(self, tag: str, queue: _Queue, items: list[_Item]) -> Chunk | None:
+        stream = _stream(items[0].batch)
         parts = tuple(item.batch.entries for item in items if item.batch.count)
         if not parts:
-            self._finish_all(key, queue, items)
+            self._finish_all(tag, queue, items)
             return None
         try:
             chunk_id, resumed = (os.urandom(16), False) if stream is None else self._cut(stream, items)
         except OSError:  # the journal's disk is full: nothing was handed out
-            queue.items.extendleft(reversed(items))
-            queue.size += sum(map(len, parts))
-            self._schedule(key, queue)
+            queue.restore(items)
+            self._schedule(tag, queue)
             raise
         count = sum(item.batch.count for item in items)
-        chunk = Chunk(chunk_id, tag, parts, count, resumed=resumed)
         queue.in_flight = True
-        self._taken[chunk.id] = (key, items)
-        return chunk
+        self._taken[chunk_id] = items
+        return Chunk(chunk_id, tag, parts, count, resumed=resumed)
 
     def _cut(self, stream: str, items: list[_Item]) -> tuple[bytes, bool]:
         """Journal the span of a chunk; returns its id, and whether it was journalled before."""
@@ -307,34 +333,33 @@ class MemoryBuffer(Buffer):
 
     async def commit(self, chunk: Chunk) -> None:
         """The chunk was delivered."""
-        key, items = self._taken.pop(chunk.id)
+        items = self._taken.pop(chunk.id)
         for item in items:
             item.account.deliver(item.batch.count)
-        self._finish_all(key, self._queues[key], items)
+        self._finish_all(chunk.tag, self._queues[chunk.tag], items)
 
     async def discard(self, chunk: Chunk, reason: str) -> None:
         """The chunk was dealt with in another way."""
-        key, items = self._taken.pop(chunk.id)
+        items = self._taken.pop(chunk.id)
         for item in items:
             item.account.drop(item.batch.count, reason)
-        self._finish_all(key, self._queues[key], items)
+        self._finish_all(chunk.tag, self._queues[chunk.tag], items)
 
     def put_back(self, chunk: Chunk) -> None:
         """The chunk will be taken again, first in its queue."""
-        key, _ = self._taken[chunk.id]
-        queue = self._queues[key]
+        queue = self._queues[chunk.tag]
         queue.in_flight = False
         queue.returned = chunk
-        self._schedule(key, queue)
+        self._schedule(chunk.tag, queue)
 
-    def _finish_all(self, key: _Key, queue: _Queue, items: list[_Item]) -> None:
+    def _finish_all(self, tag: str, queue: _Queue, items: list[_Item]) -> None:
         for item in items:
             self._finish(item)
         queue.in_flight = False
-        if queue.items:
-            self._schedule(key, queue)
+        if queue.lanes:
+            self._schedule(tag, queue)
         else:
-            self._queues.pop(key, None)
+            self._queues.pop(tag, None)
 
     def _finish(self, item: _Item) -> None:
         """The buffer has nothing more to do with the batch: record that, and tell the source."""
@@ -351,6 +376,6 @@ class MemoryBuffer(Buffer):
         self._room.set()
         self._room.clear()
 
-    @staticmethod
-    def _key_of(batch: Batch) -> _Key:
-        return batch.tag, batch.origin.stream if isinstance(batch.origin, Span) else None
+
+def _stream(batch: Batch) -> str | None:
+    return batch.origin.stream if isinstance(batch.origin, Span) else None
