@@ -121,7 +121,7 @@ async def test_files_and_directories_are_not_for_everybody(make, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "tag", ["../../etc/passwd", "/etc/passwd", "..", ".", "", "a\0b", "a\nb", "x" * 5000, "\ud800"]
+    "tag", ["../../etc/passwd", "/etc/passwd", "..", ".", "", "a\0b", "a\nb", "x" * 5000]
 )
 async def test_a_hostile_tag_stays_in_its_directory(make, tmp_path, tag):
     entries = chunk({"a": 1}).entries

@@ -345,7 +345,7 @@ async def test_a_cancelled_request_counts_as_a_lost_answer(sink, other, make):
     sink.answers, other.answers = [wait], [wait]
     one = chunk()
     task = asyncio.create_task(output.write(one))
-    await arrived.wait()
+    await asyncio.wait_for(arrived.wait(), 5)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     release.set()

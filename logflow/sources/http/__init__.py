@@ -1,0 +1,178 @@
+"""Source ``http``: takes events from POST requests.
+
+::
+
+    POST /TAG          the tag as written (/kube.web) or in segments (/kube/web)
+    GET  /healthz      200 while the source runs
+
+    200  {"events": n}  the events are safe: on disk or delivered
+    400, 413, 415       the body cannot be used, and nothing of it was; the text says why
+    401, 404, 405       not this way
+    408                 the body did not come in time
+    429                 no room now: come again (Retry-After)
+    503                 starting, stopping, or not safe in time: come again, with the same Idempotency-Key
+
+A request with an ``Idempotency-Key`` that was taken before, with the same tag and body, is answered
+with 200 and not taken again. (The body belongs to it so that a key used twice by mistake loses nothing.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import AfterValidator, Field, model_validator
+
+from logflow.component import Context, Counter, Emit, Source
+from logflow.config.auth import HttpAuth
+from logflow.config.fields import Address, Duration, ParserField, Size, parse_size
+from logflow.config.options import SourceConfig
+from logflow.config.tls import ServerTls
+from logflow.errors import ComponentError
+from logflow.sources.http.bodies import BodyReader
+from logflow.sources.http.requests import Limits, RequestHandler, check_tag
+
+_HEADER_BYTES, _HEADERS = 8 << 10, 64
+_HANDSHAKE_S = 10.0
+_LINGER_S = 2.0
+_STOP_GRACE_S = 1.0
+
+
+class HttpSource(Source):
+    """Listens for HTTP. See the module's text."""
+
+    class Config(SourceConfig):
+        """Options of the source ``http``."""
+
+        listen: Address = Field(("127.0.0.1", 9880), description="Address to listen on.")
+        tag: Annotated[str, AfterValidator(check_tag)] | None = Field(
+            None, description="Tag of what is posted to `/`; unset: such requests are refused."
+        )
+        parse: ParserField = Field(
+            {"type": "json"}, validate_default=True,
+            description="Parser of the lines of a body; for a time in them set its `time_key`.",
+        )  # fmt: skip
+        auth: HttpAuth | None = Field(None, description="Credentials that clients must give.")
+        tls: ServerTls | None = Field(None, description="Speak HTTPS.")
+        max_body: Size = Field(
+            parse_size("8MiB"), gt=0, description="Largest body, as sent and when decompressed."
+        )
+        max_connections: int = Field(1024, ge=1, description="Most connections at once.")
+        max_in_flight: Size = Field(
+            parse_size("64MiB"), gt=0, description="Most bytes of bodies that are held at once."
+        )
+        read_timeout: Duration = Field(30.0, gt=0, description="Longest time for a body to come.")
+        idle_timeout: Duration = Field(
+            75.0, gt=0, description="Longest wait for the head of a request on a connection."
+        )
+        safe_timeout: Duration = Field(
+            60.0, gt=0, description="Longest wait until events are safe; then the answer is 503."
+        )
+
+        @model_validator(mode="after")
+        def _check_sizes(self) -> HttpSource.Config:
+            if self.max_in_flight < self.max_body:
+                raise ValueError("max_in_flight must be at least max_body")
+            return self
+
+    def __init__(self, config: HttpSource.Config, context: Context) -> None:
+        super().__init__(config, context)
+        self.config: HttpSource.Config = config
+        self._handler = RequestHandler(
+            context,
+            BodyReader(context, context.parser(config.parse), config.max_body),
+            Limits(config.max_body, config.max_in_flight, config.read_timeout, config.safe_timeout),
+            auth=config.auth,
+            root_tag=config.tag,
+        )
+        self._listener: asyncio.Server | None = None
+        self._server: web.Server | None = None
+        self._malformed = context.counter("requests_malformed", "Requests that were not HTTP.")
+        self._refused = context.counter("connections_refused", "Connections beyond max_connections.")
+
+    @property
+    def port(self) -> int:
+        """The port in use, once opened: tells which one was chosen for port 0."""
+        assert self._listener is not None
+        port: int = self._listener.sockets[0].getsockname()[1]
+        return port
+
+    async def open(self) -> None:
+        """Listen; until :meth:`run` the answer is 503.
+
+        Raises:
+            ComponentError: the address is taken, or a certificate cannot be used.
+        """
+        host, port = self.config.listen
+        tls = self.config.tls.context() if self.config.tls else None
+        self._server = web.Server(
+            self._handler, access_log=None, logger=_protocol_log(self._malformed), auto_decompress=False,
+            keepalive_timeout=self.config.idle_timeout, lingering_time=_LINGER_S,
+            max_line_size=_HEADER_BYTES, max_field_size=_HEADER_BYTES, max_headers=_HEADERS,
+        )  # fmt: skip
+        try:
+            self._listener = await asyncio.get_running_loop().create_server(
+                self._connection, host, port, ssl=tls,
+                ssl_handshake_timeout=_HANDSHAKE_S if tls else None,
+            )  # fmt: skip
+        except OSError as error:
+            raise ComponentError(
+                f"source {self.context.name}: cannot listen on {host}:{port}: {error.strerror or error}; "
+                "stop what listens there, or set another address"
+            ) from error
+
+    async def run(self, emit: Emit) -> None:
+        """Take requests until cancelled; those under way are answered until :meth:`drain`."""
+        if self._listener is None:
+            await self.open()
+        assert self._listener is not None
+        self._handler.emit = emit
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._handler.emit = None
+            self._listener.close()
+
+    async def drain(self) -> None:
+        """Answer what is still open, then close the connections."""
+        self._handler.release()
+        if self._listener is not None:
+            self._listener.close()
+        if self._server is not None:
+            self._server.pre_shutdown()
+            await self._server.shutdown(_STOP_GRACE_S)
+        self._server = self._listener = None
+
+    def _connection(self) -> asyncio.Protocol:
+        assert self._server is not None
+        if len(self._server.connections) >= self.config.max_connections:
+            self._refused()
+            return _Refusal()
+        return self._server()
+
+
+class _Refusal(asyncio.Protocol):
+    """What a connection gets that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(
+            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
+            b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        transport.close()
+
+
+def _protocol_log(count: Counter) -> logging.Logger:
+    """A log for the HTTP library, which writes a traceback for whatever is malformed: it only counts."""
+
+    def note(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            count()
+        return False
+
+    log = logging.Logger("http")  # noqa: LOG001 - not part of the tree
+    log.addFilter(note)
+    return log
