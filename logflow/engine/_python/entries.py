@@ -14,7 +14,7 @@ from math import isfinite
 import msgpack
 import msgspec
 
-from logflow.engine._python.walk import Short, head, skip
+from logflow.engine._python.walk import Short, containers, head, skip
 from logflow.engine.api import Normalized
 from logflow.errors import MalformedData
 from logflow.event import NANOSECOND, EventTime
@@ -27,7 +27,7 @@ HEADER_SIZE = 11
 _decode_number = msgspec.msgpack.Decoder(int | float).decode
 _EXT = struct.Struct(">II")
 _MAP_HEADS = bytes([*range(0x80, 0x90), 0xDE, 0xDF])
-_NOT_CONTAINERS = bytes(set(range(256)) - set(range(0x80, 0xA0)) - set(range(0xDC, 0xE0)))
+_WITH_METADATA = b"\x92\x92\xd7\x00"
 _GROUP = 32
 
 
@@ -73,16 +73,12 @@ def _bounds_in_short(data: bytes) -> list[int] | None:
         return None
     for first in range(0, len(found) - 1, _GROUP):
         last = min(first + _GROUP, len(found) - 1)
-        if _containers(data[found[first] : found[last]]) - 2 * (last - first) >= MAX_DEPTH and any(
-            _containers(data[start:end]) > MAX_DEPTH for start, end in pairwise(found[first : last + 1])
+        # An entry has two at least: itself and its record.
+        if containers(data[found[first] : found[last]]) - 2 * (last - first) >= MAX_DEPTH and any(
+            containers(data[start:end]) > MAX_DEPTH for start, end in pairwise(found[first : last + 1])
         ):
             return None
     return found
-
-
-def _containers(data: bytes) -> int:
-    """Most arrays and maps that there can be. An entry has two at least: itself and its record."""
-    return len(data.translate(None, _NOT_CONTAINERS))
 
 
 def _are_canonical(entries: bytes, found: list[int]) -> bool:
@@ -116,8 +112,8 @@ def normalize(data: bytes) -> Normalized:
         if _are_canonical(data, found):
             return Normalized(data, len(found) - 1)
         try:
-            entries = b"".join([_normal_entry(data, start, end)[0] for start, end in pairwise(found)])
-            return Normalized(entries, len(found) - 1)
+            parts = [part for start, end in pairwise(found) for part in _normal_parts(data, start, end)]
+            return Normalized(b"".join(parts), len(found) - 1)
         except MalformedData:
             pass  # the exact way finds the first fault
     return _normalize_exactly(data)
@@ -134,6 +130,13 @@ def _normalize_exactly(data: bytes) -> Normalized:
         raise MalformedData("the entries end in the middle of one") from short
     entries = b"".join(parts)
     return Normalized(data if entries == data else entries, len(parts))
+
+
+def _normal_parts(data: bytes, start: int, end: int) -> tuple[bytes, bytes]:
+    """Bring a whole entry to canonical form."""
+    if data.startswith(_WITH_METADATA, start) and data[start + 12] == 0x80 and data[start + 13] in _MAP_HEADS:
+        return data[start + 1 : start + 12], data[start + 13 : end]  # as Fluent Bit sends it
+    return _normal_entry(data, start, end)[0], b""
 
 
 def _normal_entry(data: bytes, at: int, end: int | None = None) -> tuple[bytes, int]:

@@ -53,7 +53,7 @@ class _Form:
 
     def __init__(self, tag: str, time_key: str | None, tag_key: str | None) -> None:
         self._tag, self._time_key, self._tag_key = tag, time_key, tag_key
-        self._keys = {key: key.encode() for key in (time_key, tag_key) if key is not None}
+        self._keys = [key for key in (time_key, tag_key) if key is not None]
         self._has_time = time_key is not None and time_key != tag_key
         fields = [_literal(time_key) + b':"%b.%09dZ"'] if self._has_time else []
         if tag_key is not None:
@@ -71,10 +71,9 @@ class _Form:
         if len(times) != 10 * count or times[::10] != b"\xd7" * count or times[1::10] != bytes(count):
             return None
         records = [record for _, record in pairs]
-        for key, text in self._keys.items():
-            if text in lot:
-                for record in records:
-                    record.pop(key, None)
+        for key in self._keys:
+            for record in records:
+                record.pop(key, None)
         return self._join(times, records)
 
     def _join(self, times: bytes, records: list[dict[str, Any]]) -> bytes | None:

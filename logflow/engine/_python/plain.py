@@ -10,10 +10,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any
 
 import msgpack
 import msgspec
+from typing_extensions import Buffer
 
 from logflow.engine._python.entries import HEADER_SIZE, bounds, time_ns
 from logflow.errors import MalformedData
@@ -30,6 +32,8 @@ _Level2 = _Scalar | list[_Level1] | dict[str, _Level1]
 _Level3 = _Scalar | list[_Level2] | dict[str, _Level2]
 SimpleRecord = dict[str, _Level3]
 _decode_simple = msgspec.msgpack.Decoder(SimpleRecord).decode
+_decode_lot = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, SimpleRecord]]).decode
+_TOGETHER = 128
 _encode_json = msgspec.json.Encoder().encode
 
 
@@ -59,6 +63,23 @@ def plain_events(entries: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     view = memoryview(entries)
     for start, end in pairwise(bounds(entries)):
         yield time_ns(entries, start), plain_record(view[start + HEADER_SIZE : end])
+
+
+def plain_records(entries: bytes, found: list[int]) -> Iterator[dict[str, Any]]:
+    """Decode the records of entries with these bounds, many with one call where they are simple."""
+    for first in range(0, len(found) - 1, _TOGETHER):
+        last = min(first + _TOGETHER, len(found) - 1)
+        lot = entries[found[first] : found[last]]
+        try:
+            yield from map(itemgetter(1), _decode_lot(b"\xdc" + (last - first).to_bytes(2, "big") + lot))
+        except (ValueError, RecursionError):
+            for start, end in pairwise(found[first : last + 1]):
+                yield plain_record(entries[start + HEADER_SIZE : end])
+
+
+def plain_value(packed: Buffer) -> Any:
+    """Decode one packed value."""
+    return plain_record(b"\x81\xa0" + bytes(packed))[""]
 
 
 def _plain(value: Any) -> Any:

@@ -3,72 +3,146 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress, pairwise
+from typing import Any, Literal, Protocol, TypeAlias
 
-from logflow.engine._python.entries import HEADER_SIZE, offsets
-from logflow.engine._python.plain import json_text, plain_record
+import msgspec
+from typing_extensions import Buffer
+
+from logflow.engine._python.entries import HEADER_SIZE, bounds
+from logflow.engine._python.plain import json_text, plain_record, plain_records, plain_value
 from logflow.engine._python.walk import head, skip
-from logflow.packing import pack_value, to_text
+from logflow.packing import encode, pack_value, to_text
 from logflow.regexes import compile_regex
 
+_Search: TypeAlias = Callable[[str], re.Match[str] | None]
+_decode_fields = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
 _TEMPLATE = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
 _MISSING = object()
 
 
-class PackedRecord:
-    """A record's top level: keys as text, and both keys and values as they are packed.
+class _Fields(Protocol):
+    """A record's top level, to be changed; values stay packed.
 
     A key is found by its text, whether it is a str or a bin. Of repeated keys, the first is found.
     """
 
-    def __init__(self, data: bytes, start: int) -> None:
-        _, pairs, at = head(data, start)
-        self.keys: list[str | None] = []
-        self.items: list[tuple[bytes, bytes]] = []
-        for _ in range(pairs):
-            kind, _, content = head(data, at)
-            middle = skip(data, at)
-            self.keys.append(to_text(data[content:middle]) if kind == "text" else None)
-            end = skip(data, middle)
-            self.items.append((data[at:middle], data[middle:end]))
-            at = end
-
-    def get(self, key: str) -> bytes | None:
-        """Packed value of a key."""
-        return self.items[self.keys.index(key)][1] if key in self.keys else None
-
+    def __contains__(self, key: str) -> bool: ...
+    def get(self, key: str) -> Buffer | None: ...
     def set(self, key: str, value: bytes) -> None:
         """Overwrite a key's value in place, or add it at the end."""
-        if key in self.keys:
-            index = self.keys.index(key)
-            self.items[index] = (self.items[index][0], value)
-        else:
-            self.keys.append(key)
-            self.items.append((pack_value(key), value))
 
     def remove(self, key: str) -> None:
         """Remove a key, if it is there."""
-        if key in self.keys:
-            index = self.keys.index(key)
-            del self.keys[index], self.items[index]
 
     def rename(self, old: str, new: str) -> None:
         """Give a value another key; a new key takes the place of the old one."""
+
+    def plain(self, path: str) -> Any:
+        """Return the plain value at a path; ``_MISSING`` when there is none."""
+
+    def pack(self) -> bytes: ...
+
+
+class _SimpleFields:
+    """Fields whose keys are str and differ, in msgpack's shortest form."""
+
+    def __init__(self, fields: dict[str, msgspec.Raw]) -> None:
+        self._fields = fields
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._fields
+
+    def get(self, key: str) -> Buffer | None:
+        return self._fields.get(key)
+
+    def set(self, key: str, value: Buffer) -> None:
+        self._fields[key] = msgspec.Raw(value)
+
+    def remove(self, key: str) -> None:
+        self._fields.pop(key, None)
+
+    def rename(self, old: str, new: str) -> None:
+        if old not in self._fields or old == new:
+            return
+        if new in self._fields:
+            self._fields[new] = self._fields.pop(old)
+        else:
+            self._fields = {new if key == old else key: value for key, value in self._fields.items()}
+
+    def plain(self, path: str) -> Any:
+        key = path if path in self._fields else path.partition(".")[0]
+        if key not in self._fields:
+            return _MISSING
+        return lookup({key: plain_value(self._fields[key])}, path)
+
+    def pack(self) -> bytes:
+        return encode(self._fields)
+
+
+class _AnyFields:
+    """Fields of any kind, as the exact way reads them."""
+
+    def __init__(self, record: bytes) -> None:
+        _, pairs, at = head(record, 0)
+        self._keys: list[str | None] = []
+        self._items: list[tuple[Buffer, Buffer]] = []
+        for _ in range(pairs):
+            kind, _, content = head(record, at)
+            middle = skip(record, at)
+            self._keys.append(to_text(record[content:middle]) if kind == "text" else None)
+            end = skip(record, middle)
+            self._items.append((record[at:middle], record[middle:end]))
+            at = end
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._keys
+
+    def get(self, key: str) -> Buffer | None:
+        return self._items[self._keys.index(key)][1] if key in self._keys else None
+
+    def set(self, key: str, value: Buffer) -> None:
+        if key in self._keys:
+            index = self._keys.index(key)
+            self._items[index] = (self._items[index][0], value)
+        else:
+            self._keys.append(key)
+            self._items.append((pack_value(key), value))
+
+    def remove(self, key: str) -> None:
+        if key in self._keys:
+            index = self._keys.index(key)
+            del self._keys[index], self._items[index]
+
+    def rename(self, old: str, new: str) -> None:
         value = self.get(old)
         if value is None or old == new:
             return
-        if new in self.keys:
+        if new in self._keys:
             self.set(new, value)
             self.remove(old)
         else:
-            index = self.keys.index(old)
-            self.keys[index] = new
-            self.items[index] = (pack_value(new), value)
+            index = self._keys.index(old)
+            self._keys[index] = new
+            self._items[index] = (pack_value(new), value)
+
+    def plain(self, path: str) -> Any:
+        return lookup(plain_record(self.pack()), path)
 
     def pack(self) -> bytes:
-        """Pack the record again."""
-        return _map_head(len(self.items)) + b"".join(part for item in self.items for part in item)
+        return _map_head(len(self._items)) + b"".join(part for item in self._items for part in item)
+
+
+def _fields(record: bytes) -> _Fields:
+    """Take a record apart, the fast way where packing it again gives the same bytes."""
+    try:
+        fields = _decode_fields(record)
+        if encode(fields) == record:
+            return _SimpleFields(fields)
+    except ValueError:
+        pass
+    return _AnyFields(record)
 
 
 def _map_head(pairs: int) -> bytes:
@@ -79,14 +153,31 @@ def _map_head(pairs: int) -> bytes:
 
 def splice(entries: bytes, fields: Mapping[str, Any]) -> bytes:
     """See :meth:`logflow.engine.api.Engine.splice`."""
-    packed = [(key, pack_value(value)) for key, value in fields.items()]
+    found = bounds(entries)
+    packed = {key: pack_value(value) for key, value in fields.items()}
+    # A key that the bytes do not even hold as text, no record has.
+    if not any(key.encode() in entries for key in packed):
+        heads = [entries[start + HEADER_SIZE] for start in found[:-1]]
+        if max(heads, default=0x80) + len(packed) <= 0x8F:
+            tail = b"".join([pack_value(key) + value for key, value in packed.items()])
+            return _append(entries, found, heads, len(packed), tail)
     parts: list[bytes] = []
-    for start in offsets(entries):
-        record = PackedRecord(entries, start + HEADER_SIZE)
-        for key, value in packed:
-            if key not in record.keys:
+    for start, end in pairwise(found):
+        record = _fields(entries[start + HEADER_SIZE : end])
+        for key, value in packed.items():
+            if key not in record:
                 record.set(key, value)
         parts += (entries[start : start + HEADER_SIZE], record.pack())
+    return b"".join(parts)
+
+
+def _append(entries: bytes, found: list[int], heads: list[int], pairs: int, tail: bytes) -> bytes:
+    """Append packed pairs to every record, all of which have, and keep, a header of one byte."""
+    longer = [bytes((count + pairs,)) for count in heads]
+    inside = HEADER_SIZE + 1
+    parts: list[bytes] = []
+    for (start, end), head_byte in zip(pairwise(found), longer, strict=True):
+        parts += (entries[start : start + HEADER_SIZE], head_byte, entries[start + inside : end], tail)
     return b"".join(parts)
 
 
@@ -117,24 +208,22 @@ class PythonGrep:
 
     def apply(self, entries: bytes) -> tuple[bytes, int]:
         """Return the kept entries and their number."""
-        starts = offsets(entries)
-        view = memoryview(entries)
-        kept = [
-            view[start:end]
-            for start, end in zip(starts, (*starts[1:], len(entries)), strict=False)
-            if self._wanted(plain_record(view[start + HEADER_SIZE : end]))
-        ]
-        return (entries if len(kept) == len(starts) else b"".join(kept)), len(kept)
+        found = bounds(entries)
+        wanted = list(map(self._wanted, plain_records(entries, found)))
+        if all(wanted):
+            return entries, len(wanted)
+        kept = [entries[start:end] for start, end in compress(pairwise(found), wanted)]
+        return b"".join(kept), len(kept)
 
     def _wanted(self, record: dict[str, Any]) -> bool:
-        def matches(rule: tuple[str, Any]) -> bool:
-            path, search = rule
-            value = lookup(record, path)
-            return value is not _MISSING and search(json_text(value)) is not None
-
-        if self._keep and not self._quantify(map(matches, self._keep)):
+        if self._keep and not self._quantify([_matches(record, *rule) for rule in self._keep]):
             return False
-        return not any(map(matches, self._exclude))
+        return not any(_matches(record, *rule) for rule in self._exclude)
+
+
+def _matches(record: dict[str, Any], path: str, search: _Search) -> bool:
+    value = lookup(record, path)
+    return value is not _MISSING and search(json_text(value)) is not None
 
 
 class PythonModify:
@@ -146,8 +235,8 @@ class PythonModify:
     def apply(self, entries: bytes, tag: str) -> bytes:
         """Return the entries with every record changed."""
         parts: list[bytes] = []
-        for start in offsets(entries):
-            record = PackedRecord(entries, start + HEADER_SIZE)
+        for start, end in pairwise(bounds(entries)):
+            record = _fields(entries[start + HEADER_SIZE : end])
             for change in self._changes:
                 change.apply(record, tag)
             parts += (entries[start : start + HEADER_SIZE], record.pack())
@@ -165,26 +254,25 @@ class _Change:
         is_template = isinstance(argument, str) and _TEMPLATE.search(argument) is not None
         self._packed = None if is_template else pack_value(argument)
 
-    def apply(self, record: PackedRecord, tag: str) -> None:
+    def apply(self, record: _Fields, tag: str) -> None:
         """Make the change."""
         key = self._key
         match self._action:
             case "set":
                 record.set(key, self._value(record, tag))
-            case "default" if key not in record.keys:
+            case "default" if key not in record:
                 record.set(key, self._value(record, tag))
             case "remove":
                 record.remove(key)
             case "rename":
                 record.rename(key, self._argument)
             case "copy" if (value := record.get(key)) is not None:
-                record.set(self._argument, value)
+                record.set(self._argument, bytes(value))
 
-    def _value(self, record: PackedRecord, tag: str) -> bytes:
+    def _value(self, record: _Fields, tag: str) -> bytes:
         """Pack the constant, or what the template gives for a record."""
         if self._packed is not None:
             return self._packed
-        plain = plain_record(record.pack())
 
         def replace(match: re.Match[str]) -> str:
             name = match[1]
@@ -194,7 +282,7 @@ class _Change:
                 return tag
             if name in self._variables:
                 return self._variables[name]
-            value = lookup(plain, name)
+            value = record.plain(name)
             return "" if value is _MISSING else json_text(value)
 
         return pack_value(_TEMPLATE.sub(replace, self._argument))

@@ -16,7 +16,10 @@ Source: the msgpack specification, https://github.com/msgpack/msgpack/blob/maste
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal, TypeAlias
+
+import msgpack
 
 from logflow.engine.api import Frame, Scanned
 from logflow.errors import LimitExceeded, MalformedData
@@ -49,6 +52,8 @@ def _sizes() -> list[int]:
 
 
 _SIZES = _sizes()
+_NOT_CONTAINERS = bytes(set(range(256)) - set(range(0x80, 0xA0)) - set(range(0xDC, 0xE0)))
+_WINDOW = 4096
 _KINDS: dict[int, Kind] = {
     0xC0: "nil", 0xC2: "bool", 0xC3: "bool",
     **dict.fromkeys(range(0xA0, 0xC0), "text"), **dict.fromkeys(range(0xD4, 0xD9), "ext"),
@@ -195,6 +200,41 @@ def _content(data: bytes, at: int) -> tuple[Literal["message", "forward", "packe
 
 
 def _skip_many(data: bytes, at: int, count: int) -> int:
-    for _ in range(count):
-        at = skip(data, at, MAX_DEPTH + 2)
-    return at
+    """Find the end of ``count`` values in C, or one by one where something may be wrong."""
+    size = _WINDOW
+    while True:
+        try:
+            end = _skip_window(data[at : at + size], count)
+        except msgpack.OutOfData:
+            if at + size < len(data):
+                size *= 8
+                continue
+            end = None
+        if end is not None:
+            return at + end
+        for _ in range(count):
+            at = skip(data, at, MAX_DEPTH + 2)
+        return at
+
+
+def _skip_window(window: bytes, count: int) -> int | None:
+    """Find the end of values that begin the window; ``None`` if one is not msgpack or may be deep."""
+    unpacker = msgpack.Unpacker(max_buffer_size=max(len(window), 1))
+    unpacker.feed(window)
+    ends = [0]
+    try:
+        for _ in range(count):
+            unpacker.skip()
+            ends.append(unpacker.tell())
+    except ValueError:  # malformed, or deeper than the library goes
+        return None
+    if containers(window[: ends[-1]]) > MAX_DEPTH and any(
+        containers(window[start:end]) > MAX_DEPTH for start, end in pairwise(ends)
+    ):
+        return None
+    return ends[-1]
+
+
+def containers(data: bytes) -> int:
+    """Most arrays and maps that there can be: what is no deeper than that is not too deep."""
+    return len(data.translate(None, _NOT_CONTAINERS))
