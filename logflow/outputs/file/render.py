@@ -43,16 +43,13 @@ class Renderer:
         """The chunk's entries by path: usually all of them have one, and then none is looked at."""
         template, period_ns = self._template, self._template.period_s * NANOSECOND
         if template.needs_record:
-            return self._split(chunk, self._paths_by_record(chunk))
+            return self._split(chunk, template.render_all(chunk.tag, chunk.events()))
         if not period_ns:
             return {template.render(chunk.tag, 0, {}): chunk.entries}
         first_ns, last_ns = self._engine.time_range(chunk.entries)
         if first_ns // period_ns == last_ns // period_ns:
             return {template.render(chunk.tag, first_ns, {}): chunk.entries}
         return self._split(chunk, self._paths_by_time(chunk))
-
-    def _paths_by_record(self, chunk: Chunk) -> Iterator[str]:
-        return (self._template.render(chunk.tag, time, record) for time, record in chunk.events())
 
     def _paths_by_time(self, chunk: Chunk) -> Iterator[str]:
         period_s, known = self._template.period_s, dict[int, str]()

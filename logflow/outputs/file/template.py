@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -50,15 +50,13 @@ class _Value:
     name: str
     limit_bytes: int = 0
 
-    def resolve(self, tag: str, record: Record) -> str:
+    def resolve(self, tag: str) -> str:
         if self.name == "tag":
             return tag
-        if self.name == "hostname":
-            return socket.gethostname()
         if part := _TAG_PART.fullmatch(self.name):
             parts, index = tag.split("."), int(part[1])
             return parts[index] if -len(parts) <= index < len(parts) else ""
-        return text_of(_field(record, self.name))
+        return socket.gethostname()
 
     @property
     def is_field(self) -> bool:
@@ -101,14 +99,33 @@ class PathTemplate:
         self.root = Path("/".join(names) or ("/" if fixed else ".")).absolute()
         self._components = components[fixed:]
         pieces = [piece for component in components for piece in component]
-        self.needs_record = any(isinstance(piece, _Value) and piece.is_field for piece in pieces)
+        self._fields = sorted(
+            {piece.name for piece in pieces if isinstance(piece, _Value) and piece.is_field}
+        )
+        self.needs_record = bool(self._fields)
         self.period_s = min(
             (_PERIODS_S[piece.directive] for piece in pieces if isinstance(piece, _Time)), default=0
         )
 
     def render(self, tag: str, time_ns: int, record: Record) -> str:
         """The absolute path for an event; always below :attr:`root`."""
+        return self._fill(tag, time_ns, tuple(text_of(_field(record, name)) for name in self._fields))
+
+    def render_all(self, tag: str, events: Iterable[tuple[int, Record]]) -> Iterator[str]:
+        """The paths of many events: each combination of period and fields is rendered once."""
+        known: dict[tuple[int, tuple[str, ...]], str] = {}
+        period_ns = max(self.period_s, 1) * NANOSECOND
+        for time_ns, record in events:
+            texts = tuple([text_of(_field(record, name)) for name in self._fields])
+            key = (time_ns // period_ns if self.period_s else 0, texts)
+            path = known.get(key)
+            if path is None:
+                path = known[key] = self._fill(tag, time_ns, texts)
+            yield path
+
+    def _fill(self, tag: str, time_ns: int, texts: tuple[str, ...]) -> str:
         moment = datetime.fromtimestamp(time_ns // NANOSECOND, UTC)
+        fields = dict(zip(self._fields, texts, strict=True))
 
         def fill(piece: _Piece) -> str:
             match piece:
@@ -116,8 +133,9 @@ class PathTemplate:
                     return piece
                 case _Time(directive):
                     return moment.strftime(f"%{directive}")
-                case _Value(_, limit_bytes):
-                    return safe_name(piece.resolve(tag, record), limit_bytes)
+                case _Value(name, limit_bytes):
+                    text = fields[name] if piece.is_field else piece.resolve(tag)
+                    return safe_name(text, limit_bytes)
 
         names = ("".join(map(fill, component)) for component in self._components)
         return str(self.root.joinpath(*names))
