@@ -35,6 +35,7 @@ async def make(tmp_path):
     made = []
 
     def build(path="{tag}.jsonl", *, disk=None, clock=None, name="files", **options):
+        options = {"sync": "never"} | options  # syncing is for test_exactly_once
         config = FileOutput.Config(path=str(tmp_path / "out" / path), **options)
         output = FileOutput.__new__(type("Output", (FileOutput,), {"disk": disk or Disk()}))
         output.__init__(config, make_context(tmp_path / "data" / name, name, kind="output", clock=clock))
