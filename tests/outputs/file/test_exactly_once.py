@@ -7,6 +7,7 @@ import itertools
 import os
 import random
 import re
+import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,14 @@ from logflow.outputs.file.disk import Disk
 from logflow.testing import FakeClock, make_context
 
 T0 = 1_700_000_000_000_000_000
+
+
+@pytest.fixture
+def tmp_path():
+    """A directory in memory where there is one: thousands of small files wait long for a disk."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as path:
+        yield Path(path)
 
 
 class KilledError(BaseException):
