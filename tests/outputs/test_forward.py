@@ -7,6 +7,7 @@ import base64
 import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -410,6 +411,59 @@ async def test_a_cut_before_the_end_of_the_chunk_leaves_no_doubt(open_output):
         await output.write(make_chunk(1, "app", *parts))
         assert len(two.requests) == 1
     listener.close()
+
+
+async def test_a_chunk_of_an_earlier_process_goes_to_its_first_choice_only(open_output):
+    """Cut, perhaps delivered, then killed: a server that is down now may have it."""
+    clock = FakeClock()
+    async with (
+        scripted_server() as first,
+        scripted_server() as second,
+        open_output(where(first), where(second), clock=clock, failover_after="30s") as output,
+    ):
+        chunk = replace(make_chunk(1, tag_for(output, first)), resumed=True)
+        await first.stop()
+        with pytest.raises(DeliveryError):
+            await output.write(chunk)
+        assert not second.requests
+        await clock.advance(31)
+        await output.write(chunk)
+        assert len(second.requests) == 1
+
+
+async def test_a_chunk_that_went_elsewhere_is_asked_for_there_after_a_restart(open_output):
+    """The server that was used instead of the first choice is noted before the chunk is sent."""
+    timeouts = {"ack_timeout": "50ms", "connect_timeout": "1s"}
+    async with (
+        scripted_server() as first,
+        scripted_server(ignore) as second,
+        open_output(where(first), where(second), **timeouts) as output,
+    ):
+        tag = tag_for(output, first)
+        await first.stop()
+        with pytest.raises(DeliveryError):
+            await output.write(make_chunk(1, tag))
+        noted = output.context.checkpoints.noted("central", make_chunk(1).id)
+        assert noted == output.server(second).name
+        await first.start()
+        output._doubts.clear()  # as in a new process
+        with pytest.raises(DeliveryError):
+            await output.write(replace(make_chunk(1, tag), resumed=True))
+        assert not first.requests
+        assert len(second.requests) == 2
+
+
+async def test_what_was_noted_is_forgotten_with_the_ack(open_output):
+    """Notes do not pile up."""
+    async with (
+        scripted_server() as first,
+        scripted_server() as second,
+        open_output(where(first), where(second)) as output,
+    ):
+        tag = tag_for(output, first)
+        await first.stop()
+        await output.write(make_chunk(1, tag))
+        assert output.context.checkpoints.noted("central", make_chunk(1).id) == ""
 
 
 def other_ack(request: Received, writer: asyncio.StreamWriter) -> None:
