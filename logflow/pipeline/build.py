@@ -39,6 +39,7 @@ class Pipeline:
     emits: dict[str, SourceEmit]
     router: Router
     flushers: dict[str, Flusher]
+    dead_letters: DeadLetterStore
     clock: Clock
 
     @property
@@ -152,7 +153,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Pipeline:
     """
     builder = _Builder(settings, clock or SystemClock())
     ledger = Ledger()
-    dead_letters = DeadLetterStore(settings.data_dir / "dead-letters")
+    dead_letters = DeadLetterStore(settings.data_dir / "dead-letters", builder.clock)
     flushers = {
         name: builder.flusher(name, config, dead_letters) for name, config in settings.outputs.items()
     }
@@ -168,5 +169,6 @@ def build(settings: Settings, clock: Clock | None = None) -> Pipeline:
         emits={name: SourceEmit(router) for name in sources},
         router=router,
         flushers=flushers,
+        dead_letters=dead_letters,
         clock=builder.clock,
     )

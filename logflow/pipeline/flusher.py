@@ -7,6 +7,7 @@ Each of ``concurrency`` workers does, over and over::
               ├─ PermanentError ──► dead letter ──► discard
               ├─ give_up_after  ──► dead letter ──► discard
               ├─ PartialDelivery ─► back-off ──► write the rest
+              ├─ ComponentError ──► put_back, and the service ends
               ├─ anything else ──► back-off ──► write again
               └─ cancelled ──► put_back           shutdown: the chunk stays where it was
 """
@@ -23,7 +24,14 @@ from logflow.buffers.base import Buffer
 from logflow.clock import Clock
 from logflow.component import Output
 from logflow.config.options import OutputConfig
-from logflow.errors import LogflowError, PartialDelivery, PermanentError, RetryAfter
+from logflow.errors import (
+    ComponentError,
+    DeliveryError,
+    LogflowError,
+    PartialDelivery,
+    PermanentError,
+    RetryAfter,
+)
 from logflow.pipeline.retry import Backoff
 
 _LOG_AGAIN_S = 60.0
@@ -136,6 +144,8 @@ class Flusher:
             except PermanentError as error:
                 self._failed(error, "rejected a chunk")
                 return await self._give_up(chunk, "rejected", str(error))
+            except ComponentError:
+                raise  # the output says that it can never go on, such as stdout without a reader
             except Exception as error:
                 delay_s = backoff.next_delay_s()
                 if isinstance(error, RetryAfter):
@@ -157,8 +167,14 @@ class Flusher:
     async def _give_up(self, chunk: Chunk, reason: str, why: str) -> str:
         if not self._options.dead_letter:
             return reason
-        await self._dead_letters.put(chunk, self.name, why)
-        return f"dead_letter:{reason}"
+        while True:
+            try:
+                await self._dead_letters.put(chunk, self.name, why)
+            except DeliveryError as error:  # there is no room: the chunk waits until there is
+                self._failed(error, "cannot give up a chunk")
+                await self._clock.sleep(self._options.retry.max)
+            else:
+                return f"dead_letter:{reason}"
 
     def _failed(self, error: Exception, what: str) -> None:
         now_s = self._clock.monotonic()

@@ -23,6 +23,7 @@ from logflow.config.options import RetryOptions
 from logflow.errors import ComponentError, LogflowError
 from logflow.pipeline.build import Pipeline
 from logflow.pipeline.flusher import describe
+from logflow.pipeline.replay import Replayer
 from logflow.pipeline.retry import Backoff
 from logflow.telemetry.admin import AdminServer
 from logflow.telemetry.ledger import Account
@@ -85,6 +86,7 @@ class Runner:
         async with asyncio.TaskGroup() as group:
             flushing = [group.create_task(flusher.run()) for flusher in pipeline.flushers.values()]
             flushing.append(group.create_task(self._flush_checkpoints()))
+            flushing.append(group.create_task(self._replayer().run()))
             sources = [
                 asyncio.create_task(self._run_source(name, source))
                 for name, source in pipeline.sources.items()
@@ -101,6 +103,14 @@ class Runner:
                 await self._drain()
                 for task in flushing:
                     task.cancel()
+
+    def _replayer(self) -> Replayer:
+        pipeline = self._pipeline
+        buffers = {
+            name: (flusher.buffer, pipeline.ledger.account("(replayed)", name))
+            for name, flusher in pipeline.flushers.items()
+        }
+        return Replayer(pipeline.dead_letters, buffers, pipeline.clock)
 
     async def _stop_when_ended(self, sources: list[asyncio.Task[None]]) -> None:
         await asyncio.wait(sources)

@@ -1,0 +1,205 @@
+"""Dead letters: chunks that an output will never take, kept with the reason until somebody decides.
+
+One file for each chunk, written beside and renamed, so that it is whole or not there::
+
+    DATA_DIR/dead-letters/OUTPUT/TIME-ID.letter           kept
+                                /replay/TIME-ID.letter    to be delivered again by the service
+
+    letter = b"LFDL0001"  u32 length of the head  u64 xxh3 of head and entries  head  entries
+    head   = msgpack {"id", "tag", "count", "reason", "time_ns"}
+
+A letter that is to be replayed is put into the output's buffer as a delivery with a key of its own, and
+removed once it is safe there; after a crash in between, the key recognises it. All letters together
+may take ``limit_bytes``; beyond that :meth:`DeadLetterStore.put` refuses, and the chunk goes on waiting in
+its buffer, so that nothing is lost without anybody having decided so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import xxhash
+
+from logflow.batch import Batch, Chunk, DeliveryKey
+from logflow.clock import Clock
+from logflow.errors import DeliveryError, MalformedData
+
+_MAGIC = b"LFDL0001"
+_FRAME = struct.Struct("<8sIQ")
+_SUFFIX = ".letter"
+_REPLAY = "replay"
+_LIMIT_BYTES = 1 << 30
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What is known about a dead chunk.
+
+    Attributes:
+        id: the chunk's id.
+        tag: its tag.
+        count: number of its events.
+        reason: why it was given up.
+        time_ns: when.
+    """
+
+    id: bytes
+    tag: str
+    count: int
+    reason: str
+    time_ns: int
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One dead letter on disk."""
+
+    path: Path
+    head: Head
+
+    @property
+    def name(self) -> str:
+        """How commands refer to it."""
+        return self.path.stem
+
+    @property
+    def output(self) -> str:
+        """The output that did not take it."""
+        return (self.path.parent.parent if self.replaying else self.path.parent).name
+
+    @property
+    def replaying(self) -> bool:
+        """Whether it waits to be delivered again."""
+        return self.path.parent.name == _REPLAY
+
+    def batch(self) -> Batch:
+        """Read its events.
+
+        Raises:
+            MalformedData: the file is damaged.
+        """
+        head, entries = _read(self.path)
+        return Batch(head.tag, entries, head.count, DeliveryKey(f"letter:{self.name}".encode()))
+
+    def replay(self) -> None:
+        """Have the service deliver it again: the one that runs now, or the next one."""
+        directory = self.path.parent / _REPLAY
+        directory.mkdir(mode=0o700, exist_ok=True)
+        self.path.rename(directory / self.path.name)
+
+    def drop(self) -> None:
+        """Delete it for good."""
+        self.path.unlink(missing_ok=True)
+
+
+class DeadLetterStore:
+    """The dead letters of one data directory."""
+
+    def __init__(self, directory: Path, clock: Clock, limit_bytes: int = _LIMIT_BYTES) -> None:
+        """Keep them below ``directory``, which is made when the first one comes."""
+        self._directory = directory
+        self._clock = clock
+        self._limit_bytes = limit_bytes
+
+    async def put(self, chunk: Chunk, output: str, reason: str) -> None:
+        """Keep a chunk; it survives a power cut when this returns.
+
+        Raises:
+            DeliveryError: there is no room for it.
+        """
+        head = Head(chunk.id, chunk.tag, chunk.count, reason, self._clock.time_ns())
+        try:
+            await asyncio.to_thread(self._write, output, head, chunk.parts)
+        except OSError as error:
+            raise DeliveryError(
+                f"the dead letter cannot be written to {self._directory}: {error.strerror}"
+            ) from error
+
+    def _write(self, output: str, head: Head, parts: tuple[bytes, ...]) -> None:
+        used = sum(letter.path.stat().st_size for letter in self.letters())
+        if used and used + sum(map(len, parts)) > self._limit_bytes:
+            raise DeliveryError(
+                f"the dead letters in {self._directory} take {used:,} bytes, which is their limit; replay or "
+                "drop some (logflow dead-letter --help)"
+            )
+        directory = self._directory / output
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = directory / f"{head.time_ns}-{head.id.hex()}{_SUFFIX}"
+        packed = msgspec.msgpack.encode(head)
+        checksum = xxhash.xxh3_64(packed)
+        for part in parts:
+            checksum.update(part)
+        temporary = path.with_suffix(".tmp")
+        try:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "wb") as file:
+                file.writelines([_FRAME.pack(_MAGIC, len(packed), checksum.intdigest()), packed, *parts])
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_directory(directory)
+
+    def letters(self, output: str | None = None) -> Iterator[Letter]:
+        """Every letter, oldest first; damaged ones come as such, see :func:`damaged`."""
+        return (Letter(path, head) for path, head in self._files(output) if head is not None)
+
+    def damaged(self) -> list[Path]:
+        """Files that cannot be understood; they are left where they are."""
+        return [path for path, head in self._files(None) if head is None]
+
+    def _files(self, output: str | None) -> Iterator[tuple[Path, Head | None]]:
+        paths = [*self._directory.glob(f"*/*{_SUFFIX}"), *self._directory.glob(f"*/{_REPLAY}/*{_SUFFIX}")]
+        for path in sorted(paths, key=lambda path: path.name):
+            directory = path.parent.parent if path.parent.name == _REPLAY else path.parent
+            if output is None or directory.name == output:
+                try:
+                    yield path, _read_head(path)
+                except FileNotFoundError:
+                    continue
+                except MalformedData:
+                    yield path, None
+
+    def to_replay(self, output: str) -> list[Letter]:
+        """Letters that wait to be delivered again to an output."""
+        if not (self._directory / output / _REPLAY).is_dir():
+            return []
+        return [letter for letter in self.letters(output) if letter.replaying]
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _read_head(path: Path) -> Head:
+    with path.open("rb") as file:
+        frame = file.read(_FRAME.size)
+        if len(frame) < _FRAME.size:
+            raise MalformedData(f"{path} is no dead letter")
+        magic, length, _ = _FRAME.unpack(frame)
+        if magic != _MAGIC:
+            raise MalformedData(f"{path} is no dead letter")
+        try:
+            return msgspec.msgpack.decode(file.read(min(length, 1 << 20)), type=Head)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise MalformedData(f"the head of the dead letter {path} is damaged: {error}") from error
+
+
+def _read(path: Path) -> tuple[Head, bytes]:
+    head = _read_head(path)
+    data = path.read_bytes()
+    _, length, checksum = _FRAME.unpack_from(data)
+    if xxhash.xxh3_64_intdigest(data[_FRAME.size :]) != checksum:
+        raise MalformedData(f"the dead letter {path} is damaged: its checksum is wrong")
+    return head, data[_FRAME.size + length :]
