@@ -1,11 +1,10 @@
-"""The native engine, compiled from native/; absent where it was not built.
-
-What the functions mean stands in :mod:`logflow.engine.api`. :mod:`logflow.engine._adapter` calls them: parsers
-are described by ``Parser.native()``, and results are plain tuples in the order of the named ones. They
-raise the exceptions of :mod:`logflow.errors`; ``Unsupported`` where only the Python engine will do.
-
-``bytes`` are read in place, other buffers are copied. Work on more than a few KiB does not hold the GIL.
-"""
+# The native engine, compiled from native/; absent where it was not built.
+#
+# What the functions mean stands in logflow.engine.api. logflow.engine._adapter calls them: parsers are
+# described by Parser.native(), and results are plain tuples in the order of the named ones. They raise the
+# exceptions of logflow.errors; Unsupported where only the Python engine will do.
+#
+# bytes are read in place, other buffers are copied. Work on more than a few KiB does not hold the GIL.
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
@@ -29,7 +28,7 @@ class Modify:
     def apply(self, entries: Buffer, tag: str) -> bytes: ...
 
 def line_parser(
-    format: LineFormat,
+    format: LineFormat,  # noqa: A002 - the name in the interface
     parser: dict[str, Any],
     *,
     max_line: int,

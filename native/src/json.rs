@@ -174,7 +174,12 @@ impl Transcoder {
             at = self.value(src, at, end, out, 1)?;
         }
         if double || object.count > FEW_KEYS {
-            object.count = keys::drop_doubles(out, object.head + 1, object.count);
+            let left = keys::drop_doubles(out, object.head + 1, object.count);
+            if left < object.count {
+                // Doubles among many keys were learned before they were found.
+                self.segments.clear();
+            }
+            object.count = left;
         }
         Ok(at)
     }

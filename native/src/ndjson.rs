@@ -182,7 +182,10 @@ impl Writer {
                 self.pairs.pop();
             }
         }
-        self.drop_doubles(0, double);
+        if self.drop_doubles(0, double) {
+            // Doubles among many keys were learned before they were found.
+            self.segments.clear();
+        }
         Ok(at)
     }
 
@@ -194,15 +197,14 @@ impl Writer {
     }
 
     /// Bring the pairs from `base` on to unique keys: the place of a key's first pair, the value of its last.
+    /// Says whether there were doubles.
     #[inline]
-    fn drop_doubles(&mut self, base: usize, double: bool) {
-        if double || self.pairs.len() - base > FEW_KEYS {
-            self.search_doubles(base);
-        }
+    fn drop_doubles(&mut self, base: usize, double: bool) -> bool {
+        (double || self.pairs.len() - base > FEW_KEYS) && self.search_doubles(base)
     }
 
     #[cold]
-    fn search_doubles(&mut self, base: usize) {
+    fn search_doubles(&mut self, base: usize) -> bool {
         let pairs = &self.pairs[base..];
         let data = self.out.as_slice();
         let key = |i: usize| &data[pairs[i].start..pairs[i].key_end];
@@ -216,7 +218,7 @@ impl Writer {
             left += 1;
         }
         if left == pairs.len() {
-            return;
+            return false;
         }
         let mut unique = Vec::with_capacity(data.len() - pairs[0].start);
         for (i, value) in value_of.into_iter().enumerate() {
@@ -227,6 +229,7 @@ impl Writer {
         }
         self.out.truncate(pairs[0].start);
         self.out.extend(&unique);
+        true
     }
 
     /// Write the value at `at`; returns the position after it. It may hold `depth` levels of containers.

@@ -44,6 +44,11 @@ fn bytes_of<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     }
 }
 
+/// A mapping as a dict.
+fn dict_of<'py>(mapping: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+    Ok(mapping.py().get_type::<PyDict>().call1((mapping,))?.cast_into()?)
+}
+
 /// Do the work on `size` bytes, without the GIL unless that is little.
 fn run<T: Send>(py: Python<'_>, size: usize, work: impl Send + FnOnce() -> T) -> T {
     if size < SHORT { work() } else { py.detach(work) }
@@ -253,9 +258,9 @@ fn pack_value(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
 }
 
 #[pyfunction]
-fn splice<'py>(entries: &Bound<'py, PyAny>, fields: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyBytes>> {
+fn splice<'py>(entries: &Bound<'py, PyAny>, fields: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     let mut packed = Vec::new();
-    for (key, value) in fields.iter() {
+    for (key, value) in dict_of(fields)?.iter() {
         let mut pair = pack_value(&key)?;
         pair.extend(pack_value(&value)?);
         packed.push((Name::new(&key.extract::<String>()?), pair));
@@ -317,9 +322,9 @@ impl Modify {
 
 #[pyfunction]
 fn modify(
-    changes: Vec<(String, String, Bound<'_, PyAny>)>, variables: &Bound<'_, PyDict>,
+    changes: Vec<(String, String, Bound<'_, PyAny>)>, variables: &Bound<'_, PyAny>,
 ) -> PyResult<Modify> {
-    let variables: HashMap<String, String> = variables.extract()?;
+    let variables: HashMap<String, String> = dict_of(variables)?.extract()?;
     let change = |(action, key, argument): &(String, String, Bound<'_, PyAny>)| {
         let target = || Ok::<_, PyErr>(Target::new(&argument.extract::<String>()?));
         Ok(match action.as_str() {

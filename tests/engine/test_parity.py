@@ -1,0 +1,373 @@
+"""The native engine and its Python twin give the same bytes, counts, errors and carry for any input."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from logflow import registry
+from logflow.component import Context, Parser
+from logflow.engine import load_engine
+from logflow.engine._python import PythonEngine
+from logflow.engine.api import Engine, LineFormat
+from logflow.errors import ComponentError, MalformedData
+from logflow.packing import pack_entry
+from logflow.testing import make_context
+from logflow.testing import strategies as data
+
+NOW_NS = 1_770_000_000_123_456_789
+MAX_LINE = 60
+
+FACTOR = int(os.environ.get("LOGFLOW_PARITY", "1"))
+"""How many times more examples are tried: set it to 20 or more after a change of an engine."""
+
+PYTHON = PythonEngine()
+
+PARSERS: dict[str, dict[str, Any]] = {
+    "json": {"type": "json"},
+    "json time": {"type": "json", "time_key": "time"},
+    "json kept time": {"type": "json", "time_key": "time", "keep_time": True, "timezone": "+05:30"},
+    "json unix": {"type": "json", "time_key": "time", "time_format": "unix"},
+    "json unix_ms": {"type": "json", "time_key": "a", "time_format": "unix_ms"},
+    "json unix_ns": {"type": "json", "time_key": "stream", "time_format": "unix_ns"},
+    "json clf": {"type": "json", "time_key": "time", "time_format": "%d/%b/%Y:%H:%M:%S %z"},
+    "json pattern": {"type": "json", "time_key": "time", "time_format": "%Y-%m-%dT%H:%M:%S.%N%z"},
+    "json seconds": {"type": "json", "time_key": "time", "time_format": "%s"},
+    "raw": {"type": "raw"},
+    "raw stream": {"type": "raw", "key": "stream"},
+    "logfmt": {"type": "logfmt", "types": {"n": "int", "cached": "bool"}, "time_key": "time"},
+    "ltsv": {"type": "ltsv", "types": {"status": "float"}, "time_key": "time", "time_format": "unix"},
+    "csv": {
+        "type": "csv",
+        "columns": ["n", "a", "b", "f", "e", "t"],
+        "types": {"n": "int", "t": "bool", "f": "float"},
+    },
+    "csv other": {"type": "csv", "columns": ["a", "b", "c"], "delimiter": " ", "quote": "'"},
+    "regex": {
+        "type": "regex",
+        "pattern": r"^(?P<remote>[^ ]*) (?P<host>[^ ]*) (?P<user>[^ ]*) \[(?P<time>[^\]]*)\] "
+        r'"(?P<method>\S+)(?: +(?P<path>[^\"]*?)(?: +\S*)?)?" '
+        r"(?P<code>[^ ]*) (?P<size>[^ ]*)"
+        r'(?: "(?P<referer>[^\"]*)" "(?P<agent>[^\"]*)")?$',
+        "types": {"code": "int"},
+        "time_key": "time",
+        "time_format": "%d/%b/%Y:%H:%M:%S %z",
+    },
+    "regex chain": {
+        "type": "regex",
+        "pattern": r'^(?P<remote>\S+) \S+ (?P<user>\S+) \[(?P<time>[^\]]+)\] "(?P<request>[^"]*)" '
+        r'(?P<status>\d{3}) (?P<size>\d+|-)(?: "(?P<referer>[^"]*)" "(?P<agent>[^"]*)")?$',
+        "types": {"status": "int", "size": "int"},
+    },
+    "regex search": {"type": "regex", "pattern": r"(?i)(?P<word>[a-z_]+)=(?P<value>\d+)\b", "max_length": 40},
+    "cri": {"type": "cri"},
+    "docker": {"type": "docker"},
+}
+
+
+@pytest.fixture(scope="module")
+def native() -> Engine:
+    """The native engine; without it there is nothing to compare."""
+    try:
+        return load_engine("native")
+    except ComponentError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    return make_context(tmp_path_factory.mktemp("parity"), engine="python")
+
+
+def parity(examples: int = 30) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return settings(
+        max_examples=examples * FACTOR,
+        deadline=None,
+        suppress_health_check=[
+            HealthCheck.too_slow,
+            HealthCheck.data_too_large,
+            HealthCheck.function_scoped_fixture,
+        ],
+    )
+
+
+def outcome(call: Callable[[], Any]) -> Any:
+    """What a call returns, or the type of what it raises."""
+    try:
+        return call()
+    except (MalformedData, ValueError) as error:
+        return type(error)
+
+
+def same(native: Engine, call: Callable[[Engine], Any]) -> Any:
+    """Check that both engines do the same, and return it."""
+    expected = outcome(lambda: call(PYTHON))
+    assert outcome(lambda: call(native)) == expected
+    return expected
+
+
+def make_parser(name: str, context: Context) -> Parser:
+    config = PARSERS[name]
+    component = registry.load("parser", config["type"])
+    parser = component(component.Config(**config), context)
+    assert isinstance(parser, Parser)
+    return parser
+
+
+LINES: dict[LineFormat, st.SearchStrategy[bytes]] = {
+    "cri": data.cri_lines(),
+    "docker": data.docker_lines(),
+    "plain": data.messages(),
+}
+
+
+@pytest.mark.parametrize("line_format", ["cri", "docker", "plain"])
+@given(drawn=st.data())
+@parity()
+def test_lines_and_their_joins(
+    native: Engine, context: Context, line_format: LineFormat, drawn: st.DataObject
+) -> None:
+    """Blocks of container lines, with the carry from block to block, then the flush."""
+    parser = make_parser(drawn.draw(st.sampled_from(sorted(PARSERS))), context)
+    options = {
+        "max_line": drawn.draw(st.sampled_from([MAX_LINE, 7, 1 << 20])),
+        "stream": drawn.draw(st.sampled_from([None, "stdout"])),
+        "message_key": drawn.draw(st.sampled_from(["message", "truncated"])),
+    }
+    carry = b""
+    for block in drawn.draw(st.lists(data.blocks(LINES[line_format]), max_size=3)):
+        parsed = same(
+            native,
+            lambda engine, block=block, carry=carry: engine.line_parser(line_format, parser, **options).parse(
+                block, carry, NOW_NS
+            ),
+        )
+        assert PYTHON.count(parsed.entries) == parsed.events
+        carry = parsed.carry
+    same(native, lambda engine: engine.line_parser(line_format, parser, **options).flush(carry, NOW_NS))
+
+
+@pytest.mark.parametrize("name", sorted(PARSERS))
+@given(lines=st.lists(data.messages(), max_size=4))
+@parity(12)
+def test_message_parsers(native: Engine, context: Context, name: str, lines: list[bytes]) -> None:
+    """Every parser on what it knows and what it does not."""
+    parser = make_parser(name, context)
+    block = b"".join(line.replace(b"\n", b" ") + b"\n" for line in (*lines, *data.SAMPLE_LINES))
+    same(
+        native, lambda engine: engine.line_parser("plain", parser, max_line=1 << 20).parse(block, b"", NOW_NS)
+    )
+
+
+@given(
+    carry=data.damaged(
+        st.sampled_from(
+            [
+                msgpack.packb({"stderr": [5, b"abc", False], "stdout": [2**63, b"\xff" * 70, True]}),
+                msgpack.packb({"other": [-1, b"", False]}),
+                msgpack.packb({"stdout": [1.0, b"", False]}),
+            ]
+        )
+    )
+)
+@parity()
+def test_a_damaged_carry(native: Engine, context: Context, carry: bytes) -> None:
+    parser = make_parser("json", context)
+    block = b"2026-01-31T12:00:00Z stdout P x\n2026-01-31T12:00:01Z stderr F y\n"
+    same(native, lambda engine: engine.line_parser("cri", parser, max_line=9).parse(block, carry, NOW_NS))
+    same(native, lambda engine: engine.line_parser("plain", parser, max_line=9).parse(block, carry, NOW_NS))
+    same(native, lambda engine: engine.line_parser("cri", parser, max_line=9).flush(carry, NOW_NS))
+
+
+@given(data.damaged(data.json_objects()))
+@parity(80)
+def test_json(native: Engine, context: Context, text: bytes) -> None:
+    """The same object twice in a row, as the native engine remembers keys from record to record."""
+    parser = make_parser("json", context)
+    block = text.replace(b"\n", b" ") + b"\n"
+    same(
+        native,
+        lambda engine: engine.line_parser("plain", parser, max_line=1 << 20).parse(block * 2, b"", NOW_NS),
+    )
+
+
+@given(
+    st.lists(
+        st.integers(0, 2**64 - 1).map(lambda bits: struct.unpack("<d", struct.pack("<Q", bits))[0]),
+        min_size=50,
+    )
+)
+@parity(10)
+def test_floats_are_read_and_written_exactly(native: Engine, context: Context, values: list[float]) -> None:
+    finite = [value for value in values if math.isfinite(value)]
+    parser = make_parser("json", context)
+    block = b"".join(b'{"a":%s,"b":%r}\n' % (msgspec.json.encode(value), value) for value in finite)
+    entries = same(
+        native,
+        lambda engine: engine.line_parser("plain", parser, max_line=1 << 20).parse(block, b"", 0).entries,
+    )
+    lines = same(native, lambda engine: engine.to_ndjson(entries, "t"))
+    assert [msgspec.json.decode(line)["a"] for line in lines.splitlines()] == finite
+
+
+ENTRIES = st.one_of(data.canonical_entries(), data.damaged(data.canonical_entries()))
+FOREIGN = data.damaged(st.one_of(data.canonical_entries(), data.foreign_entries()))
+
+
+@given(FOREIGN)
+@parity(60)
+def test_normalize(native: Engine, packed: bytes) -> None:
+    same(native, lambda engine: engine.normalize(packed))
+    assert same(native, lambda engine: engine.normalize(bytearray(packed))) is not None
+
+
+@given(ENTRIES)
+@parity(40)
+def test_counting(native: Engine, packed: bytes) -> None:
+    same(native, lambda engine: engine.count(packed))
+    same(native, lambda engine: engine.offsets(memoryview(packed)))
+    same(native, lambda engine: engine.time_range(packed))
+
+
+@given(ENTRIES, st.sampled_from(["@timestamp", "a", "é\n", None]), st.sampled_from(["@tag", "a", None]))
+@parity(80)
+def test_json_lines(native: Engine, packed: bytes, time_key: str | None, tag_key: str | None) -> None:
+    same(native, lambda engine: engine.to_ndjson(packed * 2, 'tag "é"', time_key, tag_key))
+
+
+FIELDS = st.dictionaries(
+    st.one_of(data.KEYS, st.text(max_size=4)),
+    st.one_of(st.text(max_size=5), st.integers(), st.floats(), st.none(), st.just({"x": [b"y"]})),
+    max_size=20,
+)
+
+
+@given(ENTRIES, FIELDS)
+@parity(40)
+def test_splice(native: Engine, packed: bytes, fields: dict[str, Any]) -> None:
+    same(native, lambda engine: engine.splice(packed, fields))
+
+
+PATHS = st.one_of(
+    data.KEYS, st.sampled_from(["a.a", "a.b.a", "a.0", "null", "5", "1.0", ".", "a.", '[1,"\\\\xff"]'])
+)
+PATTERNS = st.sampled_from(
+    [
+        "",
+        "a",
+        "^a",
+        "a$",
+        "^$",
+        r"\d+",
+        r"^\w+$",
+        r"(?i)INFO|E",
+        "é",
+        r"\\xff",
+        r"[^a-z]",
+        "^.{3,5}$",
+        r"\bT\d",
+        "null|true",
+        r"^[\[{]",
+        "(?s)a.*b",
+        r"\Z",
+        "(?m)^a$",
+        "(a",
+        "x{2,}",
+        r"[a\]\[&&b~~]",
+        r"\.",
+        "(?:ab?)+c",
+        "(?=a)a",
+    ]
+)
+RULES = st.lists(st.tuples(PATHS, PATTERNS), max_size=3)
+
+
+@given(ENTRIES, RULES, RULES, st.sampled_from(["and", "or"]))
+@parity(60)
+def test_grep(native: Engine, packed: bytes, keep: Any, exclude: Any, mode: Any) -> None:
+    same(native, lambda engine: engine.grep(keep, exclude, mode).apply(packed))
+
+
+VALUES = st.one_of(
+    st.sampled_from(
+        ["{tag}", "{host}-{a}", "{{{a.b}}}", "{", "}}", "{}", "{level}{missing}x", "plain", "{a{b}", "é{é}"]
+    ),
+    st.integers(),
+    st.none(),
+    st.floats(),
+    st.lists(st.integers(), max_size=2),
+)
+CHANGES = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["set", "default"]), data.KEYS, VALUES),
+        st.tuples(st.just("remove"), data.KEYS, st.none()),
+        st.tuples(st.sampled_from(["rename", "copy"]), data.KEYS, data.KEYS),
+        st.tuples(st.just("drop"), data.KEYS, st.none()),
+    ),
+    max_size=6,
+)
+
+
+@given(ENTRIES, CHANGES)
+@parity(60)
+def test_modify(native: Engine, packed: bytes, changes: Any) -> None:
+    variables = {"host": "node-1", "tag": "not this one"}
+    same(native, lambda engine: engine.modify(changes, variables).apply(packed, "the.tag"))
+
+
+@given(data.damaged(data.frames()), st.sampled_from([5, 40, 1000, 1 << 30]))
+@parity(80)
+def test_scan_frames(native: Engine, frames: bytes, max_size: int) -> None:
+    same(native, lambda engine: engine.scan_frames(frames, max_size))
+
+
+@given(st.binary(max_size=60))
+@parity(60)
+def test_arbitrary_bytes(native: Engine, junk: bytes) -> None:
+    """Bytes that nobody meant to be anything."""
+    for call in ("normalize", "count", "offsets", "time_range"):
+        same(native, lambda engine, call=call: getattr(engine, call)(junk))
+    same(native, lambda engine: engine.scan_frames(junk, 1000))
+    same(native, lambda engine: engine.to_ndjson(junk, "t"))
+
+
+@pytest.mark.parametrize("levels", [126, 127, 128, 129, 130, 131])
+def test_depth(native: Engine, levels: int) -> None:
+    """Both refuse msgpack at the same level of nesting, as maps, arrays and keys."""
+    for record in (
+        b"\x81\xa1a" + b"\x91" * (levels - 2) + b"\x90",
+        b"\x81" * (levels - 1) + b"\x80" + b"\xc0" * (levels - 1),
+    ):
+        entry = pack_entry(0, {})[:-1] + record
+        same(native, lambda engine, entry=entry: engine.normalize(entry))
+        same(native, lambda engine, entry=entry: engine.count(entry))
+        same(native, lambda engine, entry=entry: engine.to_ndjson(entry, "t"))
+        for frame in (
+            b"\x92\xa1t\x91" + entry,
+            b"\x93\xa1t" + entry[1:],
+            b"\x93\xa1t\xc0" + entry[11:],
+            entry[11:],
+        ):
+            same(native, lambda engine, frame=frame: engine.scan_frames(frame, 1 << 20))
+
+
+def test_large_blocks(native: Engine, context: Context) -> None:
+    """Blocks that are worked on without the GIL, records with more keys than fit a short header."""
+    parser = make_parser("json", context)
+    wide = b"{" + b",".join(b'"key%d":%d' % (i % 70_000, i) for i in range(70_003)) + b"}"
+    block = b"".join(b'2026-01-31T12:00:00.%09dZ stdout F {"n":%d}\n' % (i, i) for i in range(3000))
+    block += b"2026-01-31T12:00:00Z stderr F " + wide + b"\n"
+    parsed = same(
+        native, lambda engine: engine.line_parser("cri", parser, max_line=1 << 24).parse(block, b"", 0)
+    )
+    same(native, lambda engine: engine.to_ndjson(parsed.entries, "t"))
+    same(native, lambda engine: engine.splice(parsed.entries, {"a": 1}))
