@@ -212,7 +212,8 @@ class Output(Component):
         """Deliver one chunk.
 
         Returning means delivered: it will never be presented again. Raising ``PermanentError`` sends it
-        to the dead letters; any other exception has it presented again later, with the same id.
+        to the dead letters, ``ComponentError`` ends the service (this output can never go on); any other
+        exception has it presented again later, with the same id.
         May be cancelled at any await (timeout, shutdown); then it is presented again.
         """
 
