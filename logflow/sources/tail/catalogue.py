@@ -350,9 +350,9 @@ class Catalogue:
 
     def _take_for_new(self, lane: Lane, stream: str, state: FileState) -> None:
         """A file had no content when it was last seen: what is there now may be another's."""
-        if state.handed is None:
-            lane.orphaned_carry += state.carry
-        self._shared.positions.forget(stream)
+        if state.handed is None and state.carry:
+            lane.orphaned_carry = state.carry
+        lane.orphans.append(stream)
 
     def _reopen(self, lane: Lane, stream: str, state: FileState, again: Again) -> None:
         moved = msgspec.structs.replace(state, device=again.sibling.device, inode=again.sibling.inode)

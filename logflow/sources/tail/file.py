@@ -66,6 +66,7 @@ class Workspace:
 @dataclass(slots=True)
 class _Flight:
     point: Point
+    receipt: Receipt
     safe: bool = False
 
 
@@ -285,7 +286,7 @@ class LogFile:
     def advance(self, step: Step, receipt: Receipt, on_safe: Callable[[LogFile], None]) -> None:
         """Go on after a block that was admitted; it is safe once its receipt resolves."""
         self.point = step.point
-        flight = _Flight(step.point)
+        flight = _Flight(step.point, receipt)
         self._in_flight.append(flight)
         receipt.add_done_callback(partial(self._landed, flight, on_safe))
 
@@ -301,6 +302,11 @@ class LogFile:
     def all_safe(self) -> bool:
         """Whether nothing is in flight."""
         return not self._in_flight
+
+    async def settled(self) -> None:
+        """Return when nothing is in flight."""
+        while self._in_flight:
+            await self._in_flight[-1].receipt
 
     def hand_carry(self) -> bytes:
         """Give the open joins away, to the file that continues this one."""

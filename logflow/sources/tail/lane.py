@@ -79,10 +79,14 @@ class Lane:
         self.last: FileState | None = None
         """The last file with content that was here and is finished."""
         self.orphaned_carry = b""
-        """Open joins of a file that was empty and cannot be told by its content: for the next one."""
+        """Open joins of files that were empty and cannot be told by their content: for the next one."""
+        self.orphans: list[str] = []
+        """The streams of those files."""
         self.gone = False
         """Nothing is at the path now."""
         self.running = False
+        self.settling = False
+        """It runs, and waits until what it read of one file is safe before it reads the next one."""
         self.woken = False
         self.timer_set = False
         self._shared = shared
@@ -102,10 +106,18 @@ class Lane:
         if before and before.point.carry:
             file.take_carry(before.point.carry)
             before.take_carry(b"")
-        elif self.orphaned_carry:
-            file.take_carry(self.orphaned_carry)
-            self.orphaned_carry = b""
         self._host.adopt(file, self)
+        if self.orphans:
+            self._inherit(file)
+
+    def _inherit(self, file: LogFile) -> None:
+        if self.orphaned_carry:
+            file.take_carry(self.orphaned_carry)
+            self._shared.positions.save(file)
+            self.orphaned_carry = b""
+        for stream in self.orphans:
+            self._shared.positions.forget(stream)
+        self.orphans.clear()
 
     def _renumber(self) -> None:
         order = self.last.order if self.last else -1
@@ -132,10 +144,15 @@ class Lane:
 
     async def _turn(self, emit: Emit) -> None:
         for file in tuple(self.files):
-            if file.finished:
-                continue
-            if not await self._read(file, emit) or not await self._passed(file, emit):
+            if not file.finished and not (await self._read(file, emit) and await self._passed(file, emit)):
                 break
+            # To a buffer each file is a stream of its own, and it may deliver two of them side by side;
+            # but the order of what one container wrote is to be kept.
+            self.settling = True
+            try:
+                await file.settled()
+            finally:
+                self.settling = False
         self.retire()
 
     def _complain(self, error: OSError) -> None:

@@ -125,6 +125,8 @@ class Buffer:
         assert span.end > span.start
         self._ends[span.stream] = span.end
         if span.stream not in self.order:
+            assert not self._unsettled, "the file before is safe"
+            assert not any(self._queues.values()), "the file before is safe"
             self.order.append(span.stream)
         self._queues[span.stream].append((batch, receipt))
         return receipt
@@ -204,7 +206,7 @@ class Agent:
         self.checkpoints.flush()
         for _ in range(int(seconds / 0.5)):
             await self.clock.advance(0.5)
-            while any(lane.running for lane in self.source._catalogue.lanes.values()):
+            while any(lane.running and not lane.settling for lane in self.source._catalogue.lanes.values()):
                 await asyncio.sleep(0.0005)
         assert not self.task.done(), self.task.exception()
 
