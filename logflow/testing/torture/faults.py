@@ -74,7 +74,7 @@ class Faults:
 
     async def _fill(self, member: Member) -> None:
         ballast = member.directory / _BALLAST
-        await asyncio.to_thread(_fill_disk, ballast)
+        await asyncio.to_thread(fill_disk, ballast)
         await asyncio.sleep(self._rng.uniform(0.2, 1.0))
         if self._rng.random() < 0.3:
             member.process.kill()
@@ -85,7 +85,7 @@ class Faults:
             member.process.start()
 
 
-def _fill_disk(path: Path) -> None:
+def fill_disk(path: Path) -> None:
     """Write a file until the file system is full to the last byte."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:

@@ -1,0 +1,251 @@
+"""Proofs of one promise each, with real processes: short ones in the tests, full ones from the command line.
+
+``python -m logflow.testing.torture.proofs --help``. Each strikes at the one place where a line is easily
+lost or doubled, again and again:
+
+================= ======================================================================================
+lost-acks         agent → proxy → aggregator: the ack is swallowed after the chunk was stored
+resends           a client that resends as Fluentd does, the aggregator killed between store and resend
+full-agent        the agent's disk is full for a while
+full-aggregator   the aggregator's disk is full for a while
+flipped-bits      bits are flipped in the segments of a stopped aggregator
+sink-down         an HTTP sink is down while a file output of the same aggregator goes on
+================= ======================================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from logflow.testing.oracle import Verdict
+from logflow.testing.processes import free_ports
+from logflow.testing.torture.faults import fill_disk, small_disk
+from logflow.testing.torture.proofs.rig import RETRY, Client, Rig, dropped, packed_request, until, waiting
+from logflow.testing.torture.proxy import CruelProxy
+
+_SMALL_DISK_BYTES = 128 << 20
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was seen.
+
+    Attributes:
+        verdict: what became of the written lines in the files.
+        figures: what was counted and measured.
+    """
+
+    verdict: Verdict
+    figures: Mapping[str, float]
+
+
+async def lost_acks(directory: Path, *, count: int, lines_per_s: float = 1000.0) -> Proof:
+    """Swallow ``count`` acks between an agent and an aggregator."""
+    with Rig(directory) as rig:
+        proxy = CruelProxy(rig.forward_port)
+        await proxy.open()
+        aggregator, agent, writer = rig.aggregator(), rig.agent(proxy.port), rig.writer(lines_per_s)
+        for member in (aggregator, agent):
+            member.process.start()
+            await member.wait_until_up()
+        writer.start()
+        for lost in range(count):
+            proxy.swallow_answers(1)
+            await until(lambda lost=lost: proxy.swallowed > lost, "an ack was lost")  # type: ignore[misc]
+        progress = rig.finish(writer)
+        await until(lambda: rig.archived_lines() >= progress.lines and not waiting(agent), "all arrived")
+        await proxy.close()
+        repeats = dropped(aggregator, "duplicate")
+        return Proof(rig.verdict(progress.written), {"acks_lost": proxy.swallowed, "repeated_lines": repeats})
+
+
+async def resends(directory: Path, *, count: int, kill_every: int) -> Proof:
+    """Swallow the acks of ``count`` chunks of a hand-made client; kill the aggregator before some resends."""
+    with Rig(directory) as rig:
+        proxy = CruelProxy(rig.forward_port)
+        await proxy.open()
+        aggregator, client = rig.aggregator(), Client(proxy.port)
+        aggregator.process.start()
+        await aggregator.wait_until_up()
+        kills = repeats = 0
+
+        def kill() -> None:
+            nonlocal kills, repeats
+            repeats += dropped(aggregator, "duplicate")
+            aggregator.process.kill()
+            aggregator.process.start()
+            kills += 1
+
+        for number in range(count):
+            proxy.swallow_answers(1)
+            strikes = iter([kill] if number % kill_every == 0 else [])
+            await client.send(lambda strikes=strikes: next(strikes, lambda: None)())  # type: ignore[misc]
+        await until(lambda: rig.archived_lines() >= client.sent, "all arrived")
+        await proxy.close()
+        figures = {
+            "acks_lost": proxy.swallowed,
+            "resends": client.resends,
+            "kills": kills,
+            "repeated_lines": repeats + dropped(aggregator, "duplicate"),
+        }
+        client.cut()
+        return Proof(rig.verdict({client.SERIES: client.sent}), figures)
+
+
+async def full_disk(directory: Path, who: str, *, full_s: float, lines_per_s: float = 2000.0) -> Proof:
+    """Let the disk of ``agent`` or ``aggregator`` be full for ``full_s`` seconds in the middle of a run.
+
+    Raises:
+        ComponentError: no small disk can be mounted here.
+    """
+    with Rig(directory) as rig:
+        rig.enter_context(small_disk(rig.directory / who, _SMALL_DISK_BYTES))
+        aggregator, agent, writer = rig.aggregator(), rig.agent(rig.forward_port), rig.writer(lines_per_s)
+        for member in (aggregator, agent):
+            member.process.start()
+            rig.callback(member.process.kill)
+            await member.wait_until_up()
+        writer.start()
+        await until(lambda: rig.archived_lines() > lines_per_s, "lines flow")
+        ballast = rig.directory / who / "ballast"
+        await asyncio.to_thread(fill_disk, ballast)
+        await asyncio.sleep(full_s)
+        stood_at = rig.archived_lines()
+        ballast.unlink()
+        resumed_s = await until(lambda: rig.archived_lines() > stood_at, "lines flow again")
+        await asyncio.sleep(1.0)
+        progress = rig.finish(writer)
+        await until(lambda: rig.archived_lines() >= progress.lines and not waiting(agent), "all arrived")
+        figures = {"full_s": full_s, "resumed_after_s": round(resumed_s, 2), "lines_when_full": stood_at}
+        return Proof(rig.verdict(progress.written), figures)
+
+
+async def flipped_bits(directory: Path, *, rounds: int, flips: int, chunks: int = 40, seed: int = 1) -> Proof:
+    """Flip ``flips`` bits in the segments of a stopped aggregator, ``rounds`` times, and let it deliver.
+
+    Each round sends new chunks while the file output cannot write, stops, flips, starts, lets it write.
+    """
+    rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    with Rig(directory) as rig:
+        aggregator, client = rig.aggregator(), Client(rig.forward_port)
+        buffer = aggregator.directory / "data" / "buffers" / "archive"
+        lost = unreported = 0
+        for _ in range(rounds):
+            earlier = rig.archived_lines()
+            rig.archive.parent.mkdir(exist_ok=True)
+            archive = _put_away(rig.archive)
+            rig.archive.touch()  # a file where the directory should be: nothing can be written
+            aggregator.process.start()
+            await aggregator.wait_until_up()
+            for _ in range(chunks):
+                await client.send()
+            client.cut()
+            aggregator.process.send(signal.SIGTERM)
+            await asyncio.to_thread(aggregator.process.wait, 30.0)
+            for _ in range(flips):
+                _flip(rng, sorted(buffer.glob("*.segment")))
+            rig.archive.unlink()
+            archive.rename(rig.archive)
+            said, aside = len(rig.log_of(aggregator)), len(list(buffer.glob("corrupt/*")))
+            aggregator.process.start()
+            await aggregator.wait_until_up()
+            await until(lambda: waiting(aggregator) == 0, "the rest was delivered")
+            corrupt = dropped(aggregator, "corrupt")
+            await until(
+                lambda e=earlier, c=corrupt: rig.archived_lines() >= e + chunks * 50 - c,  # type: ignore[misc]
+                "the lines that the ledger calls delivered are in the files",
+                timeout_s=5.0,
+            )
+            lost += corrupt
+            is_reported = "damaged" in rig.log_of(aggregator)[said:]
+            unreported += not (is_reported and len(list(buffer.glob("corrupt/*"))) > aside)
+            aggregator.process.send(signal.SIGTERM)
+            await asyncio.to_thread(aggregator.process.wait, 30.0)
+        verdict = rig.verdict({client.SERIES: client.sent})
+        figures = {"flips": rounds * flips, "reported_corrupt": lost, "rounds_without_a_report": unreported}
+        return Proof(verdict, figures)
+
+
+def _put_away(archive: Path) -> Path:
+    away = archive.with_name("archive-away")
+    archive.mkdir(exist_ok=True)
+    archive.rename(away)
+    return away
+
+
+def _flip(rng: random.Random, paths: list[Path]) -> None:
+    """Flip one bit at a random place of the files, every byte of them as likely as any other."""
+    at = rng.randrange(sum(path.stat().st_size for path in paths))
+    for path in paths:
+        if at < (size := path.stat().st_size):
+            break
+        at -= size
+    with path.open("r+b") as file:
+        file.seek(at)
+        [byte] = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 1 << rng.randrange(8)]))
+
+
+async def sink_down(directory: Path, *, down_s: float, up_s: float) -> Proof:
+    """Feed as fast as it goes with the sink up, then down for ``down_s``; compare the file output's rate."""
+    with Rig(directory) as rig:
+        [port] = free_ports(1)
+        argv = [sys.executable, "-m", "logflow.testing.sinks", str(rig.directory / "sink")]
+        sink = rig.process("sink", [*argv, "--listen", f"127.0.0.1:{port}"])
+        buffer = {"type": "disk", "limit": "64GiB"}
+        http = {"type": "http", "endpoints": [f"http://127.0.0.1:{port}/"], "buffer": buffer, "retry": RETRY}
+        aggregator = rig.aggregator({"archive": rig.file_output(), "sink": http})
+        aggregator.process.start()
+        sink.start()
+        await aggregator.wait_until_up()
+        await asyncio.to_thread(sink.wait_for_http, port, "/healthz", 30.0)
+        feeder = _Feeder(rig)
+        await feeder.feed(1.0)
+        up = await feeder.feed(up_s)
+        sink.kill()
+        down = await feeder.feed(down_s)
+        sink.start()
+        await until(lambda: waiting(aggregator) == 0, "the sink has caught up", 120.0)
+        again = await feeder.feed(up_s)
+        written = feeder.lines
+        await until(lambda: waiting(aggregator) == 0, "all arrived", 120.0)
+        figures = {
+            "down_s": down_s,
+            "up_bytes_per_s": round(up),
+            "down_bytes_per_s": round(down),
+            "up_again_bytes_per_s": round(again),
+            "ratio": round(down / ((up + again) / 2), 3),
+        }
+        return Proof(rig.verdict({Client.SERIES: written}), figures)
+
+
+class _Feeder:
+    """Keeps an aggregator busy with one client and measures how fast its files grow."""
+
+    _LINES = 2000
+
+    def __init__(self, rig: Rig) -> None:
+        self.lines = 0
+        self._rig = rig
+        self._client = Client(rig.forward_port)
+        self._requests = 0
+
+    async def feed(self, seconds: float) -> float:
+        """Feed for a while; returns bytes a second that came into the files."""
+        started_s, before = time.monotonic(), self._archived_bytes()
+        while time.monotonic() - started_s < seconds:
+            self._requests += 1
+            await self._client.deliver(packed_request("app.client", self._LINES, self._requests, self.lines))
+            self.lines += self._LINES
+        return (self._archived_bytes() - before) / (time.monotonic() - started_s)
+
+    def _archived_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self._rig.archive.glob("*.jsonl"))

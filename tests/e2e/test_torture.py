@@ -1,0 +1,30 @@
+"""A few seconds of the torture, as part of every run of the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from logflow.errors import ComponentError
+from logflow.testing.torture.__main__ import main
+from logflow.testing.torture.faults import Faults, small_disk
+
+
+def faults_possible_here(directory: Path) -> list[str]:
+    """All faults; without full disks where none can be mounted."""
+    try:
+        with small_disk(directory / "probe", 1 << 20):
+            return list(Faults.KINDS)
+    except ComponentError:
+        return [kind for kind in Faults.KINDS if not kind.startswith("fill")]
+
+
+@pytest.mark.slow
+def test_whatever_strikes_every_line_arrives_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kinds = ",".join(faults_possible_here(tmp_path))
+    options = f"--seed 1 --strikes 8 --pause 0.15 --rate 1000 --faults {kinds} --dir".split()
+    status = main([*options, str(tmp_path / "run")])
+    said = capsys.readouterr().out
+    assert status == 0, said
+    assert "Struck 8 times" in said
