@@ -197,7 +197,7 @@ class _CriLayout:
 
     def _with_zeros(self, line: bytes) -> bytes:
         """Write out the trailing zeros of a fraction."""
-        at = line.find(self._offset, 19, _FRACTION_END)
+        at = line.find(self._offset, 19, _FRACTION_END - 1 + len(self._offset))
         if at < 0 or at == 20:  # a point without digits
             raise Unlike
         return line[:at] + b".000000000"[at - 19 :] + line[at:]

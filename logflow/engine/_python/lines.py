@@ -171,10 +171,23 @@ class PythonLineParser:
         """Ask the message parser about all messages but the malformed."""
         malformed = messages.malformed
         if not malformed:
-            return self._parser.parse_many(messages.texts)
+            return self._ask(messages.texts)
         good = [text for index, text in enumerate(messages.texts) if index not in malformed]
-        results = iter(self._parser.parse_many(good))
+        results = iter(self._ask(good))
         return [None if index in malformed else next(results) for index in range(len(messages.texts))]
+
+    def _ask(self, texts: list[bytes]) -> list[Parse | None]:
+        """Ask the message parser; texts for which a plugin raises, as it must not, do not match."""
+        try:
+            return self._parser.parse_many(texts)
+        except Exception:
+            return [self._ask_for_one(text) for text in texts]
+
+    def _ask_for_one(self, text: bytes) -> Parse | None:
+        try:
+            return self._parser.parse(text)
+        except Exception:
+            return None
 
 
 def _fast_path(
