@@ -51,7 +51,7 @@ async def test_a_full_disk_loses_and_doubles_nothing(tmp_path: Path, who: str) -
 
 
 async def test_flipped_bits_destroy_what_is_reported_and_no_more(tmp_path: Path) -> None:
-    proof = await flipped_bits(tmp_path, rounds=2, flips=5, chunks=30)
+    proof = await flipped_bits(tmp_path, rounds=1, flips=8, chunks=30)
     assert proof.verdict.lost == proof.figures["reported_corrupt"] > 0
     assert proof.figures["rounds_without_a_report"] == 0
     assert proof.verdict.doubled == proof.verdict.damaged == proof.verdict.unknown == 0

@@ -213,9 +213,10 @@ async def sink_down(directory: Path, *, down_s: float, up_s: float) -> Proof:
         sink.kill()
         down = await feeder.feed(down_s)
         sink.start()
-        await until(lambda: waiting(aggregator) == 0, "the sink has caught up", 120.0)
+        await until(lambda: waiting(aggregator) == 0, "the sink has caught up", 180.0)
         again = await feeder.feed(up_s)
         written = feeder.lines
+        feeder.stop()
         await until(lambda: waiting(aggregator) == 0, "all arrived", 120.0)
         figures = {
             "down_s": down_s,
@@ -246,6 +247,10 @@ class _Feeder:
             await self._client.deliver(packed_request("app.client", self._LINES, self._requests, self.lines))
             self.lines += self._LINES
         return (self._archived_bytes() - before) / (time.monotonic() - started_s)
+
+    def stop(self) -> None:
+        """Drop the connection."""
+        self._client.cut()
 
     def _archived_bytes(self) -> int:
         return sum(path.stat().st_size for path in self._rig.archive.glob("*.jsonl"))
