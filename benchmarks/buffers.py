@@ -23,10 +23,11 @@ from logflow.testing.torture.proofs.rig import Client, Rig, packed_request, unti
 from logflow.testing.torture.stage import Member
 
 _LINES = 4000
+"""Lines of a request, unless told otherwise."""
 _CONNECTIONS = 4
 
 
-async def recovery(directory: Path, size_bytes: int) -> dict[str, float]:
+async def recovery(directory: Path, size_bytes: int, lines: int = _LINES) -> dict[str, float]:
     """Fill, kill, start; returns what was measured."""
     with Rig(directory) as rig:
         rig.archive.parent.mkdir(parents=True)
@@ -35,10 +36,10 @@ async def recovery(directory: Path, size_bytes: int) -> dict[str, float]:
         aggregator = rig.aggregator({"archive": rig.file_output(buffer=buffer)})
         empty_s, empty_cpu_s = await _start(aggregator, 0)
         client, sent = Client(rig.forward_port), 0
-        request = packed_request("app.client", _LINES, 0)
+        request = packed_request("app.client", lines, 0)
         for number in range(size_bytes // len(request) + 1):
-            await client.deliver(packed_request("app.client", _LINES, number, sent))
-            sent += _LINES
+            await client.deliver(packed_request("app.client", lines, number, sent))
+            sent += lines
         client.cut()
         filled = sum(path.stat().st_size for path in aggregator.directory.glob("data/buffers/archive/*"))
         aggregator.process.kill()
@@ -48,6 +49,7 @@ async def recovery(directory: Path, size_bytes: int) -> dict[str, float]:
         later = _resident_bytes(aggregator.process.pid)
         return {
             "buffer_mb": round(filled / 1e6),
+            "batches": sent // lines,
             "events": sent,
             "empty_start_s": round(empty_s, 2),
             "empty_start_cpu_s": round(empty_cpu_s, 2),
@@ -118,6 +120,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Measure what a disk buffer costs.")
     parser.add_argument("part", nargs="?", choices=("recovery", "throughput"), help="default: both")
     parser.add_argument("--megabytes", type=int, default=1000, help="what is recovered (default 1000)")
+    parser.add_argument("--lines", type=int, default=_LINES, help=f"in a recovered batch (default {_LINES})")
     parser.add_argument("--seconds", type=float, default=4.0, help="of feeding, each time (default 4)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of memory and disk (default 3)")
     parser.add_argument("--dir", type=Path, help="where the buffers are (default: a temporary directory)")
@@ -125,7 +128,8 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="logflow-buffers-", dir=options.dir) as name:
         directory = Path(name)
         if options.part in (None, "recovery"):
-            _print("recovery", asyncio.run(recovery(directory / "recovery", options.megabytes * 1_000_000)))
+            filled = recovery(directory / "recovery", options.megabytes * 1_000_000, options.lines)
+            _print("recovery", asyncio.run(filled))
         if options.part in (None, "throughput"):
             measured = throughput(directory / "throughput", options.seconds, options.rounds)
             _print("throughput", asyncio.run(measured))
