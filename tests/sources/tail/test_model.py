@@ -12,7 +12,6 @@ import gzip
 import os
 import shutil
 from collections import defaultdict, deque
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -210,6 +209,15 @@ class Agent:
                 await asyncio.sleep(0.0005)
         assert not self.task.done(), self.task.exception()
 
+    async def deliver_all(self, expected: int) -> None:
+        """Deliver until so many events were received, one file after the other."""
+        for _ in range(200):
+            if self.delivered >= expected and len(self.checkpoints.streams("test")) <= 2:
+                break
+            self.buffer.deliver(1)
+            self.buffer.settle(1)
+            await self.look(3)
+
     async def end(self, *, kill: bool) -> None:
         """Stop in order, or as ``kill -9`` does."""
         self.task.cancel()
@@ -278,12 +286,7 @@ async def scenario(root: Path, how: Literal["rename", "copy"], steps: list[tuple
                 await agent.start()
     writer.end()
     expected = sum(map(len, writer.written.values()))
-    with suppress(TimeoutError):
-        async with asyncio.timeout(5):
-            while agent.delivered < expected or len(agent.checkpoints.streams("test")) > 2:
-                agent.buffer.deliver(1)
-                agent.buffer.settle(1)
-                await agent.look(3)
+    await agent.deliver_all(expected)
     agent.buffer.deliver(100)
     await agent.end(kill=False)
     writer.close()
