@@ -13,7 +13,8 @@ CARGO := $(shell command -v cargo 2>/dev/null)
 ARGS ?=
 
 NATIVE := $(wildcard native/Cargo.toml native/Cargo.lock) $(shell find native/src -name '*.rs' 2>/dev/null)
-INSTALLED := $(VENV)/.installed
+# Installed again when a Rust toolchain has come or gone.
+INSTALLED := $(VENV)/.installed$(if $(CARGO),-with-cargo)
 INSTALLED_BENCH := $(VENV)/.installed-bench
 
 # pyo3 must be built for the Python of the environment, wherever cargo is called.
