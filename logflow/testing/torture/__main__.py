@@ -71,6 +71,7 @@ async def _torture(options: argparse.Namespace, seed: int, directory: Path, kind
         writer = _writer(stage, directory, options, seed)
         writer.start()
         try:
+            await _wait_for_first_lines(stage)
             await _strike(faults, options, rng)
             writer.send(signal.SIGTERM)
             await asyncio.to_thread(writer.wait, 30.0)
@@ -91,6 +92,20 @@ def _writer(stage: Stage, directory: Path, options: argparse.Namespace, seed: in
         "--rotate-bytes", str(512 * 1024), "--keep-files", "100000", "--long-share", "0.002",
     ]  # fmt: skip
     return Process("writer", argv, log=directory / "logs" / "writer.log")
+
+
+async def _wait_for_first_lines(stage: Stage) -> None:
+    """Wait until the agent knows every container.
+
+    What is rotated away before the agent has seen a container for the first time is beyond its promise.
+    """
+    deadline_s = time.monotonic() + _DRAIN_S
+    while time.monotonic() < deadline_s:
+        containers = len(list(stage.node.glob("containers/*.log")))
+        archived = {path.name for archive in stage.archives() for path in archive.rglob("*.jsonl")}
+        if containers and len(archived) >= containers:
+            return
+        await asyncio.sleep(0.1)
 
 
 async def _strike(faults: Faults, options: argparse.Namespace, rng: random.Random) -> None:
