@@ -47,7 +47,8 @@ def _is_docker(line: bytes, *, cut: bool) -> bool:
     if not line.lstrip().startswith(b"{"):
         return False
     try:
-        value: Any = _decode(line)
+        # Given bytes, the decoder lets a UnicodeDecodeError through for some invalid UTF-8.
+        value: Any = _decode(line.decode(errors="replace"))
     except (msgspec.DecodeError, RecursionError):
         return cut and _DOCKER_START.match(line) is not None
     return (
