@@ -197,7 +197,12 @@ class Flusher:
 
 
 def describe(error: BaseException) -> str:
-    """One line about an error, with its type where the text alone would say little."""
+    """One line about an error, with its type where the text alone would say little.
+
+    Of a group it is the first error, as "unhandled errors in a TaskGroup" says nothing.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     text = str(error).strip().rstrip(".").replace("\n", " ")
     if isinstance(error, TimeoutError) and not text:
         return "it took longer than write_timeout"

@@ -16,7 +16,7 @@ from logflow.checkpoint import Checkpoints
 from logflow.component import Output
 from logflow.config.options import OutputConfig
 from logflow.errors import DeliveryError, PartialDelivery, PermanentError, RetryAfter
-from logflow.pipeline.flusher import Flusher
+from logflow.pipeline.flusher import Flusher, describe
 from logflow.receipt import Receipt
 from logflow.telemetry.ledger import Account
 from logflow.testing import FakeClock
@@ -212,3 +212,8 @@ async def test_an_outage_is_one_log_line_a_minute(caplog: pytest.LogCaptureFixtu
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
     assert "did not take a chunk" in caplog.text
     assert "works again" in caplog.text
+
+
+def test_an_error_group_is_described_by_its_first_error() -> None:
+    group = ExceptionGroup("unhandled errors", [ExceptionGroup("inner", [ValueError("bad\nhead")])])
+    assert describe(group) == "ValueError: bad head"
