@@ -213,6 +213,7 @@ async def sink_down(directory: Path, *, down_s: float, up_s: float) -> Proof:
         sink.kill()
         down = await feeder.feed(down_s)
         sink.start()
+        await asyncio.to_thread(sink.wait_for_http, port, "/healthz", 30.0)
         await until(lambda: waiting(aggregator) == 0, "the sink has caught up", 180.0)
         again = await feeder.feed(up_s)
         written = feeder.lines
