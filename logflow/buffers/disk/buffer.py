@@ -25,13 +25,13 @@ from logflow.buffers.disk.records import (
     MAX_BODY,
     MAX_DESCRIPTION,
     BatchDescription,
-    CutDescription,
-    DoneDescription,
     Kind,
     Record,
-    TriedDescription,
+    cut_record,
     describe,
     describe_origin,
+    done_record,
+    tried_record,
 )
 from logflow.buffers.disk.recovery import Recovered
 from logflow.buffers.disk.schedule import Schedule
@@ -106,6 +106,7 @@ class DiskBuffer(Buffer):
         self._keys = AcceptedKeys(clock, options.dedup_window)
         self._unstored_ends: dict[str, int] = {}
         self._next_seq = 1
+        self._turn = asyncio.Lock()
         self._room = asyncio.Event()
         self._is_open = False
 
@@ -204,20 +205,31 @@ class DiskBuffer(Buffer):
 
     async def put(self, batch: Batch, account: Account, receipt: Receipt) -> None:
         """Take a batch; its part of the receipt is settled once it is stored."""
-        while not (repeat := self._is_repeat(batch)) and batch.count:
+        if batch.count and not self._is_repeat(batch):
+            async with self._turn:  # who waits for room is overtaken by nobody, however small
+                reason = await self._admit(batch)
+                if reason is None:
+                    self._store(batch, account, receipt)
+                    return
+            if reason != "duplicate":
+                account.drop(batch.count, reason)
+                receipt.settle()
+                return
+        account.drop(batch.count, "duplicate")
+        self._pass(batch, receipt)
+
+    async def _admit(self, batch: Batch) -> str | None:
+        """Wait until the batch may be stored, or return the reason for which it is dropped."""
+        while True:
+            if self._is_repeat(batch):  # perhaps only since it has waited
+                return "duplicate"
             match self._admission(batch):
                 case "wait":
                     await self._room.wait()
                 case "store":
-                    self._store(batch, account, receipt)
-                    return
+                    return None
                 case reason:
-                    account.drop(batch.count, reason)
-                    receipt.settle()
-                    return
-        if repeat:
-            account.drop(batch.count, "duplicate")
-        self._pass(batch, receipt)
+                    return reason
 
     def _is_repeat(self, batch: Batch) -> bool:
         """Whether the batch is stored already, or on its way to the disk."""
@@ -412,7 +424,7 @@ class DiskBuffer(Buffer):
             queue.cut_stored.set()
             self._schedule.add(queue)
 
-        return Item(Record(Kind.CUT, describe(CutDescription(chunk_id, queue.tag, last))), stored, sync=True)
+        return Item(cut_record(chunk_id, queue.tag, last), stored, sync=True)
 
     # -- done -------------------------------------------------------------------------------------
 
@@ -431,7 +443,7 @@ class DiskBuffer(Buffer):
         queue = self._in_flight.pop(chunk.id)
         queue.returned = chunk
         queue.cuts[0].attempts = chunk.attempts
-        self._writer.note(Item(Record(Kind.TRIED, describe(TriedDescription(chunk.id, chunk.attempts)))))
+        self._writer.note(Item(tried_record(chunk.id, chunk.attempts)))
         self._free(queue)
 
     def _finish(self, chunk: Chunk) -> list[Row]:
@@ -469,7 +481,7 @@ class DiskBuffer(Buffer):
         self._stock.tidy(queue)
 
     def _note_done(self, tag: str, first: int, last: int) -> None:
-        self._writer.note(Item(Record(Kind.DONE, describe(DoneDescription(tag, first, last)))))
+        self._writer.note(Item(done_record(tag, first, last)))
 
     async def _tidy(self, dead: list[Segment]) -> None:
         """Give space back; called by the writer between groups."""

@@ -2,8 +2,12 @@
 
 Segments are deleted oldest first, so one batch that cannot be delivered keeps every later file. When the
 files take much more than what waits in them, the waiting batches of the oldest segment are written again at
-the end, under their old sequence numbers, and the segment goes. A batch that is committed meanwhile
-is not written; one that is committed afterwards has its DONE record after the copy.
+the end, under their old sequence numbers::
+
+    1. batches    a batch that is committed meanwhile is left out; one that is committed afterwards has its
+                  DONE record behind the copy
+    2. cuts       of the chunks that these batches are in: behind the copies, so that no copy outlives them
+    3. only now   do the batches count as moved, and the old segment may be deleted
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from itertools import islice
 from typing import TypeAlias
 
 from logflow.buffers.disk.index import Queue, Row
-from logflow.buffers.disk.records import Record
+from logflow.buffers.disk.records import Record, cut_record
 from logflow.buffers.disk.segments import Place, SegmentLog
 from logflow.buffers.disk.stock import Stock
 from logflow.buffers.disk.writer import Item, Writer
@@ -65,20 +69,32 @@ class Compaction:
             await self._move([(*batch, record) for batch, record in zip(some, records, strict=True)])
 
     async def _move(self, batches: list[tuple[Queue, Row, Record | None]]) -> None:
+        moved: list[tuple[Queue, int, Place]] = []
         for queue, row, record in batches:
             if record is None:
                 self._lose(queue, row)
             else:
-                moved = partial(self._moved, queue, row.seq)
+                copied = partial(_copied, moved, queue, row.seq)
                 waits = partial(_waits, queue, row.seq)
-                self._writer.add(Item(record, moved, sync=True, wanted=waits))
+                self._writer.add(Item(record, copied, sync=True, wanted=waits))
+        await self._stored()
+        for queue in {queue: None for queue, _, _ in moved}:
+            for cut in queue.cuts:
+                self._writer.add(Item(cut_record(cut.id, queue.tag, cut.last), sync=True))
+        await self._stored()
+        for queue, seq, place in moved:
+            self._stock.move(queue, seq, *place)
+
+    async def _stored(self) -> None:
+        """Wait until everything given to the writer is stored."""
         turn = asyncio.Event()
         self._writer.add(Item(None, lambda _: turn.set()))
         await turn.wait()
 
-    def _moved(self, queue: Queue, seq: int, place: Place | None) -> None:
-        assert place is not None
-        self._stock.move(queue, seq, *place)
+
+def _copied(moved: list[tuple[Queue, int, Place]], queue: Queue, seq: int, place: Place | None) -> None:
+    assert place is not None
+    moved.append((queue, seq, place))
 
 
 def _waits(queue: Queue, seq: int) -> bool:

@@ -55,10 +55,6 @@ class SegmentFile:
         """Read bytes; blocks that the disk cannot read come as zeros, which no checksum takes."""
         return _read_around(self._fs, self._fd, length, offset)
 
-    def write(self, data: bytes, offset: int) -> None:
-        """Write over what was set aside."""
-        self._fs.write(self._fd, [data], offset)
-
     def set_aside(self, start: int, end: int) -> bool:
         """Copy damaged bytes to ``corrupt/`` beside the segment; ``False`` when that failed.
 
@@ -88,13 +84,8 @@ class SegmentFile:
         elif end - start >= 2 * FRAME_BYTES:  # fewer bytes than a record has stay as they are
             void = Head(Kind.VOID, b"", end - start - 2 * FRAME_BYTES, 0)
             first, last = encode_frames(void, self.segment.marker)
-            self.write(first, start)
-            self.write(last, end - len(last))
-
-    def truncate(self, size: int) -> None:
-        """Cut the file off; there is nothing behind."""
-        self._fs.truncate(self._fd, size)
-        self.segment.size = size
+            self.write_over(first, start)
+            self.write_over(last, end - len(last))
 
     def mend_frames(self, head: Head, start: int) -> None:
         """Write the head and the tail of a record again, as one of them is damaged; that one is set aside."""
@@ -105,7 +96,22 @@ class SegmentFile:
         for place, frame in zip(places, encode_frames(head, self.segment.marker), strict=True):
             damaged = self.read(len(frame), place) != frame
             if damaged and self.set_aside(place, place + len(frame)):
-                self.write(frame, place)
+                self.write_over(frame, place)
+
+    def write_over(self, data: bytes, offset: int) -> None:
+        """Write over damage. When that fails it is found again at the next start: no more than that."""
+        try:
+            self._fs.write(self._fd, [data], offset)
+        except OSError as error:
+            self._log.warning("The damage in %s cannot be mended now: %s.", self.segment.path, error)
+
+    def truncate(self, size: int) -> None:
+        """Cut the file off; there is nothing behind. When that fails it is found again at the next start."""
+        try:
+            self._fs.truncate(self._fd, size)
+            self.segment.size = size
+        except OSError as error:
+            self._log.warning("The damage in %s cannot be cut off now: %s.", self.segment.path, error)
 
     def _copy(self, copy: Path, start: int, end: int) -> None:
         target = self._fs.open_new(copy)

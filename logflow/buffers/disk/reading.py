@@ -41,13 +41,10 @@ def read_batches(fs: Fs, places: Sequence[tuple[Segment, Row]], log: logging.Log
 def _read(file: SegmentFile, row: Row, log: logging.Logger) -> Record | None:
     data = file.read(row.length, row.offset)
     head, body, intact = check(data, row.frame_length, file.segment.marker)
-    try:
-        if head is None or body is None:
-            log.error("%d events at byte %d of %s are damaged.", row.events, row.offset, file.segment.path)
-            file.remove_damage(row.offset, row.offset + row.length)
-            return None
-        if not intact:
-            file.mend_frames(head, row.offset)
-    except OSError as error:
-        log.warning("The damage in %s cannot be mended now: %s.", file.segment.path, error)
-    return Record(Kind(head.kind), head.description, body) if head is not None and body is not None else None
+    if head is None or body is None:
+        log.error("%d events at byte %d of %s are damaged.", row.events, row.offset, file.segment.path)
+        file.remove_damage(row.offset, row.offset + row.length)
+        return None
+    if not intact:
+        file.mend_frames(head, row.offset)
+    return Record(Kind(head.kind), head.description, body)

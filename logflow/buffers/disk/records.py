@@ -157,6 +157,21 @@ class Head(NamedTuple):
         return 2 * self.frame_length + self.body_length
 
 
+def cut_record(chunk_id: bytes, tag: str, last: int) -> Record:
+    """Make a CUT record."""
+    return Record(Kind.CUT, describe(CutDescription(chunk_id, tag, last)))
+
+
+def done_record(tag: str, first: int, last: int) -> Record:
+    """Make a DONE record."""
+    return Record(Kind.DONE, describe(DoneDescription(tag, first, last)))
+
+
+def tried_record(chunk_id: bytes, attempts: int) -> Record:
+    """Make a TRIED record."""
+    return Record(Kind.TRIED, describe(TriedDescription(chunk_id, attempts)))
+
+
 def origin_of(description: BatchDescription) -> Origin:
     """The batch's origin, as it was put."""
     match description.origin:

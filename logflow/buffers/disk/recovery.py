@@ -93,6 +93,8 @@ def recover(
             if sync:  # a killed process may have left it unsynced, and from here on it counts as safe
                 file.sync()
             found.damaged_bytes += file.damaged_bytes
+    if sync:
+        fs.sync_directory(directory)
     state.settle()
     return found
 
@@ -228,13 +230,12 @@ class _Mender:
 
     def _check_header(self, header: bytes) -> None:
         segment = self._segment
-        if check_header(segment, header):
-            return
+        if len(header) < HEADER_BYTES or check_header(segment, header):
+            return  # nothing was ever written behind a header that is not whole
         if header.strip(b"\0"):
             self._log.error("The header of %s is damaged; the file's name stands in for it.", segment.path)
-            self._file.set_aside(0, len(header))
-        self._file.write(pack_header(segment, 0), 0)
-        segment.size = max(segment.size, HEADER_BYTES)
+            self._file.set_aside(0, HEADER_BYTES)
+        self._file.write_over(pack_header(segment, 0), 0)
 
     def _found(self, found: Found, *, bodies: bool) -> None:
         head, body = found.head, None

@@ -139,7 +139,7 @@ class Writer:
 
     async def _run(self) -> None:
         while not (self._closing and self.idle):
-            if self.idle and not (self._sync_due or self._wants_reserve):
+            if self.idle and not (self.problem or self._sync_due or self._wants_reserve):
                 await self._wake.wait()
             self._wake.clear()
             dead = self._segments.dead()  # before the write, so that it holds every note about them

@@ -1,0 +1,632 @@
+"""The disk buffer on a simulated disk: every write, sync and rename fails or is the last before a crash.
+
+The disk has a page cache: ``kill -9`` keeps it, a power cut keeps any part of what was not synced,
+torn anywhere, and any of the changes of names. The sources are the worst that the contract allows: after
+every crash they put again whatever they ever put that can be recognised. The promises, for ``sync: batch``:
+
+* what was acknowledged is delivered;
+* no event is handed out under two chunk ids;
+* the ledger balances.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import errno
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from logflow.batch import Batch, Chunk, DeliveryKey, Origin, Span
+from logflow.buffers.disk import DiskBuffer
+from logflow.buffers.disk.fs import Fs
+from logflow.checkpoint import Checkpoints
+from logflow.config.options import BufferOptions
+from logflow.receipt import Receipt
+from logflow.telemetry.ledger import Account
+from logflow.testing import FakeClock
+
+DIRECTORY = Path("/buffers/out")
+
+
+class CrashError(Exception):
+    """The process is gone; it does not get to do anything more."""
+
+
+class SimFile:
+    """A file: what processes see, what a power cut leaves, and what lies between."""
+
+    def __init__(self) -> None:
+        self.seen = bytearray()
+        self.durable = bytearray()
+        self.unsynced: list[tuple[int, bytes]] = []
+        """Writes as (offset, data); a truncation is (size, b"")."""
+
+    def change(self, offset: int, data: bytes) -> None:
+        apply(self.seen, offset, data)
+        self.unsynced.append((offset, data))
+
+    def sync(self) -> None:
+        for offset, data in self.unsynced:
+            apply(self.durable, offset, data)
+        self.unsynced.clear()
+
+    def lose_power(self, random: Random) -> None:
+        for offset, data in self.unsynced:
+            kept = random.choice((0, len(data), random.randint(0, len(data))))
+            if kept or (not data and random.random() < 0.5):
+                apply(self.durable, offset, data[:kept])
+        self.unsynced.clear()
+        self.seen = bytearray(self.durable)
+
+
+def apply(content: bytearray, offset: int, data: bytes) -> None:
+    if not data:
+        del content[offset:]
+        return
+    content.extend(bytes(max(0, offset - len(content))))
+    content[offset : offset + len(data)] = data
+
+
+class SimFs(Fs):
+    """A disk in memory.
+
+    Attributes:
+        operations: changes so far, by which faults are placed.
+        faults: what happens instead of the change of that number: an error number, or a crash.
+        capacity: bytes that fit.
+        crashed: a planned crash has happened.
+        crash_cuts_power: it is a power cut, not just the end of the process.
+    """
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.operations = 0
+        self.faults: dict[int, int | None] = {}
+        self.capacity = 1 << 40
+        self.crashed = False
+        self.crash_cuts_power = False
+        self.names_seen: dict[Path, SimFile] = {}
+        self.names_durable: dict[Path, SimFile] = {}
+        self.names_unsynced: list[dict[Path, SimFile | None]] = []
+        self.open_files: dict[int, SimFile] = {}
+        self.locked = False
+
+    # -- faults -----------------------------------------------------------------------------------
+
+    def _operation(self) -> None:
+        if self.crashed:
+            raise CrashError
+        self.operations += 1
+        if self.operations in self.faults:
+            fault = self.faults.pop(self.operations)
+            if fault is None:
+                self.crashed = True
+                raise CrashError
+            raise OSError(fault, "injected")
+
+    def restart(self, *, power_cut: bool) -> None:
+        """The process is gone; after a power cut, so is some of what was not synced."""
+        self.crashed = False
+        self.locked = False
+        self.open_files.clear()
+        self.faults.clear()
+        if not power_cut:
+            return
+        for change in self.names_unsynced:
+            if self.random.random() < 0.5:
+                self._rename(self.names_durable, change)
+        self.names_unsynced.clear()
+        self.names_seen = dict(self.names_durable)
+        for file in self.names_seen.values():
+            file.lose_power(self.random)
+
+    @staticmethod
+    def _rename(names: dict[Path, SimFile], change: dict[Path, SimFile | None]) -> None:
+        for path, file in change.items():
+            if file is None:
+                names.pop(path, None)
+            else:
+                names[path] = file
+
+    def _change_names(self, change: dict[Path, SimFile | None]) -> None:
+        self._rename(self.names_seen, change)
+        self.names_unsynced.append(change)
+
+    # -- the interface ----------------------------------------------------------------------------
+
+    def make_directory(self, path: Path) -> None:
+        """Directories are always there."""
+
+    def names(self, directory: Path) -> list[str]:
+        return [path.name for path in self.names_seen if path.parent == directory]
+
+    def open_new(self, path: Path) -> int:
+        self._operation()
+        if path in self.names_seen:
+            raise FileExistsError(errno.EEXIST, "exists", str(path))
+        self._change_names({path: SimFile()})
+        return self.open(path)
+
+    def open(self, path: Path, *, write: bool = False) -> int:
+        if path not in self.names_seen:
+            raise FileNotFoundError(errno.ENOENT, "not found", str(path))
+        fd = max(self.open_files, default=100) + 1
+        self.open_files[fd] = self.names_seen[path]
+        return fd
+
+    def close(self, fd: int) -> None:
+        del self.open_files[fd]
+        self.locked = self.locked and fd in self.open_files
+
+    def size(self, fd: int) -> int:
+        return len(self.open_files[fd].seen)
+
+    def read(self, fd: int, length: int, offset: int) -> bytes:
+        return bytes(self.open_files[fd].seen[offset : offset + length])
+
+    def write(self, fd: int, pieces: Sequence[bytes], offset: int) -> None:
+        data, file = b"".join(pieces), self.open_files[fd]
+        used = sum(len(other.seen) for other in self.names_seen.values())
+        room = self.capacity - used + max(0, len(file.seen) - offset)
+        if self.crashed:
+            raise CrashError
+        try:
+            self._operation()
+        except (OSError, CrashError):
+            self._write_some(file, data[: max(0, room)], offset)
+            raise
+        if len(data) > room:
+            self._write_some(file, data[: max(0, room)], offset)
+            raise OSError(errno.ENOSPC, "no space left on device")
+        file.change(offset, data)
+
+    def _write_some(self, file: SimFile, data: bytes, offset: int) -> None:
+        part = data[: self.random.randint(0, len(data))]
+        if part:
+            file.change(offset, part)
+
+    def truncate(self, fd: int, size: int) -> None:
+        self._operation()
+        self.open_files[fd].change(size, b"")
+
+    def allocate(self, fd: int, size: int) -> None:
+        self.write(fd, [bytes(size)], 0)
+
+    def sync(self, fd: int) -> None:
+        try:
+            self._operation()
+        except OSError:  # what could not be written is not tried again by the kernel
+            self.open_files[fd].unsynced.clear()
+            raise
+        self.open_files[fd].sync()
+
+    def sync_directory(self, path: Path) -> None:
+        self._operation()
+        for change in self.names_unsynced:
+            self._rename(self.names_durable, change)
+        self.names_unsynced.clear()
+
+    def rename(self, old: Path, new: Path) -> None:
+        self._operation()
+        self._change_names({old: None, new: self.names_seen[old]})
+
+    def remove(self, path: Path) -> None:
+        self._operation()
+        if path not in self.names_seen:
+            raise FileNotFoundError(errno.ENOENT, "not found", str(path))
+        self._change_names({path: None})
+
+    def lock(self, path: Path) -> int:
+        if self.locked:
+            raise BlockingIOError(errno.EAGAIN, "locked")
+        self.locked = True
+        self.open_files[1] = SimFile()
+        return 1
+
+
+class Inline(Executor):
+    """Runs everything at once, so that a run is determined by its seed."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class SimCheckpoints(Checkpoints):
+    """Checkpoints that forget what was not flushed (killed) or not synced (power cut)."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.flushed = self.synced = copy.deepcopy(self._accepted)
+
+    def flush(self) -> None:
+        self.flushed = copy.deepcopy(self._accepted)
+
+    async def sync(self) -> None:
+        self.flush()
+        self.synced = self.flushed
+
+    def restart(self, *, power_cut: bool) -> None:
+        self._accepted = copy.deepcopy(self.synced if power_cut else self.flushed)
+        self.flushed = copy.deepcopy(self._accepted)
+
+
+class World:
+    """A buffer on a simulated disk, its sources, an output, and the oracle."""
+
+    def __init__(self, seed: int, *, faults: dict[int, int | None] | None = None, **options: Any) -> None:
+        self.fs = SimFs(Random(seed))
+        self.fs.faults.update(faults or {})
+        self.options = BufferOptions(type="disk", **{"chunk_limit": 200, "flush_interval": 0, **options})
+        self.checkpoints = SimCheckpoints()
+        self.clock = FakeClock()
+        self.loop = asyncio.new_event_loop()
+        self.batches: list[Batch] = []
+        self.receipts: dict[int, list[Receipt]] = defaultdict(list)
+        self.acknowledged: set[int] = set()
+        self.ids: dict[int, set[bytes]] = defaultdict(set)
+        self.delivered: Counter[int] = Counter()
+        self.taken: list[Chunk] = []
+        self.waiting_puts: list[asyncio.Task[None]] = []
+        self.offset = 0
+        self.start()
+
+    # -- the process ------------------------------------------------------------------------------
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(work)
+
+    def start(self) -> None:
+        """Start the process; an error at the start has it started again, as a supervisor would."""
+        for _ in range(20):
+            self.account = Account("**", "out")
+            self.buffer = DiskBuffer(
+                "out", DIRECTORY, self.options, self.checkpoints, clock=self.clock,
+                log=logging.getLogger("logflow.test"), fs=self.fs, executor=Inline(), segment_bytes=1000,
+            )  # fmt: skip
+            try:
+                self.run(self.buffer.open(lambda _: self.account))
+            except CrashError:
+                self.stop(power_cut=self.fs.crash_cuts_power)
+            except Exception:
+                self.fs.restart(power_cut=False)
+            else:
+                return
+        raise AssertionError("the buffer cannot be opened")
+
+    def stop(self, *, power_cut: bool) -> None:
+        """Kill the process."""
+        self.fs.crashed = True
+        self.run(self._cancel_all())
+        self.note_receipts()
+        self.receipts.clear()
+        self.taken.clear()
+        self.waiting_puts.clear()
+        self.fs.restart(power_cut=power_cut)
+        self.checkpoints.restart(power_cut=power_cut)
+
+    async def _cancel_all(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def crash(self, *, power_cut: bool) -> None:
+        """Kill the process and start it again; sources repeat what they saw no receipt for, or everything."""
+        self.stop(power_cut=power_cut)
+        self.start()
+        everything = self.fs.random.random() < 0.5
+        for number, batch in enumerate(self.batches):
+            if batch.origin is not None and (everything or number not in self.acknowledged):
+                self.put(number)
+        self.settle()
+
+    def settle(self) -> None:
+        """Let everything happen that can happen now."""
+        self.run(self._turn())
+        self.note_receipts()
+        if self.fs.crashed:
+            self.crash(power_cut=self.fs.crash_cuts_power)
+
+    async def _turn(self) -> None:
+        await asyncio.sleep(0)
+        while self.loop._ready:  # type: ignore[attr-defined]  # whatever happens now, happens at once
+            await asyncio.sleep(0)
+
+    def note_receipts(self) -> None:
+        for number, receipts in self.receipts.items():
+            if any(receipt.done for receipt in receipts):
+                self.acknowledged.add(number)
+
+    def segments(self) -> list[str]:
+        return sorted(name for name in self.fs.names(DIRECTORY) if name.endswith(".segment"))
+
+    # -- sources and output -----------------------------------------------------------------------
+
+    def put_new(self, kind: str, tag: str, events: int) -> None:
+        number = len(self.batches)
+        origin: Origin = None
+        if kind == "key":
+            origin = DeliveryKey(b"key %d" % number)
+        elif kind == "span":
+            origin = Span("stream", self.offset, self.offset + 10)
+            self.offset += 10
+            tag = "tail"
+        entries = [(1, {"batch": number})] * events
+        self.batches.append(Batch.from_events(tag, entries, origin))
+        self.put(number)
+
+    def put(self, number: int) -> None:
+        batch, receipt = self.batches[number], Receipt(1)
+        self.receipts[number].append(receipt)
+        self.account.enter(batch.count)
+        self.waiting_puts.append(self.loop.create_task(self._put(batch, receipt)))
+
+    async def _put(self, batch: Batch, receipt: Receipt) -> None:
+        await self.buffer.put(batch, self.account, receipt)
+
+    def take(self) -> bool:
+        return bool(self.run(self._take()))
+
+    async def _take(self) -> bool:
+        task = asyncio.ensure_future(self.buffer.take())
+        await self._turn()
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return False
+        try:
+            chunk = task.result()
+        except CrashError:
+            return False
+        for _, record in chunk.events():
+            self.ids[record["batch"]].add(chunk.id)
+        self.taken.append(chunk)
+        return True
+
+    def commit(self, index: int) -> None:
+        chunk = self.taken.pop(index)
+        for number in {record["batch"] for _, record in chunk.events()}:
+            self.delivered[number] += 1
+        self.run(self.buffer.commit(chunk))
+        self.settle()
+
+    def put_back(self, index: int) -> None:
+        chunk = self.taken.pop(index)
+        chunk.attempts += 1
+        self.buffer.put_back(chunk)
+
+    # -- the oracle -------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        assert self.account.balanced
+        for number, ids in self.ids.items():
+            assert len(ids) == 1, f"batch {number} was handed out under {len(ids)} ids"
+
+    def finish(self) -> None:
+        """Deliver everything; then nothing that was acknowledged may be missing."""
+        self.fs.faults.clear()
+        self.fs.capacity = 1 << 40
+        self.run(self.clock.advance(2))
+        self.settle()
+        while self.taken or self.take():
+            if self.taken:
+                self.commit(0)
+            self.settle()
+        self.check()
+        missing = [number for number in self.acknowledged if not self.delivered[number]]
+        assert not missing
+        assert all(task.done() for task in self.waiting_puts)
+        assert self.account.waiting == 0
+        unsettled = [
+            number for number, receipts in self.receipts.items() if not all(r.done for r in receipts)
+        ]
+        assert not unsettled
+
+    def close(self) -> None:
+        self.run(self.buffer.close())
+        self.run(self._cancel_all())
+        self.loop.close()
+
+
+def scenario(world: World) -> None:
+    """A bit of everything: several tags and origins, several segments, chunks of one and of many."""
+    for kind, tag, events in [
+        ("key", "a", 2),
+        ("span", "", 1),
+        ("none", "b", 3),
+        ("key", "a", 4),
+        ("span", "", 9),
+    ]:
+        world.put_new(kind, tag, events)
+    world.settle()
+    world.take()
+    world.take()
+    for kind, tag, events in [("key", "a", 9), ("span", "", 9), ("none", "b", 9), ("key", "b", 9)]:
+        world.put_new(kind, tag, events)
+        world.settle()
+    if world.taken:
+        world.commit(0)
+    if world.taken:
+        world.put_back(0)
+    while world.take():
+        world.commit(0)
+    for number in range(6):
+        world.put_new("key" if number % 2 else "span", "a", 9)
+    world.settle()
+    world.take()
+
+
+def stuck_scenario(world: World) -> None:
+    """One tag that does not move while others do: compaction must carry its batches along."""
+    world.put_new("key", "stuck", 1)
+    world.settle()
+    world.take()
+    world.put_new("none", "stuck", 2)
+    for number in range(14):
+        world.put_new("key", "busy", 9 + number % 3)
+        world.settle()
+        while world.take():
+            world.commit(len(world.taken) - 1)
+    if world.taken:
+        world.commit(0)
+
+
+SCENARIOS = [scenario, stuck_scenario]
+
+
+def count_operations(play: Callable[[World], None]) -> int:
+    world = World(0)
+    play(world)
+    operations = world.fs.operations
+    world.close()
+    return operations
+
+
+def test_without_faults_everything_is_delivered_once() -> None:
+    """The scenario reaches what it is meant to reach: deletions, and keys that outlive their segment."""
+    world = World(0)
+    scenario(world)
+    world.finish()
+    assert set(world.delivered) == set(range(len(world.batches)))
+    assert len(world.segments()) <= 2
+    assert any(name.endswith(".keys") for name in world.fs.names(DIRECTORY))
+    world.crash(power_cut=True)
+    world.finish()
+    assert max(world.delivered.values()) == 1
+    world.close()
+
+
+def test_a_stuck_batch_does_not_keep_the_files_of_others() -> None:
+    """The scenario reaches compaction: the oldest segment is gone, the batch in it is not."""
+    world = World(0)
+    stuck_scenario(world)
+    assert "0000000000000001" not in {name[:16] for name in world.segments()}
+    assert len(world.segments()) < 8
+    world.finish()
+    assert world.delivered[1] == 1
+    world.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("play", SCENARIOS)
+@pytest.mark.parametrize("power_cut", [False, True])
+def test_a_crash_at_every_operation(play: Callable[[World], None], power_cut: bool) -> None:
+    """Whatever was the last to reach the disk, nothing acknowledged is lost and nothing doubled; nor when
+    the power goes later."""
+    for operation in range(1, count_operations(play) + 1):
+        world = World(operation)
+        world.fs.faults[operation] = None
+        world.fs.crash_cuts_power = power_cut
+        play(world)
+        world.crash(power_cut=True)
+        world.finish()
+        world.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("play", SCENARIOS)
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_an_error_at_every_operation(play: Callable[[World], None], number: int) -> None:
+    """Each write, sync, truncation, rename and removal fails once; then the power goes."""
+    for operation in range(1, count_operations(play) + 1):
+        world = World(operation)
+        world.fs.faults[operation] = number
+        play(world)
+        world.run(world.clock.advance(2))
+        world.settle()
+        world.crash(power_cut=True)
+        world.finish()
+        world.close()
+
+
+class DiskBufferMachine(RuleBasedStateMachine):
+    """Any order of puts, deliveries, faults, full disks and crashes."""
+
+    @initialize(seed=st.integers(0, 1 << 16), chunk_limit=st.sampled_from([50, 200, 1000]))
+    def begin(self, seed: int, chunk_limit: int) -> None:
+        self.world = World(seed, chunk_limit=chunk_limit, limit=3000)
+
+    @rule(kind=st.sampled_from(["key", "span", "none"]), tag=st.sampled_from("ab"), events=st.integers(1, 30))
+    def put(self, kind: str, tag: str, events: int) -> None:
+        self.world.put_new(kind, tag, events)
+
+    @precondition(lambda self: any(batch.origin is not None for batch in self.world.batches))
+    @rule(data=st.data())
+    def put_again(self, data: st.DataObject) -> None:
+        known = [n for n, batch in enumerate(self.world.batches) if batch.origin is not None]
+        self.world.put(data.draw(st.sampled_from(known)))
+
+    @rule()
+    def settle(self) -> None:
+        self.world.settle()
+
+    @rule(seconds=st.sampled_from([0.5, 2.0]))
+    def wait(self, seconds: float) -> None:
+        self.world.run(self.world.clock.advance(seconds))
+        self.world.settle()
+
+    @rule()
+    def take(self) -> None:
+        self.world.take()
+
+    @precondition(lambda self: self.world.taken)
+    @rule(data=st.data())
+    def commit(self, data: st.DataObject) -> None:
+        self.world.commit(data.draw(st.integers(0, len(self.world.taken) - 1)))
+
+    @precondition(lambda self: self.world.taken)
+    @rule(data=st.data())
+    def put_back(self, data: st.DataObject) -> None:
+        self.world.put_back(data.draw(st.integers(0, len(self.world.taken) - 1)))
+
+    @rule(
+        after=st.integers(1, 12), fault=st.sampled_from([errno.EIO, errno.ENOSPC, None]),
+        power_cut=st.booleans(),
+    )  # fmt: skip
+    def plan_fault(self, after: int, fault: int | None, power_cut: bool) -> None:
+        self.world.fs.faults[self.world.fs.operations + after] = fault
+        self.world.fs.crash_cuts_power = power_cut
+
+    @rule(room=st.integers(0, 2000))
+    def fill_disk(self, room: int) -> None:
+        self.world.fs.capacity = sum(len(file.seen) for file in self.world.fs.names_seen.values()) + room
+
+    @rule()
+    def free_disk(self) -> None:
+        self.world.fs.capacity = 1 << 40
+
+    @rule(power_cut=st.booleans())
+    def crash(self, power_cut: bool) -> None:
+        self.world.crash(power_cut=power_cut)
+
+    @invariant()
+    def promises_hold(self) -> None:
+        if hasattr(self, "world"):
+            self.world.check()
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            self.world.finish()
+            self.world.close()
+
+
+TestDiskBufferMachine = pytest.mark.slow(DiskBufferMachine.TestCase)
+TestDiskBufferMachine.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
