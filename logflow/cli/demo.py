@@ -20,6 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from logflow.cli.live import LiveView
+from logflow.cli.version import version_line
 from logflow.errors import ComponentError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     plan = _plan(args)
     signal.signal(signal.SIGTERM, _interrupt)
     print(
+        f"{version_line()}\n"
         f"{plan.containers} containers write {plan.lines_per_s:,.0f} lines/s for {plan.duration_s:g} s:\n"
         "container logs -> agent -> 2 aggregators -> files and 2 HTTP sinks.\n"
         f"Everything is kept in {directory}\n",
@@ -89,10 +91,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - 
 def _directory(wanted: Path | None) -> Path:
     if wanted is None:
         return Path(tempfile.mkdtemp(prefix="logflow-demo-"))
+    wanted = wanted.resolve()
+    if special := sorted(set(str(wanted)) & set("*?[]{}%")):
+        raise ComponentError(f"{wanted}: {special[0]} has a meaning in configured paths; choose another directory")
     wanted.mkdir(parents=True, exist_ok=True)
     if any(wanted.iterdir()):
         raise FileExistsError(errno.EEXIST, "it is not empty; choose a new directory", str(wanted))
-    return wanted.resolve()
+    return wanted
 
 
 def _plan(args: argparse.Namespace) -> Plan:

@@ -33,6 +33,14 @@ def test_a_directory_with_something_in_it_is_refused(
     assert f"{tmp_path}: it is not empty; choose a new directory" in capsys.readouterr().err
 
 
+def test_a_directory_that_a_glob_would_not_find_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--dir", str(tmp_path / "[1]")]) == 1
+    assert "[ has a meaning in configured paths" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_log_files_are_rotated_and_none_is_dropped() -> None:
     args = build_parser().parse_args(["demo", "--duration", "20", "--rate", "10000"])
     plan = demo._plan(args)
