@@ -21,6 +21,7 @@ MAX_DEPTH = 128
 _decoder = msgspec.json.Decoder(dict[str, Any])
 _decode, _decode_lines = _decoder.decode, _decoder.decode_lines
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_MAY_BEGIN = b"{ \t\r\n"
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
@@ -36,6 +37,8 @@ codecs.register_error("logflow.json", _escape_for_json)
 
 def decode_object(text: bytes) -> Record | None:
     """Parse one JSON object; ``None`` when the text is none, or breaks a rule."""
+    if text[:1] not in _MAY_BEGIN:
+        return None  # sooner than by an exception
     try:
         try:
             record: Record = _decode(text)

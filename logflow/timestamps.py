@@ -37,7 +37,9 @@ MAX_TIME_TEXT = 100
 """Longest text, in characters, that is looked at."""
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-_RFC3339 = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)").fullmatch
+RFC3339_PARTS = rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)"
+"""Pattern of a time in bytes, in three groups: up to the second, fraction, offset."""
+_match_rfc3339 = re.compile(RFC3339_PARTS).fullmatch
 _ISO8601 = (
     r"(?P<Y>[0-9]{4})-(?P<m>[0-9]{2})-(?P<d>[0-9]{2})[Tt ]"
     r"(?P<H>[0-9]{2}):(?P<M>[0-9]{2}):(?P<S>[0-9]{2})(?:[.,](?P<f>[0-9]+))? ?"
@@ -94,10 +96,14 @@ def parse_rfc3339(text: bytes) -> int | None:
     Source: RFC 3339, section 5.6; the digits of the fraction may be any number, as in Go's
     ``RFC3339Nano``.
     """
-    match = _RFC3339(text)
+    match = _match_rfc3339(text)
     if match is None:
         return None
-    moment, fraction, offset = match.groups()
+    return rfc3339_ns(*match.groups())
+
+
+def rfc3339_ns(moment: bytes, fraction: bytes | None, offset: bytes) -> int | None:
+    """Put a time together of the parts that :data:`RFC3339_PARTS` matches."""
     seconds = _rfc3339_seconds(moment, offset)
     return None if seconds is None else in_range(seconds * NANOSECOND + _fraction_ns(fraction))
 

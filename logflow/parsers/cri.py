@@ -15,9 +15,9 @@ from logflow.component import Parse, Parser
 from logflow.config.options import ParserConfig
 from logflow.event import EventTime
 from logflow.packing import to_text
-from logflow.timestamps import parse_rfc3339
+from logflow.timestamps import RFC3339_PARTS, rfc3339_ns
 
-_match = re.compile(rb"([^ ]+) (stdout|stderr) ([PF])(?::[^ ]*)? (.*)", re.DOTALL).fullmatch
+_match = re.compile(RFC3339_PARTS + rb" (stdout|stderr) ([PF])(?::[^ ]*)? (.*)", re.DOTALL).fullmatch
 
 
 class CriLine(NamedTuple):
@@ -35,12 +35,13 @@ def split_cri(line: bytes) -> CriLine | None:
     match = _match(line)
     if match is None:
         return None
-    time_ns = parse_rfc3339(match[1])
+    moment, fraction, offset, stream, tag, content = match.groups()
+    time_ns = rfc3339_ns(moment, fraction, offset)
     if time_ns is None:
         return None
-    partial = match[3] == b"P"
-    content = match[4] if partial else match[4].removesuffix(b"\r")
-    return CriLine(time_ns, match[2].decode(), partial, content)
+    if tag == b"P":
+        return CriLine(time_ns, stream.decode(), partial=True, content=content)
+    return CriLine(time_ns, stream.decode(), partial=False, content=content.removesuffix(b"\r"))
 
 
 class CriParser(Parser):

@@ -12,13 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logflow.component import Parser
-from logflow.engine._python.fast import LINES, FastCri, FastDocker, FastLines, FastPlain
+from logflow.engine._python.fast import LINES, FastLines, FastPlain, Texts
+from logflow.engine._python.fast_cri import FastCri
+from logflow.engine._python.fast_docker import FastDocker
 from logflow.engine._python.lines import PythonLineParser
 from logflow.engine.api import LineFormat
 from logflow.parsers.json import JsonParser
+from logflow.parsers.raw import RawParser
 from logflow.testing import make_context
 from logflow.testing.strategies import KEYS, cri_lines, docker_lines, messages
 
+JSON, RAW = Texts("message", unless_json=True), Texts("line", unless_json=False)
 NOW_NS = 1_769_860_800_000_000_001
 MESSAGES = st.one_of(
     st.sampled_from(
@@ -87,16 +91,17 @@ def _line(line_format: LineFormat, parts: Any, stream: str, tags: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def parser(tmp_path_factory: pytest.TempPathFactory) -> Parser:
+def parsers(tmp_path_factory: pytest.TempPathFactory) -> list[Parser]:
     context = make_context(Path(tmp_path_factory.mktemp("fast")), engine="python")
-    return JsonParser(JsonParser.Config(), context)
+    raw = RawParser(RawParser.Config(key="truncated"), context)
+    return [JsonParser(JsonParser.Config(), context), raw]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line_format", ["cri", "docker", "plain"])
 @given(drawn=st.data())
 @settings(max_examples=80, deadline=None)
-def test_both_paths_agree(parser: Parser, line_format: LineFormat, drawn: st.DataObject) -> None:
+def test_both_paths_agree(parsers: list[Parser], line_format: LineFormat, drawn: st.DataObject) -> None:
     """Bytes, counts and carry, whatever is unlike."""
     block = drawn.draw(lots(line_format))
     carry = drawn.draw(
@@ -104,8 +109,10 @@ def test_both_paths_agree(parser: Parser, line_format: LineFormat, drawn: st.Dat
     )
     max_line = drawn.draw(st.sampled_from([1 << 20, 60]))
     stream = drawn.draw(st.sampled_from([None, "stdout"]))
-    fast = PythonLineParser(line_format, parser, max_line, stream, "message")
-    exact = PythonLineParser(line_format, parser, max_line, stream, "message")
+    parser = drawn.draw(st.sampled_from(parsers))
+    key = drawn.draw(st.sampled_from(["message", "stream"]))
+    fast = PythonLineParser(line_format, parser, max_line, stream, key)
+    exact = PythonLineParser(line_format, parser, max_line, stream, key)
     exact._fast = None
     assert fast.parse(block, carry, NOW_NS) == exact.parse(block, carry, NOW_NS)
 
@@ -117,37 +124,44 @@ DOCKER = b'{"log":"{\\"a\\":1}\\n","stream":"stdout","time":"2026-01-31T12:00:00
 @pytest.mark.parametrize(
     ("fast", "lines"),
     [
-        (FastCri(100), [CRI]),
-        (FastCri(100), [CRI] * LINES),
-        (FastCri(100), [CRI, CRI.replace(b"stdout", b"stderr"), CRI.replace(b"00:00.", b"00:01.")]),
-        (FastCri(100), [CRI.replace(b"stdout", b"stderr"), CRI]),
-        (FastCri(100), [CRI.replace(b"89Z", b"8Z"), CRI.replace(b".123456789", b""), CRI]),
-        (FastCri(100), [CRI.replace(b"Z", b"+01:00"), CRI.replace(b"89Z", b"+01:00")]),
+        (FastCri(JSON, 100), [CRI]),
+        (FastCri(JSON, 100), [CRI] * LINES),
+        (FastCri(JSON, 100), [CRI, CRI.replace(b"stdout", b"stderr"), CRI.replace(b"00:00.", b"00:01.")]),
+        (FastCri(JSON, 100), [CRI.replace(b"stdout", b"stderr"), CRI]),
+        (FastCri(JSON, 100), [CRI.replace(b"89Z", b"8Z"), CRI.replace(b".123456789", b""), CRI]),
+        (FastCri(JSON, 100), [CRI.replace(b"Z", b"+01:00"), CRI.replace(b"89Z", b"+01:00")]),
         (FastDocker(100), [DOCKER, DOCKER.replace(b"stdout", b"stderr"), DOCKER.replace(b"9Z", b"Z")]),
         (FastDocker(100), [DOCKER.replace(b'"stream"', b'"attrs":{"a":"b"},"stream"')] * 2),
-        (FastPlain(100, "stdout"), [b'{"a":1}\n'] * 300),
+        (FastPlain(JSON, 100, "stdout"), [b'{"a":1}\n'] * 300),
+        (FastPlain(JSON, 100, None), [b"text\n", b"\n", b"[1]\n"]),
+        (FastPlain(RAW, 100, None), [b"{}\n", b" \n", b"\xc3\xa9\n"]),
+        (FastCri(JSON, 100), [CRI.replace(b"{", b"text {"), CRI.replace(b'{"message":1}', b"")]),
+        (FastCri(RAW, 100), [CRI, CRI.replace(b"{", b"text {")]),
     ],
 )  # fmt: skip
 def test_lines_that_are_alike_take_the_fast_path(fast: FastLines, lines: list[bytes]) -> None:
     """Both streams, trailing zeros left out, other offsets, other seconds."""
     packed = fast.pack(lines, (), NOW_NS)
     assert packed is not None
-    assert packed.count(b"\x92\xd7\x00") == len(lines)
+    assert packed.entries.count(b"\x92\xd7\x00") == len(lines)
 
 
 @pytest.mark.parametrize(
     ("fast", "lines", "busy"),
     [
-        (FastCri(100), [CRI.replace(b"F {", b"P {")], ()),
-        (FastCri(100), [CRI, CRI.replace(b"Z", b"+01:00")], ()),
-        (FastCri(100), [CRI.replace(b"Z", b"+01:00"), CRI.replace(b"Z", b"+01:01")], ()),
-        (FastCri(100), [CRI, CRI.replace(b"stdout", b"studer")], ()),
-        (FastCri(100), [CRI], {"stdout"}),
-        (FastCri(100), [CRI, CRI.replace(b"stdout", b"stderr")], {"stderr"}),
-        (FastCri(20), [CRI] * 3, ()),
+        (FastCri(JSON, 100), [CRI.replace(b"F {", b"P {")], ()),
+        (FastCri(JSON, 100), [CRI, CRI.replace(b"Z", b"+01:00")], ()),
+        (FastCri(JSON, 100), [CRI.replace(b"Z", b"+01:00"), CRI.replace(b"Z", b"+01:01")], ()),
+        (FastCri(JSON, 100), [CRI, CRI.replace(b"stdout", b"studer")], ()),
+        (FastCri(JSON, 100), [CRI], {"stdout"}),
+        (FastCri(JSON, 100), [CRI, CRI.replace(b"stdout", b"stderr")], {"stderr"}),
+        (FastCri(JSON, 20), [CRI] * 3, ()),
         (FastDocker(100), [DOCKER], {"stderr"}),
         (FastDocker(100), [DOCKER.replace(b'"time"', b'"x":1,"time"')], ()),
-        (FastPlain(100, None), [b"text\n"], ()),
+        (FastPlain(JSON, 100, None), [b"text\n", b" {}\n"], ()),
+        (FastPlain(JSON, 100, None), [b"text\xff\n"], ()),
+        (FastPlain(RAW, 100, None), [b"text\r\n"], ()),
+        (FastCri(JSON, 100), [CRI, CRI.replace(b"{", b"text {")], ()),
     ],
 )  # fmt: skip
 def test_lines_that_are_not_take_the_exact_path(fast: FastLines, lines: list[bytes], busy: Any) -> None:
@@ -155,13 +169,13 @@ def test_lines_that_are_not_take_the_exact_path(fast: FastLines, lines: list[byt
     assert fast.pack(lines, busy, NOW_NS) is None
 
 
-def test_the_caches_are_bounded(parser: Parser) -> None:
+def test_the_caches_are_bounded() -> None:
     """However many offsets and seconds a hostile file has."""
-    fast = FastCri(1000)
+    fast = FastCri(JSON, 1000)
     for minute in range(60):
         assert fast.pack([CRI.replace(b"Z", b"+00:%02d" % minute)], (), 0) is not None
     assert len(fast._layouts) <= 8
-    seconds = fast._layouts[b"+00:59"].seconds
+    seconds = fast._layouts[b"+00:59", b"{"].seconds
     for index in range(5000):
         assert seconds[b"2026-01-31T%02d:%02d:%02d" % (index // 3600, index // 60 % 60, index % 60)]
     assert len(seconds) <= 4096

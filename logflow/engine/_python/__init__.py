@@ -2,7 +2,7 @@
 
 ::
 
-    lines    blocks of container lines to entries
+    lines    blocks of container lines to entries; fast, fast_cri, fast_docker: where they are alike
     walk     msgpack headers, Forward frames
     entries  canonical entries: count, check, normalize
     plain    records as JSON can hold them

@@ -3,7 +3,7 @@ r"""Blocks of container lines to packed entries.
 ::
 
     block --split at \n--> lines --container format, joins--> messages --parser--> records --> entries
-                            └──── fast path, see fast.py ───────────────────────────────────┘
+                            └──── fast path, fast.py ────────────────────────────────────────┘
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import msgspec
 from typing_extensions import Buffer
 
 from logflow.component import Parse, Parser
-from logflow.engine._python.fast import LOT, FastCri, FastDocker, FastLines, FastPlain
+from logflow.engine._python.fast import LOT, FastLines, FastPlain, Texts
+from logflow.engine._python.fast_cri import FastCri
+from logflow.engine._python.fast_docker import FastDocker
 from logflow.engine.api import LineFormat, Parsed
 from logflow.errors import MalformedData
 from logflow.event import Record
@@ -25,6 +27,7 @@ from logflow.packing import pack_entries, to_text
 from logflow.parsers.cri import CriLine, split_cri
 from logflow.parsers.docker import DockerLine, split_docker
 from logflow.parsers.json import JsonParser
+from logflow.parsers.raw import RawParser
 
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
 _Joins: TypeAlias = dict[str, tuple[int, bytes, bool]]
@@ -79,7 +82,7 @@ class PythonLineParser:
         self._message_key = message_key
         self._split: Callable[[bytes], CriLine | DockerLine | None] | None
         self._split = {"cri": split_cri, "docker": split_docker, "plain": None}[line_format]
-        self._fast = _fast_path(line_format, parser, max_line, stream)
+        self._fast = _fast_path(line_format, parser, max_line, stream, message_key)
 
     def parse(self, block: Buffer, carry: bytes, now_ns: int) -> Parsed:
         """Parse the whole lines of ``block``."""
@@ -108,18 +111,19 @@ class PythonLineParser:
         stream = BytesIO(block)
         while lot := stream.readlines(LOT):
             counts.lines += len(lot)
-            entries = self._fast.pack(lot, joins, now_ns) if self._fast is not None else None
-            if entries is not None:
+            packed = self._fast.pack(lot, joins, now_ns) if self._fast is not None else None
+            if packed is not None:
                 counts.events += len(lot)
+                counts.unparsed += packed.unparsed
+                yield packed.entries
+                continue
+            messages = _Messages()
+            if self._split is None:
+                for line in lot:
+                    messages.add(now_ns, _without_newline(line), self._extra, self._max_line)
             else:
-                messages = _Messages()
-                if self._split is None:
-                    for line in lot:
-                        messages.add(now_ns, _without_newline(line), self._extra, self._max_line)
-                else:
-                    self._join(self._split, messages, lot, joins, now_ns)
-                entries = self._pack(messages, counts)
-            yield entries
+                self._join(self._split, messages, lot, joins, now_ns)
+            yield self._pack(messages, counts)
 
     def _join(
         self, split: Callable[[bytes], CriLine | DockerLine | None],
@@ -191,14 +195,18 @@ class PythonLineParser:
 
 
 def _fast_path(
-    line_format: LineFormat, parser: Parser, max_line: int, stream: str | None
+    line_format: LineFormat, parser: Parser, max_line: int, stream: str | None, message_key: str
 ) -> FastLines | None:
-    """Return the fast path for lines whose messages are JSON objects without a time."""
-    if type(parser) is not JsonParser or parser.config.time_key is not None:
+    """Return the fast path for messages that are JSON objects without a time, or are not parsed."""
+    if type(parser) is JsonParser and parser.config.time_key is None:
+        texts = Texts(message_key, unless_json=True)
+    elif type(parser) is RawParser:
+        texts = Texts(parser.config.key, unless_json=False)
+    else:
         return None
-    if line_format == "cri":
-        return FastCri(max_line)
-    return FastDocker(max_line) if line_format == "docker" else FastPlain(max_line, stream)
+    if line_format == "docker":
+        return FastDocker(max_line) if texts.unless_json else None
+    return FastCri(texts, max_line) if line_format == "cri" else FastPlain(texts, max_line, stream)
 
 
 def _without_newline(line: bytes) -> bytes:
