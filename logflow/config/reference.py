@@ -179,7 +179,7 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if field.default_factory not in {None, list, dict}:
         return ""  # a group, or a value that depends on the machine and is described
-    value = field.get_default(call_default_factory=True, validated_data={})
+    value = field.get_default(call_default_factory=True)
     if isinstance(value, BaseModel):
         return ""
     return f"`{_write(value, _type(_annotation(field)))}`"
