@@ -146,14 +146,30 @@ class Lane:
         for file in tuple(self.files):
             if not file.finished and not (await self._read(file, emit) and await self._passed(file, emit)):
                 break
-            # To a buffer each file is a stream of its own, and it may deliver two of them side by side;
-            # but the order of what one container wrote is to be kept.
-            self.settling = True
-            try:
-                await file.settled()
-            finally:
-                self.settling = False
+            await self._settle(file)
         self.retire()
+
+    async def _settle(self, file: LogFile) -> None:
+        """Wait until what was read of a file is safe, before the next one is read.
+
+        To a buffer each file is a stream of its own, and it may deliver two of them side by side; but the
+        order of what one container wrote is to be kept. An output that is down may not hold up the
+        others of its route for good, though: after ``rotate_wait`` the next file is read all the same.
+        """
+        clock = self._shared.context.clock
+        if file.settle_by_s is None:
+            file.settle_by_s = clock.monotonic() + self._shared.rotate_wait_s
+        left_s = file.settle_by_s - clock.monotonic()
+        if file.all_safe or left_s <= _PRECISION_S:
+            return
+        self.settling = True
+        waits = [asyncio.ensure_future(file.settled()), asyncio.ensure_future(clock.sleep(left_s))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.settling = False
+            for wait in waits:
+                wait.cancel()
 
     def _complain(self, error: OSError) -> None:
         """Say once that a file cannot be read; the next scan tries again."""
