@@ -112,7 +112,7 @@ def _from_pairs(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
 
 def _hashable(key: Any) -> Any:
     if isinstance(key, Ext):
-        return f"ext {key.code}: {key.data.hex()}"
+        return f"ext {key.code}: {bytes(key.data).hex()}"
     return str(key) if isinstance(key, list | dict) else key
 
 

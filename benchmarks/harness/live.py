@@ -73,8 +73,9 @@ class LiveCase:
         )
         size = sum(path.stat().st_size for path in (work / "input").iterdir())
         return Run(
-            self.folder.name, subject.name, size, sum(lines), max((last_ns - first_ns) / 1e9, 1e-6), used.cpu_s,
-            started.cpu_s, used.peak_bytes, found, latencies.percentiles() if latencies else None,
+            self.folder.name, subject.name, size, sum(lines), max((last_ns - first_ns) / 1e9, 1e-6),
+            used.cpu_s, started.cpu_s, used.peak_bytes, found,
+            latencies.percentiles() if latencies else None,
         )  # fmt: skip
 
     def _start(

@@ -1,7 +1,7 @@
 """A live writer: CRI lines into many files at a steady rate, rotated as the kubelet does.
 
-``python -m harness.write DIRECTORY FILES LINES_PER_S SECONDS ROTATE_BYTES``. Prints the lines of each file when
-it is done. Every line holds its number and, as ``t``, the nanoseconds at which it was written.
+``python -m harness.write DIRECTORY FILES LINES_PER_S SECONDS ROTATE_BYTES``. Prints the lines of each
+file when it is done. Every line holds its number and, as ``t``, the nanoseconds at which it was written.
 """
 
 from __future__ import annotations

@@ -93,7 +93,9 @@ def _directory(wanted: Path | None) -> Path:
         return Path(tempfile.mkdtemp(prefix="logflow-demo-"))
     wanted = wanted.resolve()
     if special := sorted(set(str(wanted)) & set("*?[]{}%")):
-        raise ComponentError(f"{wanted}: {special[0]} has a meaning in configured paths; choose another directory")
+        raise ComponentError(
+            f"{wanted}: {special[0]} has a meaning in configured paths; choose another directory"
+        )
     wanted.mkdir(parents=True, exist_ok=True)
     if any(wanted.iterdir()):
         raise FileExistsError(errno.EEXIST, "it is not empty; choose a new directory", str(wanted))

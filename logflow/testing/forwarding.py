@@ -7,7 +7,7 @@ import base64
 import os
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -76,10 +76,8 @@ class RawClient:
     async def close(self) -> None:
         """Close the connection."""
         self.writer.close()
-        try:
+        with suppress(OSError):
             await self.writer.wait_closed()
-        except OSError:
-            pass
 
     async def _read(self) -> bytes:
         try:
@@ -113,11 +111,11 @@ def ack(request: Received, writer: asyncio.StreamWriter) -> None:
         writer.write(msgpack.packb({"ack": request.option["chunk"]}))
 
 
-def ignore(request: Received, writer: asyncio.StreamWriter) -> None:
+def ignore(request: Received, writer: asyncio.StreamWriter) -> None:  # noqa: ARG001 - an Answer
     """Take the request, and say nothing."""
 
 
-def cut(request: Received, writer: asyncio.StreamWriter) -> None:
+def cut(request: Received, writer: asyncio.StreamWriter) -> None:  # noqa: ARG001 - an Answer
     """Take the request, and cut the connection."""
     writer.transport.abort()
 
@@ -214,7 +212,7 @@ class Certificates:
 
 
 def make_certificates(directory: Path) -> Certificates:
-    """Make an authority and two certificates with ``openssl``; the server's is for 127.0.0.1 and localhost."""
+    """Make an authority and two certificates with ``openssl``; the server's is for this machine."""
     ca, ca_key = directory / "ca.pem", directory / "ca.key"
     new_key = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
                "-nodes", "-days", "2"]  # fmt: skip

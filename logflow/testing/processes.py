@@ -161,8 +161,11 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[set[int | signal.Signals]]:
-    """Between the fork and the moment at which we know the child, an exception would leave it behind; and
-    Python itself swallows one that is raised in its own functions around a fork."""
+    """Hold interrupts back between a fork and the moment at which the child is known.
+
+    An exception in between would leave the child behind; and Python itself swallows one that is raised in
+    its own functions around a fork.
+    """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield mask
