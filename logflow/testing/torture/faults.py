@@ -29,6 +29,7 @@ class Faults:
         self._stage = stage
         self._rng = rng
         self._kinds = kinds
+        self._round: list[str] = []
         self.counts: Counter[str] = Counter()
 
     KINDS = (
@@ -43,7 +44,9 @@ class Faults:
 
     async def strike(self) -> None:
         """Let one fault happen, and mend it again."""
-        kind = self._rng.choice(self._kinds)
+        if not self._round:  # each kind once, in any order, so that a short run has them all
+            self._round = self._rng.sample(self._kinds, len(self._kinds))
+        kind = self._round.pop()
         actions: dict[str, Callable[[], Awaitable[None]]] = {
             "kill-agent": lambda: self._kill(self._stage.agent),
             "kill-aggregator": lambda: self._kill(self._rng.choice(self._stage.aggregators)),
