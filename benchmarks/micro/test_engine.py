@@ -1,0 +1,218 @@
+"""Every engine function by itself, both engines: ``pytest benchmarks/micro``.
+
+The data are CRI lines of about 283 bytes whose message is a JSON object of 8 fields, and what becomes
+of them. Beside the time of a round stands ``MB_per_s`` of input. ``plain_loop`` is what the Python
+engine is measured against: msgspec decoding and encoding one message after another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from logflow import registry
+from logflow.component import Parser
+from logflow.engine import load_engine
+from logflow.engine.api import Engine
+from logflow.errors import ComponentError
+from logflow.testing import make_context
+
+LINES = 400
+NGINX = (
+    r"^(?P<remote>[^ ]*) [^ ]* (?P<user>[^ ]*) \[(?P<time>[^\]]*)\] "
+    r'"(?P<method>\S+) (?P<path>[^ "]*) [^"]*" (?P<code>[0-9]+) (?P<size>[0-9]+) "(?P<referer>[^"]*)" '
+    r'"(?P<agent>[^"]*)"$'
+)
+NGINX_PARSER = {
+    "name": "regex",
+    "pattern": NGINX,
+    "types": {"code": "int"},
+    "time_key": "time",
+    "time_format": "%d/%b/%Y:%H:%M:%S %z",
+}
+
+
+def message(number: int, rng: random.Random) -> str:
+    record = {
+        "level": rng.choice(("info", "warn", "debug")),
+        "number": number,
+        "msg": "request handled and answered after the usual checks of the session "
+        + "." * rng.randrange(20),
+        "method": rng.choice(("GET", "PUT")),
+        "path": f"/api/v1/users/{rng.randrange(10**6)}/orders",
+        "status": rng.choice((200, 201, 404)),
+        "duration": round(rng.random(), 4),
+        "trace": f"{rng.getrandbits(128):032x}",
+    }
+    return json.dumps(record, separators=(",", ":"))
+
+
+def cri_line(number: int, rng: random.Random) -> bytes:
+    stream = "stderr" if number % 10 == 0 else "stdout"
+    fraction = f"{number * 100_003 + 1:09d}".rstrip("0")
+    return f"2026-01-31T12:00:00.{fraction}Z {stream} F {message(number, rng)}\n".encode()
+
+
+def json_line(number: int, rng: random.Random) -> bytes:
+    return message(number, rng).encode() + b"\n"
+
+
+def text_line(number: int, rng: random.Random) -> bytes:
+    return cri_line(number, rng).replace(b"{", b"text: {")
+
+
+def docker_line(number: int, rng: random.Random) -> bytes:
+    line = {
+        "log": message(number, rng) + "\n",
+        "stream": "stdout",
+        "time": f"2026-01-31T12:00:00.{number:09d}Z",
+    }
+    return json.dumps(line, separators=(",", ":")).encode() + b"\n"
+
+
+def nginx_line(number: int, rng: random.Random) -> bytes:
+    return (
+        f'10.0.0.{rng.randrange(256)} - - [31/Jan/2026:12:00:00 +0000] "GET /item/{number} HTTP/1.1" 200 '
+        f'{rng.randrange(50_000)} "https://shop.example/catalogue?page={rng.randrange(99)}" '
+        '"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126 Safari/537.36"\n'
+    ).encode()
+
+
+def logfmt_line(number: int, rng: random.Random) -> bytes:
+    return f'level=info number={number} msg="request handled" path=/x/{rng.randrange(10**6)} ok\n'.encode()
+
+
+def block(make: Callable[[int, random.Random], bytes]) -> bytes:
+    rng = random.Random(1)
+    return b"".join(make(number, rng) for number in range(LINES))
+
+
+@pytest.fixture(scope="module", params=["python", "native"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    os.environ.pop("LOGFLOW_ENGINE", None)
+    try:
+        return load_engine(request.param)
+    except ComponentError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def make_parser(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Parser]:
+    context = make_context(Path(tmp_path_factory.mktemp("bench")), engine="python")
+
+    def make(name: str, **options: Any) -> Parser:
+        component = registry.load("parser", name)
+        parser = component(component.Config(type=name, **options), context)
+        assert isinstance(parser, Parser)
+        return parser
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def entries(make_parser: Callable[..., Parser]) -> bytes:
+    lines = load_engine("python").line_parser("cri", make_parser("json"), max_line=1 << 20)
+    return lines.parse(block(cri_line), b"", 0).entries
+
+
+def run(benchmark: Any, size: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    result = benchmark(function, *arguments)
+    benchmark.extra_info["MB_per_s"] = round(size / benchmark.stats.stats.min / 1e6)
+    return result
+
+
+def test_plain_loop(benchmark: Any) -> None:
+    messages = [line.split(b" ", 3)[3] for line in block(cri_line).splitlines()]
+    decode, encode = msgspec.json.Decoder().decode, msgspec.msgpack.Encoder().encode
+
+    def loop() -> None:
+        for text in messages:
+            encode(decode(text))
+
+    run(benchmark, len(block(cri_line)), loop)
+
+
+@pytest.mark.parametrize(
+    ("line_format", "make", "parser"),
+    [
+        ("cri", cri_line, {"name": "json"}),
+        ("cri", cri_line, {"name": "raw"}),
+        ("docker", docker_line, {"name": "json"}),
+        ("plain", json_line, {"name": "json"}),
+        ("plain", json_line, {"name": "json", "time_key": "x"}),
+        ("cri", text_line, {"name": "json"}),
+        ("plain", nginx_line, NGINX_PARSER),
+        ("plain", logfmt_line, {"name": "logfmt"}),
+    ],
+    ids=["cri-json", "cri-raw", "docker-json", "plain-json", "plain-json-time", "cri-text", "plain-regex",
+         "plain-logfmt"],
+)  # fmt: skip
+def test_line_parser(
+    benchmark: Any, engine: Engine, make_parser: Any, line_format: Any, make: Any, parser: dict[str, Any]
+) -> None:
+    data = block(make)
+    lines = engine.line_parser(line_format, make_parser(**parser), max_line=1 << 20)
+    parsed = run(benchmark, len(data), lines.parse, data, b"", 0)
+    assert (parsed.events, parsed.malformed) == (LINES, 0)
+    assert parsed.unparsed == (LINES if make is text_line else 0)
+
+
+@pytest.mark.parametrize("name", ["count", "offsets", "time_range", "normalize"])
+def test_walking(benchmark: Any, engine: Engine, entries: bytes, name: str) -> None:
+    run(benchmark, len(entries), getattr(engine, name), entries)
+
+
+def test_normalize_with_metadata(benchmark: Any, engine: Engine, entries: bytes) -> None:
+    starts = [*engine.offsets(entries), len(entries)]
+    data = b"".join(
+        b"\x92\x92" + entries[start + 1 : start + 11] + b"\x80" + entries[start + 11 : end]
+        for start, end in pairwise(starts)
+    )
+    assert run(benchmark, len(data), engine.normalize, data) == (entries, LINES)
+
+
+def test_to_ndjson(benchmark: Any, engine: Engine, entries: bytes) -> None:
+    run(benchmark, len(entries), engine.to_ndjson, entries, "kube.default.web.app")
+
+
+def test_splice(benchmark: Any, engine: Engine, entries: bytes) -> None:
+    run(
+        benchmark,
+        len(entries),
+        engine.splice,
+        entries,
+        {"kubernetes": {"namespace": "default", "pod": "web"}},
+    )
+
+
+def test_grep(benchmark: Any, engine: Engine, entries: bytes) -> None:
+    run(
+        benchmark,
+        len(entries),
+        engine.grep([("level", "^(info|warn)$")], [("path", "^/admin")]).apply,
+        entries,
+    )
+
+
+def test_modify(benchmark: Any, engine: Engine, entries: bytes) -> None:
+    changes = [("set", "where", "{tag}/{level}"), ("rename", "msg", "message"), ("remove", "trace", None)]
+    run(benchmark, len(entries), engine.modify(changes, {}).apply, entries, "kube.default.web.app")
+
+
+@pytest.mark.parametrize("mode", ["packed", "forward", "message"])
+def test_scan_frames(benchmark: Any, engine: Engine, entries: bytes, mode: str) -> None:
+    starts = [*engine.offsets(entries), len(entries)]
+    data = {
+        "packed": b"\x92\xa3tag\xc6" + len(entries).to_bytes(4, "big") + entries,
+        "forward": b"\x92\xa3tag\xdd" + LINES.to_bytes(4, "big") + entries,
+        "message": b"".join(b"\x93\xa3tag" + entries[start + 1 : end] for start, end in pairwise(starts)),
+    }[mode]
+    run(benchmark, len(data), engine.scan_frames, data, 1 << 30)
