@@ -36,6 +36,7 @@ ReadTime: TypeAlias = Callable[[object], int | None]
 MAX_TIME_TEXT = 100
 """Longest text, in characters, that is looked at."""
 
+_CACHED = 4096
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 RFC3339_PARTS = rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)"
 """Pattern of a time in bytes, in three groups: up to the second, fraction, offset."""
@@ -108,7 +109,7 @@ def rfc3339_ns(moment: bytes, fraction: bytes | None, offset: bytes) -> int | No
     return None if seconds is None else in_range(seconds * NANOSECOND + _fraction_ns(fraction))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_CACHED)
 def _rfc3339_seconds(moment: bytes, offset: bytes) -> int | None:
     offset_s = _offset_s(offset.decode())
     try:
@@ -165,7 +166,11 @@ class TimeFormat:
         self._zone = parse_timezone(zone_name)
         self._digits = _UNIX_DIGITS.get(time_format)
         self.pattern = "" if self._digits is not None else _pattern(time_format)
-        self._match = re.compile(self.pattern).fullmatch
+        compiled = re.compile(self.pattern)
+        self._match = compiled.fullmatch
+        self._names = [name for name in compiled.groupindex if name != "f"]
+        self._fraction = compiled.groupindex.get("f", 0)
+        self._seconds = lru_cache(maxsize=_CACHED)(self._read_seconds)
 
     def __call__(self, value: object) -> int | None:
         """Nanoseconds since the epoch, or ``None`` when the value is not a time of this format."""
@@ -174,7 +179,34 @@ class TimeFormat:
         if not isinstance(value, str) or len(value) > MAX_TIME_TEXT:
             return None
         match = self._match(value)
-        return None if match is None else _combine(match.groupdict(), self._zone)
+        if match is None:
+            return None
+        groups = match.groups()
+        if not self._fraction:
+            seconds = self._seconds(groups)
+            return None if seconds is None else in_range(seconds * NANOSECOND)
+        index = self._fraction - 1
+        seconds = self._seconds(groups[:index] + groups[index + 1 :])
+        return None if seconds is None else in_range(seconds * NANOSECOND + _fraction_ns(groups[index]))
+
+    def _read_seconds(self, groups: tuple[str | None, ...]) -> int | None:
+        """Read all but the fraction; most times differ in that only from the one before."""
+        fields = dict(zip(self._names, groups, strict=True))
+        if text := fields.get("s"):
+            return int(text)
+        try:
+            moment = datetime(
+                _year(fields), _month(fields), int(fields["d"] or 0), _hour(fields),
+                int(fields.get("M") or 0), int(fields.get("S") or 0), tzinfo=UTC,
+            )  # fmt: skip
+        except ValueError:
+            return None
+        if text := fields.get("z"):
+            offset_s = _offset_s(text)
+        else:
+            offset = moment.replace(tzinfo=self._zone).utcoffset()
+            offset_s = int(offset.total_seconds()) if offset is not None else None
+        return None if offset_s is None else _seconds(moment) - offset_s
 
     def native(self) -> dict[str, Any]:
         """Describe the format to the native engine.
@@ -236,28 +268,6 @@ def _read_unix(value: object, digits: int) -> int | None:
         return None
     fraction = (match[2] or "")[:digits].ljust(digits, "0")
     return in_range(int(match[1] + fraction))
-
-
-def _combine(fields: dict[str, str | None], zone: tzinfo) -> int | None:
-    """Build a time from the groups of a pattern."""
-    fraction = _fraction_ns(fields.get("f"))
-    if seconds := fields.get("s"):
-        return in_range(int(seconds) * NANOSECOND + fraction)
-    try:
-        moment = datetime(
-            _year(fields), _month(fields), int(fields["d"] or 0), _hour(fields),
-            int(fields.get("M") or 0), int(fields.get("S") or 0), tzinfo=UTC,
-        )  # fmt: skip
-    except ValueError:
-        return None
-    if text := fields.get("z"):
-        offset_s = _offset_s(text)
-    else:
-        offset = moment.replace(tzinfo=zone).utcoffset()
-        offset_s = int(offset.total_seconds()) if offset is not None else None
-    if offset_s is None:
-        return None
-    return in_range((_seconds(moment) - offset_s) * NANOSECOND + fraction)
 
 
 def _year(fields: dict[str, str | None]) -> int:
