@@ -125,7 +125,8 @@ def entries(make_parser: Callable[..., Parser]) -> bytes:
 
 def run(benchmark: Any, size: int, function: Callable[..., Any], *arguments: Any) -> Any:
     result = benchmark(function, *arguments)
-    benchmark.extra_info["MB_per_s"] = round(size / benchmark.stats.stats.min / 1e6)
+    if benchmark.stats is not None:  # None with --benchmark-disable
+        benchmark.extra_info["MB_per_s"] = round(size / benchmark.stats.stats.min / 1e6)
     return result
 
 
