@@ -60,8 +60,9 @@ def test_brackets_in_strings_are_no_nesting() -> None:
     assert decode_object(wide) is not None
 
 
-@given(st.lists(messages(), max_size=6))
-@settings(max_examples=200, deadline=None)
+@pytest.mark.slow
+@given(st.lists(messages(), max_size=4))
+@settings(max_examples=80, deadline=None)
 def test_many_at_once_are_as_each_by_itself(texts: list[bytes]) -> None:
     """Whatever stands beside them."""
     assert repr(decode_objects(texts)) == repr([decode_object(text) for text in texts])
