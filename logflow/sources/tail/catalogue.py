@@ -155,13 +155,13 @@ class Catalogue:
             return
         status = os.fstat(content.fd)
         inode = (status.st_dev, status.st_ino)
-        if inode in self._by_inode:  # renamed in this moment
-            content.close()
-            return
         lane = self._lane(path, os.path.realpath(path))
         lane.gone = False
         from_end = first and self._from_end and not lane.files and lane.last is None
         await self._take_up_rotated(lane, inode)
+        if inode in self._by_inode:  # renamed, or taken up by another task, in this moment
+            content.close()
+            return
         self._begin(lane, content, from_end=from_end)
         self._wake(lane)
 
@@ -176,8 +176,14 @@ class Catalogue:
         return await self._take_up_rotated(lane, before=file)
 
     async def look_after(self, lane: Lane) -> bool:
-        """Append what was rotated away unseen after the last file of the lane; whether there was any."""
-        return await self._take_up_rotated(lane)
+        """Append what came unseen after the last file of the lane; whether there was any."""
+        before = len(lane.files)
+        found = self._finder.look(lane.path)
+        if found is not None and (found.device, found.inode) not in self._by_inode:
+            await self._take_up(lane.path, first=False)
+        else:
+            await self._take_up_rotated(lane)
+        return len(lane.files) > before
 
     async def _take_up_rotated(
         self, lane: Lane, current: tuple[int, int] | None = None, before: LogFile | None = None
@@ -321,7 +327,7 @@ class Catalogue:
         for (stream, state), again in zip(states, located, strict=True):
             lane = self.lanes.get(state.path) or self._lane(state.path, state.real)
             rotated_away[lane] = again is None or again.sibling.path != state.real
-            if not state.head.size and lane.latest() is not None:
+            if not state.head.size and (state.handed is not None or lane.latest() is not None):
                 self._take_for_new(lane, stream, state)
             elif again is None or (again.sibling.device, again.sibling.inode) in self._by_inode:
                 self._give_up(lane, stream, state)

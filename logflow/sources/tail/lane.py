@@ -48,7 +48,7 @@ class Host(Protocol):
         """Insert what was rotated away unseen before ``file`` into the lane; whether there was any."""
 
     async def look_after(self, lane: Lane) -> bool:
-        """Append what was rotated away unseen after the last file of the lane; whether there was any."""
+        """Append what came unseen after the last file of the lane; whether there was any."""
 
     async def start_over(self, lane: Lane, content: Content) -> None:
         """Append what is in a truncated file now to the lane, as a file of its own."""

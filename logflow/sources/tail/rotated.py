@@ -85,7 +85,8 @@ def locate(state: FileState, elsewhere: str | None = None, *, copies_only: bool 
         elsewhere: another path that has its inode.
         copies_only: its inode holds something else now.
     """
-    moved = [] if copies_only else [s for s in _entries(state.real.rpartition("/")[0]) if _is_inode(s, state)]
+    entries = () if copies_only else _entries(state.real.rpartition("/")[0])
+    moved = [s for s in entries if _is_inode(s, state) and (state.head.size or not s.path.endswith(".gz"))]
     if elsewhere is not None and not copies_only:
         moved.append(Sibling(elsewhere, state.device, state.inode, state.mtime_ns))
     copies = [s for s in reversed(rotated(state.real)) if not _is_inode(s, state)] if state.head.size else []
