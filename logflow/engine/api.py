@@ -85,7 +85,8 @@ class LineParser(Protocol):
         does a stream other than stdout and stderr. Plain: the line is the message, the time is
         ``now_ns``, the carry stays as it is.
 
-        One ``\r`` before the newline that ends a message is removed. A message longer than ``max_line``
+        One ``\r`` before the newline that ends a message is removed, but not from CRI lines: containerd has
+        done so, and what is left is the message's own. A message longer than ``max_line``
         is cut there, then after its last whole UTF-8 character; it goes to the message parser as it is
         then. A time that the message parser finds replaces the line's. A block without a newline gives
         nothing.

@@ -27,7 +27,6 @@ class CriLine(NamedTuple):
     stream: str
     partial: bool
     content: bytes
-    r"""Of a whole line without a ``\r`` at its end."""
 
 
 def split_cri(line: bytes) -> CriLine | None:
@@ -39,9 +38,7 @@ def split_cri(line: bytes) -> CriLine | None:
     time_ns = rfc3339_ns(moment, fraction, offset)
     if time_ns is None:
         return None
-    if tag == b"P":
-        return CriLine(time_ns, stream.decode(), partial=True, content=content)
-    return CriLine(time_ns, stream.decode(), partial=False, content=content.removesuffix(b"\r"))
+    return CriLine(time_ns, stream.decode(), partial=tag == b"P", content=content)
 
 
 class CriParser(Parser):

@@ -380,7 +380,6 @@ fn split_cri<'a>(
         return None;
     }
     let from = start + at + 1;
-    let end = if partial { end } else { without_return(block, from, end) };
     let text = Text { src: block, start: from, end, utf8 };
     Some(Piece { time_ns, stream, partial, text, attrs: None })
 }
