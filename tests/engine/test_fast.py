@@ -100,7 +100,7 @@ def parsers(tmp_path_factory: pytest.TempPathFactory) -> list[Parser]:
 @pytest.mark.slow
 @pytest.mark.parametrize("line_format", ["cri", "docker", "plain"])
 @given(drawn=st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_both_paths_agree(parsers: list[Parser], line_format: LineFormat, drawn: st.DataObject) -> None:
     """Bytes, counts and carry, whatever is unlike."""
     block = drawn.draw(lots(line_format))
