@@ -3,7 +3,7 @@ r"""Blocks of container lines to packed entries.
 ::
 
     block --split at \n--> lines --container format, joins--> messages --parser--> records --> entries
-                            └──── fast path, fast.py ────────────────────────────────────────┘
+                             └──── where they are alike: see fast.py ───────────────────────┘
 """
 
 from __future__ import annotations
