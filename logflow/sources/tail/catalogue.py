@@ -323,22 +323,34 @@ class Catalogue:
         located = await asyncio.to_thread(
             lambda: [rotated.locate(state, paths.get((state.device, state.inode))) for _, state in states]
         )
-        rotated_away: dict[Lane, bool] = {}
+        away: dict[Lane, bool] = {}
         for (stream, state), again in zip(states, located, strict=True):
             lane = self.lanes.get(state.path) or self._lane(state.path, state.real)
-            rotated_away[lane] = again is None or again.sibling.path != state.real
-            if not state.head.size and (state.handed is not None or lane.latest() is not None):
-                self._take_for_new(lane, stream, state)
-            elif again is None or (again.sibling.device, again.sibling.inode) in self._by_inode:
-                self._give_up(lane, stream, state)
-            else:
-                self._reopen(lane, stream, state, again)
-                continue
+            away[lane] = again is None or again.sibling.path != state.real
+            self._restore_one(lane, stream, state, again)
+        present = {file.path for file in found}
+        for lane, is_away in away.items():
+            if is_away:
+                await self._take_up_rotated(lane)
+            if not lane.files and lane.path not in present:
+                orphans, lane.orphans = lane.orphans, {}
+                for stream, state in orphans.items():
+                    self._give_up(lane, stream, state)
+
+    def _restore_one(self, lane: Lane, stream: str, state: FileState, again: Again | None) -> None:
+        if again is not None and (again.sibling.device, again.sibling.inode) in self._by_inode:
+            again.content.close()
+            again = None
+        if not state.head.size and (state.handed is not None or lane.latest() is not None or again is None):
+            # It had no content when it was last seen: what is there now may be another's.
+            lane.orphans[stream] = state
+            lane.last = lane.last or state
             if again is not None:
                 again.content.close()
-        for lane, away in rotated_away.items():
-            if away:
-                await self._take_up_rotated(lane)
+        elif again is not None:
+            self._reopen(lane, stream, state, again)
+        else:
+            self._give_up(lane, stream, state)
 
     def _saved_states(self) -> list[tuple[str, FileState]]:
         """The saved states of files that are still configured, in the order in which they are read."""
@@ -353,12 +365,6 @@ class Catalogue:
             if self._finder.wants(state.path):
                 states.append((stream, state))
         return sorted(states, key=lambda pair: (pair[1].path, pair[1].order))
-
-    def _take_for_new(self, lane: Lane, stream: str, state: FileState) -> None:
-        """A file had no content when it was last seen: what is there now may be another's."""
-        if state.handed is None and state.carry:
-            lane.orphaned_carry = state.carry
-        lane.orphans.append(stream)
 
     def _reopen(self, lane: Lane, stream: str, state: FileState, again: Again) -> None:
         moved = msgspec.structs.replace(state, device=again.sibling.device, inode=again.sibling.inode)

@@ -78,10 +78,9 @@ class Lane:
         self.files: list[LogFile] = []
         self.last: FileState | None = None
         """The last file with content that was here and is finished."""
-        self.orphaned_carry = b""
-        """Open joins of files that were empty and cannot be told by their content: for the next one."""
-        self.orphans: list[str] = []
-        """The streams of those files."""
+        self.orphans: dict[str, FileState] = {}
+        """Files, by stream, that were empty and cannot be told by their content after a restart; their open
+        joins go to the next one."""
         self.gone = False
         """Nothing is at the path now."""
         self.running = False
@@ -93,6 +92,8 @@ class Lane:
         self._host = host
         self._format = line_format
         self._complained = False
+        self._last_order = -1
+        """Order of the last file that was forgotten."""
 
     def append(self, file: LogFile, before: LogFile | None = None) -> None:
         """Add the file that continues the last one, or the one before ``before``."""
@@ -100,7 +101,7 @@ class Lane:
         for predecessor in self.files:
             predecessor.quiet_since_s = now_s
         file.quiet_since_s = now_s
-        self._format = self._format or file.format
+        self._format = file.format = self._format or file.format
         self.files.insert(self.files.index(before) if before else len(self.files), file)
         self._renumber()
         if before and before.point.carry:
@@ -111,16 +112,15 @@ class Lane:
             self._inherit(file)
 
     def _inherit(self, file: LogFile) -> None:
-        if self.orphaned_carry:
-            file.take_carry(self.orphaned_carry)
-            self._shared.positions.save(file)
-            self.orphaned_carry = b""
-        for stream in self.orphans:
+        for stream, orphan in self.orphans.items():
+            if orphan.carry and orphan.handed is None:
+                file.take_carry(orphan.carry)
+                self._shared.positions.save(file)
             self._shared.positions.forget(stream)
         self.orphans.clear()
 
     def _renumber(self) -> None:
-        order = self.last.order if self.last else -1
+        order = self._last_order
         for file in self.files:
             order = file.order = max(file.order, order + 1)
 
@@ -346,6 +346,7 @@ class Lane:
             if not done[index] or (later and not any(f.has_head() for f in later)):
                 break
             self.files.pop(0)
+            self._last_order = file.order
             if file.has_head() or self.last is None:
                 self.last = file.state()
             self._host.forget(file)
