@@ -121,6 +121,10 @@ class ForwardOutput(Output):
             None, description="Encrypt; `{}` is enough for certificates known to the system."
         )
         write_timeout: Duration = Field(150.0, gt=0, description="Longest time that one delivery may take.")
+        # Chunks that wait for a server which may have them must not keep the others waiting.
+        concurrency: int = Field(
+            32, ge=1, le=256, description="Deliveries under way at once; events of one tag stay in order."
+        )
 
         @field_validator("servers")
         @classmethod

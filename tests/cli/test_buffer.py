@@ -1,0 +1,87 @@
+"""``logflow buffer``: look into disk buffers, find damage, set it aside."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from logflow.batch import Batch
+from logflow.buffers.disk import DiskBuffer
+from logflow.checkpoint import Checkpoints
+from logflow.cli.main import main
+from logflow.clock import SystemClock
+from logflow.config.options import BufferOptions
+from logflow.receipt import Receipt
+from logflow.telemetry.ledger import Account
+
+
+@pytest.fixture
+async def config(tmp_path: Path) -> Path:
+    """A configuration whose buffer holds three batches, the first of which was delivered."""
+    directory = tmp_path / "buffers" / "sink"
+    buffer = DiskBuffer(
+        "sink", directory, BufferOptions(type="disk"), Checkpoints(None), clock=SystemClock(),
+        log=logging.getLogger("logflow.test"),
+    )  # fmt: skip
+    account = Account("**", "sink")
+    await buffer.open(lambda _: account)
+    for number in range(3):
+        account.enter(2)
+        batch = Batch.from_events(f"app.{number % 2}", [(1, {"n": number})] * 2)
+        await buffer.put(batch, account, Receipt(1))
+        if not number:
+            await buffer.commit(await buffer.take())
+    await buffer.close()
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        f"data_dir: {tmp_path}\nsources: {{g: {{type: generate}}}}\n"
+        "routes: [{match: '**', outputs: [sink]}]\n"
+        "outputs: {sink: {type: 'null', buffer: {type: disk}}}\n"
+    )
+    return path
+
+
+def damage(config: Path) -> None:
+    """Flip a bit in the events of the last batch."""
+    (segment,) = (config.parent / "buffers" / "sink").glob("*.segment")
+    data = bytearray(segment.read_bytes())
+    data[data.rindex(b"\xa1n")] ^= 1
+    segment.write_bytes(data)
+
+
+def test_list_counts_what_waits(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was delivered is not counted; tags are."""
+    assert main(["buffer", "list", "-c", str(config)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("sink: 4 events wait")
+    assert "2  app.0" in printed
+    assert "2  app.1" in printed
+
+
+def test_show_decodes_the_events(config: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Events come as JSON lines, by tag and up to a limit."""
+    assert main(["buffer", "show", "-c", str(config), "--tag", "app.1", "--limit", "1"]) == 0
+    lines = capsysbinary.readouterr().out.splitlines()
+    assert len(lines) == 1
+    assert b'"@tag":"app.1","n":1' in lines[0]
+
+
+def test_verify_and_repair(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Damage is found, set aside by repair, and then gone; the rest is still there."""
+    assert main(["buffer", "verify", "-c", str(config)]) == 0
+    damage(config)
+    assert main(["buffer", "verify", "-c", str(config)]) == 1
+    assert "damaged" in capsys.readouterr().err
+    assert main(["buffer", "repair", "-c", str(config)]) == 0
+    assert "2 events are set aside" in capsys.readouterr().out
+    assert main(["buffer", "verify", "-c", str(config)]) == 0
+    assert main(["buffer", "list", "-c", str(config)]) == 0
+    assert "sink: 2 events wait" in capsys.readouterr().out
+
+
+def test_an_output_without_a_disk_buffer_is_told(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The error names the output."""
+    assert main(["buffer", "list", "-c", str(config), "--output", "nope"]) == 1
+    assert "no output 'nope' has a disk buffer" in capsys.readouterr().err
