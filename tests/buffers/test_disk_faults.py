@@ -342,6 +342,8 @@ class World:
         self.note_receipts()
         if self.fs.crashed:
             self.crash(power_cut=self.fs.crash_cuts_power)
+            if self.fs.random.random() < 0.5:  # what the second process took for safe must be
+                self.crash(power_cut=True)
 
     async def _turn(self) -> None:
         await asyncio.sleep(0)
@@ -520,6 +522,88 @@ def test_a_stuck_batch_does_not_keep_the_files_of_others() -> None:
     assert len(world.segments()) < 8
     world.finish()
     assert world.delivered[1] == 1
+    world.close()
+
+
+def test_deliveries_empty_a_full_disk() -> None:
+    """Batches have filled the disk to the last byte: cuts go to the reserve, deliveries give space back and
+    what waited is stored, though nobody else frees anything."""
+    world = World(0)
+    world.fs.capacity = (1 << 20) + 6000
+    for number in range(30):
+        world.put_new("key", f"tag{number}", 9)
+    world.settle()
+    world.run(world.clock.advance(10))
+    world.settle()
+    assert world.buffer.problem is not None
+    assert 5 < len(world.acknowledged) < 30
+    for _ in range(30):
+        while world.take():
+            world.commit(0)
+        world.run(world.clock.advance(0.5))
+        world.settle()
+    assert len(world.acknowledged) == 30
+    assert world.buffer.problem is None
+    world.finish()
+    world.close()
+
+
+def test_a_full_disk_leaves_no_half_record_and_heals_by_itself() -> None:
+    """Back-pressure until there is room; then the same batches are stored, within a second."""
+    world = World(0)
+    world.put_new("none", "a", 1)
+    world.settle()
+    file = next(file for path, file in world.fs.names_seen.items() if path.suffix == ".segment")
+    size = len(file.seen)
+    world.fs.names_seen.pop(DIRECTORY / "reserve")
+    world.fs.capacity = sum(len(file.seen) for file in world.fs.names_seen.values()) + 100
+    world.put_new("none", "a", 9)
+    world.settle()
+    assert len(file.seen) == size
+    assert world.buffer.problem is not None
+    assert world.buffer.full
+    world.fs.capacity = 1 << 40
+    world.run(world.clock.advance(1))
+    world.settle()
+    assert world.buffer.problem is None
+    assert world.acknowledged == {0, 1}
+    world.finish()
+    world.close()
+
+
+def test_nobody_overtakes_a_batch_that_waits() -> None:
+    """Batches of a stream that wait for room are stored in their order; else the first were a repeat."""
+    world = World(0, limit=100, chunk_limit=1000)
+    for events in (4, 4, 1):  # there would be room for the third, but not for the second
+        world.put_new("span", "", events)
+    world.settle()
+    assert world.acknowledged == {0}
+    world.finish()
+    assert world.account.dropped == {}
+    assert set(world.delivered) == {0, 1, 2}
+    world.close()
+
+
+def test_a_batch_committed_while_compaction_moves_it_is_not_copied() -> None:
+    """Its DONE record could be deleted before the copy is, and the batch would come back."""
+    world = World(0)
+    world.put_new("none", "a", 1)
+    world.settle()
+    world.take()
+    buffer = world.buffer
+    (queue,) = buffer._stock.queues.values()
+    rows = list(queue.rows)
+
+    async def compact_and_commit() -> None:
+        batches = [(queue, row, record) for row, record in zip(rows, await buffer._read(rows), strict=True)]
+        moving = asyncio.ensure_future(buffer._compaction._move(batches))
+        await buffer.commit(world.taken.pop())
+        await moving
+
+    world.run(compact_and_commit())
+    (file,) = (file for path, file in world.fs.names_seen.items() if path.suffix == ".segment")
+    batch = world.batches[0].entries
+    assert file.seen.count(batch) == 1
     world.close()
 
 

@@ -126,7 +126,7 @@ class DiskBuffer(Buffer):
             tidy=self._tidy, progress=self._wake_puts, clock=self._clock, log=self._log,
         )  # fmt: skip
         self._compaction = Compaction(
-            self._stock, files.segments, self._writer, read=self._read, lose=self._lose_idle
+            self._stock, files.segments, self._writer, read=self._read, lose=self._lose_idle, log=self._log
         )
         self._deletion = Deletion(
             files, self._stock, self._keys, self._checkpoints, synced=self._options.sync != "never",

@@ -13,6 +13,7 @@ the end, under their old sequence numbers::
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import islice
@@ -22,6 +23,7 @@ from logflow.buffers.disk.index import Queue, Row
 from logflow.buffers.disk.records import Record, cut_record
 from logflow.buffers.disk.segments import Place, SegmentLog
 from logflow.buffers.disk.stock import Stock
+from logflow.buffers.disk.threads import run_beside
 from logflow.buffers.disk.writer import Item, Writer
 
 _ROUND_BATCHES = 64
@@ -33,13 +35,17 @@ Lose: TypeAlias = Callable[[Queue, Row], None]
 class Compaction:
     """Moves waiting batches out of the oldest segment."""
 
-    def __init__(self, stock: Stock, segments: SegmentLog, writer: Writer, *, read: Read, lose: Lose) -> None:
+    def __init__(
+        self, stock: Stock, segments: SegmentLog, writer: Writer, *, read: Read, lose: Lose,
+        log: logging.Logger,
+    ) -> None:  # fmt: skip
         """Read rows by ``read``, write them by ``writer``, and tell ``lose`` of those that are damaged."""
         self._stock = stock
         self._segments = segments
         self._writer = writer
         self._read = read
         self._lose = lose
+        self._log = log
         self._done_upto = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -51,7 +57,7 @@ class Compaction:
         number = self._segments.segments[0].number
         if number > self._done_upto:  # once: what stays behind is in flight, or cannot be read
             self._done_upto = number
-            self._task = asyncio.create_task(self._run(number))
+            self._task = run_beside(self._run(number), self._log)
 
     def stop(self) -> None:
         """End it; what was not moved stays where it is."""

@@ -15,7 +15,7 @@ from logflow.buffers.dedup import AcceptedKeys
 from logflow.buffers.disk.files import BufferFiles
 from logflow.buffers.disk.segments import Segment
 from logflow.buffers.disk.stock import Stock
-from logflow.buffers.disk.threads import InThread
+from logflow.buffers.disk.threads import InThread, run_beside
 from logflow.checkpoint import Checkpoints
 
 
@@ -51,7 +51,7 @@ class Deletion:
             except OSError as error:
                 self._log.debug("Nothing is deleted now, as the disk buffer cannot be synced: %s.", error)
                 return
-        self._task = asyncio.create_task(self._run(dead))
+        self._task = run_beside(self._run(dead), self._log)
 
     async def stop(self) -> None:
         """Wait until what was begun has ended."""

@@ -14,7 +14,6 @@ kernel may have forgotten what it could not write, so the file is never written 
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import struct
@@ -35,7 +34,6 @@ _HEADER = struct.Struct("<8s8sQQ")
 _SUM = struct.Struct("<Q")
 HEADER_BYTES = _HEADER.size + _SUM.size
 _NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.(segment|keys)")
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 RESERVE_BYTES = 1 << 20
 
 
@@ -296,8 +294,3 @@ class Reserve:
         self.held = False
         with suppress(OSError):
             self._fs.remove(self._path)
-
-
-def is_no_space(error: OSError) -> bool:
-    """Whether the disk (or the user's share of it) is full."""
-    return error.errno in _NO_SPACE

@@ -10,8 +10,8 @@
                 ▼                                                                              │
     tell everybody, in order         failed ──► try the notes alone ──► delete what is done ───┘
 
-While the disk is full the notes go on: deliveries need them, and only deliveries give space back. They
-live on the reserve if need be.
+While the disk is full the notes go on, on the room of the reserve if need be: deliveries need them, and only
+deliveries give space back.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from logflow.buffers.disk.records import Record, length_of
-from logflow.buffers.disk.segments import Place, Reserve, Segment, SegmentLog, is_no_space
-from logflow.buffers.disk.threads import InThread
+from logflow.buffers.disk.segments import Place, Reserve, Segment, SegmentLog
+from logflow.buffers.disk.threads import InThread, run_beside
 from logflow.clock import Clock
 
 _GROUP_BYTES = 16 << 20
 _RETRY_S = 0.5
+_LOG_AGAIN_S = 60.0
 _SYNC_INTERVAL_S = 1.0
 
 
@@ -87,17 +88,20 @@ class Writer:
         self._progress = progress
         self._clock = clock
         self._log = log
+        self._group_bytes = _GROUP_BYTES
         self._batches: deque[Item] = deque()
         self._notes: deque[Item] = deque()
         self._wake = asyncio.Event()
         self._sync_due = False
         self._wants_reserve = False
+        self._owes_reserve = False
+        self._log_again_s = 0.0
         self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to write."""
-        writing = asyncio.create_task(self._run())
+        writing = run_beside(self._run(), self._log)
         writing.add_done_callback(self._ended)
         self._tasks.append(writing)
         if self._sync == "interval":
@@ -134,7 +138,7 @@ class Writer:
 
     def space_given_back(self) -> None:
         """There may be more room on the disk: try again now."""
-        self._wants_reserve = not self._reserve.held
+        self._wants_reserve = self._wants_reserve or not self._reserve.held
         self._wake.set()
 
     async def _run(self) -> None:
@@ -143,15 +147,28 @@ class Writer:
                 await self._wake.wait()
             self._wake.clear()
             dead = self._segments.dead()  # before the write, so that it holds every note about them
-            if await self._write(notes_only=False):
+            if self._wants_reserve:
+                await self._in_thread(self._reserve.take)
+                self._wants_reserve = self._owes_reserve = self._owes_reserve and not self._reserve.held
+            if not self._owes_reserve and await self._write(notes_only=False):
                 await self._tidy(dead)
                 await self._sync_if_due()
                 continue
-            await self._write(notes_only=True)
+            await self._write_notes()
             await self._tidy(dead)
             if self._closing:
                 return
             await self._pause()
+
+    async def _write_notes(self) -> None:
+        """Write the notes alone, on the room of the reserve if there is no other.
+
+        Until the reserve is there again, batches wait: it is not for them.
+        """
+        if not await self._write(notes_only=True) and self._reserve.held:
+            await self._in_thread(self._reserve.release)
+            self._wants_reserve = self._owes_reserve = True
+            await self._write(notes_only=True)
 
     async def _write(self, *, notes_only: bool) -> bool:
         """Write one group; ``False`` when the disk did not take it, and it waits as before."""
@@ -164,7 +181,7 @@ class Writer:
             try:
                 places = await self._in_thread(self._segments.append, records, sync=sync)
             except OSError as error:
-                await self._failed(error)
+                self._failed(error)
                 return False
         for _ in notes:
             self._notes.popleft()
@@ -173,13 +190,14 @@ class Writer:
             self.waiting_bytes -= length_of(item.record) if item.record is not None else 0
         self._tell(group, places)
         if not notes_only:
-            await self._succeeded()
+            self._succeeded()
         return True
 
     def _next_batches(self) -> list[Item]:
-        group, size = [], 0
+        group: list[Item] = []
+        size = 0
         for item in self._batches:
-            if size >= _GROUP_BYTES:
+            if group and size >= self._group_bytes:
                 break
             group.append(item)
             size += length_of(item.record) if item.record is not None else 0
@@ -194,25 +212,23 @@ class Writer:
         if group:
             self._progress()
 
-    async def _failed(self, error: OSError) -> None:
-        if self.problem is None:
+    def _failed(self, error: OSError) -> None:
+        self.problem = str(error)
+        self._group_bytes = 0  # one batch may find room where many do not
+        now_s = self._clock.monotonic()
+        if now_s >= self._log_again_s:
+            self._log_again_s = now_s + _LOG_AGAIN_S
             self._log.error(
                 "The disk buffer cannot be written to: %s. Sources wait; it is tried again twice a second.",
                 error,
             )
-        self.problem = str(error)
-        if is_no_space(error) and self._reserve.held:
-            await self._in_thread(self._reserve.release)
 
-    async def _succeeded(self) -> None:
-        if self.problem is not None:
+    def _succeeded(self) -> None:
+        self._group_bytes = min(max(2 * self._group_bytes, 1 << 16), _GROUP_BYTES)
+        if self.problem is not None and not self._batches:
             self.problem = None
-            self._wants_reserve = not self._reserve.held
             self._log.info("The disk buffer can be written to again.")
             self._progress()
-        if self._wants_reserve:
-            self._wants_reserve = False
-            await self._in_thread(self._reserve.take)
 
     async def _pause(self) -> None:
         """Wait a little, or until there is a note to write."""
@@ -229,7 +245,6 @@ class Writer:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.problem = f"internal error: {error!r}"
-            self._log.critical("The disk buffer has stopped.", exc_info=error)
 
     async def _tick(self) -> None:
         while True:
