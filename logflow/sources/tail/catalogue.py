@@ -15,6 +15,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -25,10 +26,13 @@ from logflow.sources.tail.discovery import Finder, Found
 from logflow.sources.tail.file import LogFile
 from logflow.sources.tail.identity import HEAD_BYTES, NOTHING, TAIL_BYTES, FileState, Mark
 from logflow.sources.tail.lane import Lane
-from logflow.sources.tail.rotated import Again
+from logflow.sources.tail.rotated import Again, Sibling
 from logflow.sources.tail.shared import Shared
 from logflow.sources.tail.tags import TagTemplate
 from logflow.sources.tail.watcher import Watcher
+
+_LISTINGS = 3
+"""How often a directory is listed when what it held is gone before it can be opened."""
 
 _FILES_AT_ONCE = 64
 """How many files are taken up before the event loop has its turn."""
@@ -189,18 +193,31 @@ class Catalogue:
         self, lane: Lane, current: tuple[int, int] | None = None, before: LogFile | None = None
     ) -> bool:
         """Add the files that were at the lane's path for too short a time to be seen there."""
-        latest, begun = lane.latest(before), False
-        if latest is None:
+        files = len(lane.files)
+        for _ in range(_LISTINGS):
+            latest = lane.latest(before)
+            if latest is None:
+                break
+            until = before.state(before.point) if before else None
+            siblings = await self._shared.in_thread(partial(rotated.newer, latest, until))
+            if all(self._begin_rotated(lane, s, before) for s in siblings if (s.device, s.inode) != current):
+                break
+        return len(lane.files) > files
+
+    def _begin_rotated(self, lane: Lane, sibling: Sibling, before: LogFile | None) -> bool:
+        """Add a rotated file; ``False`` when it is not there any more: compressed by now, say."""
+        inode = (sibling.device, sibling.inode)
+        if inode in self._by_inode:
+            return True
+        content = self._open(sibling.path)
+        if content is None:
             return False
-        until = before.state(before.point) if before else None
-        for sibling in await self._shared.in_thread(lambda: rotated.newer(latest, until)):
-            inode = (sibling.device, sibling.inode)
-            if inode not in self._by_inode and inode != current:
-                content = self._open(sibling.path)
-                if content is not None:
-                    self._begin(lane, content, before=before)
-                    begun = True
-        return begun
+        status = os.fstat(content.fd)
+        if (status.st_dev, status.st_ino) != inode:
+            content.close()
+            return False
+        self._begin(lane, content, before=before)
+        return True
 
     def _open(self, path: str) -> Content | None:
         """Open a file; one that cannot be opened is counted, and reported the first time."""

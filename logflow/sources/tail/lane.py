@@ -138,7 +138,12 @@ class Lane:
                 self.woken = False
                 await self._turn(emit)
         except OSError as error:
-            self._complain(error)
+            self._complain(error.strerror or str(error))
+        except ComponentError:
+            raise
+        except Exception as error:  # a bug that one file shows must not stop the others
+            self._shared.context.log.debug("Reading %s raised.", self.path, exc_info=True)
+            self._complain(f"{type(error).__name__}: {error}")
         finally:
             self.running = False
 
@@ -171,13 +176,13 @@ class Lane:
             for wait in waits:
                 wait.cancel()
 
-    def _complain(self, error: OSError) -> None:
+    def _complain(self, why: str) -> None:
         """Say once that a file cannot be read; the next scan tries again."""
         self._shared.counters.unreadable()
         if not self._complained:
             self._complained = True
             self._shared.context.log.warning(
-                "The file %s cannot be read now: %s. It is tried again.", self.path, error.strerror or error
+                "The file %s cannot be read now: %s. It is tried again.", self.path, why
             )
 
     # -- reading -----------------------------------------------------------------------------------
@@ -230,7 +235,7 @@ class Lane:
         span = Span(file.stream, start, point.offset)
         try:
             receipt = await emit(Batch(self.tag, parsed.entries, parsed.events, span))
-        except OSError as error:  # not to be taken for an error of the file
+        except Exception as error:  # not to be taken for an error of the file
             raise ComponentError(f"lines of {self.path} are not accepted: {error}") from error
         # Only now: were this cancelled or the batch refused, it would be read again.
         self._shared.counters.add(parsed, point.offset - start)
@@ -338,11 +343,12 @@ class Lane:
 
         The last file that can be told by its content stays known: new ones are those that came after it.
         """
-        done = [file.finished and file.all_safe for file in self.files]
-        for file in compress(self.files, done):
+        files = tuple(self.files)
+        done = [file.finished and file.all_safe for file in files]
+        for file in compress(files, done):
             self._host.close(file)
-        for index, file in enumerate(tuple(self.files)):
-            later = self.files[index + 1 :]
+        for index, file in enumerate(files):
+            later = files[index + 1 :]
             if not done[index] or (later and not any(f.has_head() for f in later)):
                 break
             self.files.pop(0)

@@ -16,6 +16,7 @@ from logflow.batch import Batch
 from logflow.checkpoint import Checkpoints
 from logflow.receipt import Receipt
 from logflow.sources.tail import inotify
+from logflow.sources.tail.file import LogFile
 from logflow.testing import Collector, run_source
 
 T = "2026-01-31T12:00:00.123456789Z"
@@ -280,6 +281,23 @@ async def test_after_a_failure_the_source_goes_on_where_it_was(tail: Any) -> Non
     assert task.exception() is not None
     async with run_source(source, tail.collector):
         await tail.read("one", "two")
+
+
+async def test_a_bug_that_one_file_shows_does_not_stop_the_others(tail: Any, monkeypatch: Any) -> None:
+    """It is reported once and counted; the other files are read."""
+    read = LogFile.read
+
+    def fail(self: LogFile, *arguments: Any) -> Any:
+        if self.path.endswith("bad.log"):
+            raise RuntimeError("a bug")
+        return read(self, *arguments)
+
+    monkeypatch.setattr(LogFile, "read", fail)
+    tail.log.with_name("bad.log").write_text("one\n")
+    tail.log.write_text("two\n")
+    async with tail.running():
+        await tail.read("two")
+        await tail.until(lambda: tail.counter("files_unreadable") > 0)
 
 
 # -- bad input -------------------------------------------------------------------------------------
