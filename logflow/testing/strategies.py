@@ -301,3 +301,53 @@ def frames(draw: Callable[..., Any]) -> bytes:
         elements += bool(option) + draw(st.sampled_from([0, 0, 0, 0, 1]))
         found.append(bytes((0x90 | elements,)) + tag + content + option)
     return b"".join(found)
+
+
+_atoms = st.sampled_from(
+    [
+        "a",
+        "b",
+        "é",
+        " ",
+        "1",
+        r"\.",
+        "[ab]",
+        "[^a]",
+        r"[^\s\"]",
+        r"\w",
+        r"\d",
+        r"\S",
+        ".",
+        "[a-c1é]",
+        "ab",
+        r"\b",
+        "^",
+        "$",
+    ]
+)
+_repeats = st.sampled_from(["", "", "", "*", "+", "?", "*?", "+?", "??", "{2}", "{1,2}", "{,2}", "{2,}"])
+
+
+def _larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.one_of(
+        st.lists(st.tuples(inner, _repeats).map("".join), min_size=1, max_size=4).map("".join),
+        st.lists(inner, min_size=2, max_size=3).map(lambda branches: f"(?:{'|'.join(branches)})"),
+        st.tuples(inner, _repeats).map(lambda parts: f"(?:{parts[0]}){parts[1]}"),
+        inner.map(lambda part: f"(?P<group>{part})"),
+    )
+
+
+@st.composite
+def patterns(draw: Callable[..., Any]) -> str:
+    """Regular expressions with named groups, some of which are refused."""
+    flags: str = draw(st.sampled_from(["", "", "", "(?i)", "(?s)", "(?m)", "(?x)"]))
+    parts = [draw(st.recursive(_atoms, _larger, max_leaves=6)) for _ in range(draw(st.integers(1, 3)))]
+    text = "^" * draw(st.booleans()) + f"(?P<whole>{''.join(parts)})" + "$" * draw(st.booleans())
+    number = text.count("(?P<group>")
+    for index in range(number):
+        text = text.replace("(?P<group>", f"(?P<group{index}>", 1)
+    return flags + text
+
+
+PATTERN_TEXTS = st.text('ab\u00e9 1-."\nAKkſ', max_size=12)
+"""Texts that patterns match now and then."""

@@ -33,7 +33,6 @@ pub struct Transcoder {
     segments: Vec<Segment>,
     keys: Keys,
     watched: Watched,
-    scratch: Vec<u8>,
     long: Long,
 }
 
@@ -63,13 +62,7 @@ fn peek(src: &[u8], at: usize, end: usize) -> Result<u8, Fail> {
 impl Transcoder {
     /// `watched`: keys whose presence in the outer object the caller wants to know.
     pub fn new(watched: Watched) -> Self {
-        Self {
-            segments: Vec::new(),
-            keys: Keys::default(),
-            watched,
-            scratch: Vec::new(),
-            long: Long::default(),
-        }
+        Self { segments: Vec::new(), keys: Keys::default(), watched, long: Long::default() }
     }
 
     /// Transcode the object that `src[start..end]` holds, which must be UTF-8.
@@ -303,26 +296,19 @@ impl Transcoder {
     fn escaped_string(
         &mut self, src: &[u8], start: usize, mut end: usize, out: &mut Out,
     ) -> Result<usize, Fail> {
-        let mut text = std::mem::take(&mut self.scratch);
-        text.clear();
+        let head = out.open_str();
         let mut from = start;
-        let result = loop {
-            text.extend_from_slice(&src[from..end]);
+        loop {
+            out.copy_short(src, from, end);
             match src.get(end) {
-                Some(b'"') => break Ok(end + 1),
-                Some(b'\\') => match unescape(src, end + 1, &mut text) {
-                    Ok(next) => from = next,
-                    Err(fail) => break Err(fail),
-                },
-                _ => break Err(Fail),
+                Some(b'"') => break,
+                Some(b'\\') => from = unescape(src, end + 1, out)?,
+                _ => return Err(Fail),
             }
             end = scan::string_end(src, from);
-        };
-        if result.is_ok() {
-            out.str(&text);
         }
-        self.scratch = text;
-        result
+        out.close_str(head);
+        Ok(end + 1)
     }
 }
 
@@ -349,22 +335,32 @@ fn step(src: &[u8], at: usize, end: usize, first: bool) -> Result<Step, Fail> {
     }
 }
 
-/// Take in the escape whose letter is at `at`; returns the position after it.
-fn unescape(src: &[u8], at: usize, text: &mut Vec<u8>) -> Result<usize, Fail> {
-    let plain = match src.get(at).ok_or(Fail)? {
-        b'"' => b'"',
-        b'\\' => b'\\',
-        b'/' => b'/',
-        b'b' => 8,
-        b'f' => 12,
-        b'n' => b'\n',
-        b'r' => b'\r',
-        b't' => b'\t',
-        b'u' => return unescape_unicode(src, at + 1, text),
-        _ => return Err(Fail),
-    };
-    text.push(plain);
-    Ok(at + 1)
+/// What the letter of an escape stands for; 0 where there is no such escape, or one of `u`.
+const ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table[b'/' as usize] = b'/';
+    table[b'b' as usize] = 8;
+    table[b'f' as usize] = 12;
+    table[b'n' as usize] = b'\n';
+    table[b'r' as usize] = b'\r';
+    table[b't' as usize] = b'\t';
+    table
+};
+
+/// Write what the escape whose letter is at `at` stands for; returns the position after it.
+#[inline]
+fn unescape(src: &[u8], at: usize, out: &mut Out) -> Result<usize, Fail> {
+    let letter = *src.get(at).ok_or(Fail)?;
+    match ESCAPES[usize::from(letter)] {
+        0 if letter == b'u' => unescape_unicode(src, at + 1, out),
+        0 => Err(Fail),
+        plain => {
+            out.push(plain);
+            Ok(at + 1)
+        }
+    }
 }
 
 fn hex4(src: &[u8], at: usize) -> Result<u32, Fail> {
@@ -372,7 +368,7 @@ fn hex4(src: &[u8], at: usize) -> Result<u32, Fail> {
     digits.iter().try_fold(0, |value, &b| Ok(value << 4 | char::from(b).to_digit(16).ok_or(Fail)?))
 }
 
-fn unescape_unicode(src: &[u8], at: usize, text: &mut Vec<u8>) -> Result<usize, Fail> {
+fn unescape_unicode(src: &[u8], at: usize, out: &mut Out) -> Result<usize, Fail> {
     let mut code = hex4(src, at)?;
     let mut next = at + 4;
     if (0xd800..0xdc00).contains(&code) && src.get(next..next + 2) == Some(b"\\u") {
@@ -385,7 +381,7 @@ fn unescape_unicode(src: &[u8], at: usize, text: &mut Vec<u8>) -> Result<usize, 
     }
     // A surrogate that is left over is no char.
     let c = char::from_u32(code).ok_or(Fail)?;
-    text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+    out.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
     Ok(next)
 }
 

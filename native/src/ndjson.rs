@@ -267,14 +267,13 @@ impl Writer {
             return self.out.put(*b"null");
         }
         let mut buffer = zmij::Buffer::new();
-        let text = buffer.format_finite(value);
-        match text.split_once("e+") {
-            Some((mantissa, exponent)) => {
-                self.out.extend(mantissa.as_bytes());
-                self.out.push(b'e');
-                self.out.extend(exponent.as_bytes());
+        let text = buffer.format_finite(value).as_bytes();
+        match memchr::memchr(b'+', text) {
+            Some(plus) => {
+                self.out.extend(&text[..plus]);
+                self.out.extend(&text[plus + 1..]);
             }
-            None => self.out.extend(text.as_bytes()),
+            None => self.out.extend(text),
         }
     }
 
@@ -357,22 +356,43 @@ impl Writer {
 
     #[inline(always)]
     fn text_at(&mut self, data: &[u8], start: usize, end: usize) {
-        let run = scan::plain_run(data, start, end);
-        if run.end == end && !run.high {
-            self.out.quoted(data, start, end);
-        } else {
-            self.odd_text(&data[start..end]);
+        match data[start..].first_chunk() {
+            Some(chunk) if end - start <= LONGEST && scan::is_plain(chunk, end - start) => {
+                self.out.quoted(chunk, end - start);
+            }
+            _ => self.long_text(data, start, end),
         }
     }
 
-    /// Write a string that may need escapes, or may not be UTF-8.
+    /// Write a string that may be long, may need escapes, or may not be UTF-8.
+    #[inline(never)]
+    fn long_text(&mut self, data: &[u8], start: usize, end: usize) {
+        let quote = self.out.len();
+        self.out.reserve(end - start + 2);
+        self.out.push(b'"');
+        let mut at = start;
+        while let Some(chunk) = data[at..].first_chunk() {
+            let n = (end - at).min(LONGEST);
+            if !scan::is_plain(chunk, n) {
+                break;
+            }
+            self.out.put_padded(chunk, n);
+            at += n;
+            if at == end {
+                return self.out.push(b'"');
+            }
+        }
+        self.out.truncate(quote);
+        self.odd_text(&data[start..end]);
+    }
+
     #[inline(never)]
     fn odd_text(&mut self, text: &[u8]) {
         let text = text::to_text(text);
         self.out.push(b'"');
         let mut at = 0;
         loop {
-            let end = scan::plain_run(&text, at, text.len()).end;
+            let end = scan::string_end(&text, at);
             self.out.extend(&text[at..end]);
             let Some(&special) = text.get(end) else { break };
             self.escape(special);

@@ -6,6 +6,9 @@
 /// Bytes that `copy_short` writes whatever it is asked to copy.
 const STEP: usize = 32;
 
+/// Bytes of the longest head of a string.
+const LONGEST_HEAD: usize = 5;
+
 #[derive(Default)]
 pub struct Out {
     buf: Vec<u8>,
@@ -226,25 +229,30 @@ impl Out {
         }
     }
 
-    /// Write `src[start..end]` between quotes.
+    /// Begin a string of unknown length; its bytes are to follow. Returns where it begins.
+    pub fn open_str(&mut self) -> usize {
+        self.put([0; LONGEST_HEAD]);
+        self.len - LONGEST_HEAD
+    }
+
+    /// End the string that was begun at `at`: write its head, and move its bytes up to it.
+    pub fn close_str(&mut self, at: usize) {
+        let (start, end) = (at + LONGEST_HEAD, self.len);
+        self.len = at;
+        self.str_head(end - start);
+        self.buf.copy_within(start..end, self.len);
+        self.len += end - start;
+    }
+
+    /// Write the first `n` bytes of a chunk between quotes.
     #[inline(always)]
-    pub fn quoted(&mut self, src: &[u8], start: usize, end: usize) {
-        let n = end - start;
-        match src.get(start..).and_then(|rest| rest.first_chunk::<STEP>()) {
-            Some(from) if n < STEP => {
-                self.reserve(2 + STEP);
-                let to = &mut self.buf[self.len..self.len + 2 + STEP];
-                to[0] = b'"';
-                to[1..=STEP].copy_from_slice(from);
-                to[1 + n] = b'"';
-                self.len += 2 + n;
-            }
-            _ => {
-                self.push(b'"');
-                self.extend(&src[start..end]);
-                self.push(b'"');
-            }
-        }
+    pub fn quoted(&mut self, chunk: &[u8; STEP], n: usize) {
+        self.reserve(2 + STEP);
+        let to = &mut self.buf[self.len..self.len + 2 + STEP];
+        to[0] = b'"';
+        to[1..=STEP].copy_from_slice(chunk);
+        to[1 + n] = b'"';
+        self.len += 2 + n;
     }
 
     pub fn bin(&mut self, data: &[u8]) {

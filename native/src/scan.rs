@@ -1,52 +1,59 @@
-//! Finding the end of a run of plain string bytes, sixteen at a time.
-//!
-//! The loops over sixteen bytes are written so that the compiler makes vector instructions of them.
+//! Bytes that JSON strings treat specially, sixteen at a time.
 
-/// What a step of sixteen bytes found: the bytes that are 0xff.
+/// One bit for each of sixteen bytes.
 #[derive(Clone, Copy)]
-struct Marks(u128);
+struct Marks {
+    /// A quote, a backslash or a control character.
+    special: u32,
+    /// A byte above 0x7f.
+    high: u32,
+}
 
-impl Marks {
-    /// Position of the first.
-    #[inline(always)]
-    fn first(self) -> Option<usize> {
-        let (low, high) = (self.0 as u64, (self.0 >> 64) as u64);
-        if low != 0 {
-            Some(low.trailing_zeros() as usize / 8)
-        } else if high != 0 {
-            Some(8 + high.trailing_zeros() as usize / 8)
-        } else {
-            None
-        }
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[allow(unsafe_code)]
+#[inline(always)]
+fn marks(chunk: &[u8; 16]) -> Marks {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_max_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
+    };
+    let words = u128::from_le_bytes(*chunk);
+    // SAFETY: all that these functions ask for is a processor with SSE2. This is compiled only for targets where all
+    // code may use SSE2, as the condition above says. None of them touches memory.
+    unsafe {
+        let bytes = _mm_set_epi64x((words >> 64) as i64, words as i64);
+        let quotes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
+        let backslashes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
+        let limit = _mm_set1_epi8(0x1f);
+        let controls = _mm_cmpeq_epi8(_mm_max_epu8(bytes, limit), limit);
+        let special = _mm_or_si128(_mm_or_si128(quotes, backslashes), controls);
+        Marks { special: _mm_movemask_epi8(special) as u32, high: _mm_movemask_epi8(bytes) as u32 }
     }
 }
 
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
 #[inline(always)]
-fn specials(chunk: &[u8; 16]) -> Marks {
-    let mut marks = [0; 16];
-    for i in 0..16 {
-        marks[i] = if is_special(chunk[i]) { 0xff } else { 0 };
+fn marks(chunk: &[u8; 16]) -> Marks {
+    let mut found = Marks { special: 0, high: 0 };
+    for (i, &b) in chunk.iter().enumerate() {
+        found.special |= u32::from(is_special(b)) << i;
+        found.high |= u32::from(b >> 7) << i;
     }
-    Marks(u128::from_le_bytes(marks))
+    found
 }
 
 /// A quote, a backslash or a control character.
 #[inline(always)]
 pub fn is_special(b: u8) -> bool {
-    (b < 0x20) | (b == b'"') | (b == b'\\')
-}
-
-#[inline(always)]
-fn chunk_at(src: &[u8], at: usize) -> Option<&[u8; 16]> {
-    src.get(at..)?.first_chunk()
+    b < 0x20 || b == b'"' || b == b'\\'
 }
 
 /// Position of the first quote, backslash or control character in `src` from `at` on, or its length.
 #[inline(always)]
 pub fn string_end(src: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = chunk_at(src, at) {
-        if let Some(n) = specials(chunk).first() {
-            return at + n;
+    while let Some(chunk) = src.get(at..).and_then(|rest| rest.first_chunk()) {
+        let special = marks(chunk).special;
+        if special != 0 {
+            return at + special.trailing_zeros() as usize;
         }
         at += 16;
     }
@@ -56,43 +63,13 @@ pub fn string_end(src: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// What `plain_run` found.
-pub struct Run {
-    /// Position of the first quote, backslash or control character, or the end.
-    pub end: usize,
-    /// Whether there is a byte above 0x7f before `end`, or a little after it.
-    pub high: bool,
-}
-
-/// Find the first special byte of `src[at..end]`.
+/// Whether the first `n` of 32 bytes are ASCII and need no escape in a JSON string.
 #[inline(always)]
-pub fn plain_run(src: &[u8], mut at: usize, end: usize) -> Run {
-    let mut high = false;
-    while at < end {
-        let Some(chunk) = chunk_at(src, at) else {
-            return plain_tail(src, at, end, high);
-        };
-        high |= has_high(chunk);
-        if let Some(n) = specials(chunk).first() {
-            return Run { end: (at + n).min(end), high };
-        }
-        at += 16;
-    }
-    Run { end, high }
-}
-
-#[inline(always)]
-fn has_high(chunk: &[u8; 16]) -> bool {
-    u128::from_le_bytes(*chunk) & (0x8080_8080_8080_8080 << 64 | 0x8080_8080_8080_8080) != 0
-}
-
-#[inline(never)]
-fn plain_tail(src: &[u8], mut at: usize, end: usize, mut high: bool) -> Run {
-    while at < end && !is_special(src[at]) {
-        high |= src[at] >= 0x80;
-        at += 1;
-    }
-    Run { end: at, high }
+pub fn is_plain(chunk: &[u8; 32], n: usize) -> bool {
+    let (halves, _) = chunk.as_chunks();
+    let (low, high) = (marks(&halves[0]), marks(&halves[1]));
+    let bad = u64::from((low.special | low.high) | (high.special | high.high) << 16);
+    bad & ((1 << n) - 1) == 0
 }
 
 #[cfg(test)]
@@ -106,10 +83,19 @@ mod tests {
                 let mut text = [b'a'; 41];
                 text[place] = special;
                 assert_eq!(string_end(&text, 0), place);
-                assert_eq!(plain_run(&text, 0, 41).end, place);
-                assert_eq!(plain_run(&text, 0, place).end, place);
+                let chunk = text.first_chunk().expect("32 bytes");
+                for n in 0..=32 {
+                    assert_eq!(is_plain(chunk, n), n <= place);
+                }
             }
         }
-        assert_eq!(string_end(&[0x20, 0x7f, 0x80, 0xff, b'!', b'#', b'[', b']'], 0), 8);
+    }
+
+    #[test]
+    fn finds_nothing_else() {
+        for plain in (0x20..=0xff).filter(|b| !b"\"\\".contains(b)) {
+            assert_eq!(string_end(&[plain; 40], 0), 40);
+            assert_eq!(is_plain(&[plain; 32], 32), plain < 0x80);
+        }
     }
 }

@@ -158,11 +158,12 @@ impl Formatter {
         if seconds != self.second {
             self.set_second(seconds);
         }
-        let mut rest = nanoseconds;
-        for i in (20..29).rev() {
-            self.text[i] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
+        let (upper, lower) = (nanoseconds / 100_000, nanoseconds % 100_000);
+        put_two(&mut self.text, 20, upper / 100);
+        put_two(&mut self.text, 22, upper % 100);
+        put_two(&mut self.text, 24, lower / 1000);
+        self.text[26] = b'0' + (lower / 100 % 10) as u8;
+        put_two(&mut self.text, 27, lower % 100);
         &self.text
     }
 

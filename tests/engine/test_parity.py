@@ -297,6 +297,22 @@ def test_grep(native: Engine, packed: bytes, keep: Any, exclude: Any, mode: Any)
     same(native, lambda engine: engine.grep(keep, exclude, mode).apply(packed))
 
 
+@given(pattern=data.patterns(), texts=st.lists(data.PATTERN_TEXTS, min_size=3, max_size=8))
+@parity(120)
+def test_regular_expressions(native: Engine, context: Context, pattern: str, texts: list[str]) -> None:
+    """Groups are the same wherever both engines take the pattern."""
+    component = registry.load("parser", "regex")
+    try:
+        parser = component(component.Config(type="regex", pattern=pattern), context)
+    except ValueError:
+        return
+    assert isinstance(parser, Parser)
+    block = b"".join(text.replace("\n", "?").encode() + b"\n" for text in texts)
+    same(native, lambda engine: engine.line_parser("plain", parser, max_line=99).parse(block, b"", NOW_NS))
+    entries = b"".join(pack_entry(index, {"a": text}) for index, text in enumerate(texts))
+    same(native, lambda engine: engine.grep([("a", pattern)], []).apply(entries))
+
+
 VALUES = st.one_of(
     st.sampled_from(
         ["{tag}", "{host}-{a}", "{{{a.b}}}", "{", "}}", "{}", "{level}{missing}x", "plain", "{a{b}", "é{é}"]

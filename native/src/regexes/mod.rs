@@ -1,15 +1,15 @@
 //! Regular expressions, in the dialect of `logflow.regexes`. Matching takes linear time.
 
-mod chain;
 mod dialect;
+mod program;
 
+use regex_automata::Input;
 use regex_automata::meta::{self, Cache};
 use regex_automata::util::primitives::NonMaxUsize;
-use regex_automata::{Anchored, Input};
 use regex_syntax::ParserBuilder;
 
 use crate::error::Error;
-use chain::{Chain, NONE};
+use program::{Answer, Memory, NONE, Program};
 
 /// Most bytes that a compiled pattern may take.
 const SIZE_LIMIT: usize = 4 << 20;
@@ -18,13 +18,14 @@ const SIZE_LIMIT: usize = 4 << 20;
 pub struct Regex {
     /// Named groups: their numbers and names, in order.
     pub names: Vec<(usize, String)>,
-    chain: Option<Chain>,
+    program: Option<Program>,
     general: meta::Regex,
 }
 
 /// What searches use again, and where the last one found the groups.
 pub struct Scratch {
     cache: Option<Cache>,
+    memory: Memory,
     slots: Vec<usize>,
     general: Vec<Option<NonMaxUsize>>,
 }
@@ -53,17 +54,17 @@ impl Regex {
             .configure(config)
             .build_from_hir(&hir)
             .map_err(|error| refused(error.to_string()))?;
-        Ok(Self { names, chain: Chain::new(&hir), general })
-    }
-
-    /// Whether the pattern is matched byte by byte, without a search.
-    pub fn is_chain(&self) -> bool {
-        self.chain.is_some()
+        Ok(Self { names, program: Program::new(&hir), general })
     }
 
     pub fn scratch(&self) -> Scratch {
         let slots = 2 * self.general.captures_len();
-        Scratch { cache: None, slots: vec![NONE; slots], general: vec![None; slots] }
+        Scratch {
+            cache: None,
+            memory: Memory::default(),
+            slots: vec![NONE; slots],
+            general: vec![None; slots],
+        }
     }
 
     /// Whether the pattern is found in `text`, which is UTF-8.
@@ -74,19 +75,28 @@ impl Regex {
     /// Find the pattern and its groups in `text`, which is UTF-8.
     #[inline]
     pub fn search(&self, scratch: &mut Scratch, text: &[u8]) -> bool {
-        if let Some(chain) = &self.chain {
-            let found = chain.matches(text, &mut scratch.slots);
-            if found || chain.anchored {
-                return found;
+        let Some(program) = &self.program else {
+            return self.search_general(scratch, text);
+        };
+        let start = if program.anchored {
+            0
+        } else {
+            let cache = scratch.cache.get_or_insert_with(|| self.general.create_cache());
+            match self.general.search_with(cache, &Input::new(text)) {
+                Some(found) => found.start(),
+                None => return false,
             }
+        };
+        match program.matches(&mut scratch.memory, text, start, &mut scratch.slots) {
+            Answer::Match => true,
+            Answer::NoMatch if program.anchored => false,
+            Answer::NoMatch | Answer::Unknown => self.search_general(scratch, text),
         }
-        self.search_general(scratch, text)
     }
 
     fn search_general(&self, scratch: &mut Scratch, text: &[u8]) -> bool {
         let cache = scratch.cache.get_or_insert_with(|| self.general.create_cache());
-        let input = Input::new(text).anchored(Anchored::No);
-        if self.general.search_slots_with(cache, &input, &mut scratch.general).is_none() {
+        if self.general.search_slots_with(cache, &Input::new(text), &mut scratch.general).is_none() {
             return false;
         }
         for (slot, found) in scratch.slots.iter_mut().zip(&scratch.general) {
