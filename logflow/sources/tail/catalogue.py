@@ -193,16 +193,19 @@ class Catalogue:
         self, lane: Lane, current: tuple[int, int] | None = None, before: LogFile | None = None
     ) -> bool:
         """Add the files that were at the lane's path for too short a time to be seen there."""
-        files = len(lane.files)
-        for _ in range(_LISTINGS):
-            latest = lane.latest(before)
-            if latest is None:
-                break
-            until = before.state(before.point) if before else None
-            siblings = await self._shared.in_thread(partial(rotated.newer, latest, until))
-            if all(self._begin_rotated(lane, s, before) for s in siblings if (s.device, s.inode) != current):
-                break
-        return len(lane.files) > files
+        async with lane.taking_up:
+            files = len(lane.files)
+            for _ in range(_LISTINGS):
+                latest = lane.latest(before)
+                if latest is None:
+                    break
+                until = before.state(before.point) if before else None
+                siblings = await self._shared.in_thread(partial(rotated.newer, latest, until))
+                if all(
+                    self._begin_rotated(lane, s, before) for s in siblings if (s.device, s.inode) != current
+                ):
+                    break
+            return len(lane.files) > files
 
     def _begin_rotated(self, lane: Lane, sibling: Sibling, before: LogFile | None) -> bool:
         """Add a rotated file; ``False`` when it is not there any more: compressed by now, say."""

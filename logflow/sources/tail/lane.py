@@ -81,6 +81,8 @@ class Lane:
         self.orphans: dict[str, FileState] = {}
         """Files, by stream, that were empty and cannot be told by their content after a restart; their open
         joins go to the next one."""
+        self.taking_up = asyncio.Lock()
+        """Held while files are looked for that came after those that are known."""
         self.gone = False
         """Nothing is at the path now."""
         self.running = False
@@ -348,9 +350,11 @@ class Lane:
         for file in compress(files, done):
             self._host.close(file)
         for index, file in enumerate(files):
-            later = files[index + 1 :]
-            if not done[index] or (later and not any(f.has_head() for f in later)):
+            known = next((later for later in files[index + 1 :] if later.has_head()), None)
+            if not done[index] or (known is None and file is not files[-1]):
                 break
+            if known is not None:
+                self._shared.positions.save(known)
             self.files.pop(0)
             self._last_order = file.order
             if file.has_head() or self.last is None:
