@@ -226,7 +226,7 @@ def description_length(fixed: bytes, marker: bytes) -> int | None:
     """How long the description of a head or tail is, by its first 28 bytes; ``None``: it is none."""
     if len(fixed) < FIXED_BYTES or not fixed.startswith(marker):
         return None
-    length: int = _FIXED.unpack(fixed)[2]
+    length: int = _FIXED.unpack_from(fixed)[2]
     return length if length <= MAX_DESCRIPTION else None
 
 
