@@ -18,6 +18,7 @@ from logflow.config.models import Settings
 from logflow.config.options import OutputConfig
 from logflow.engine import load_engine
 from logflow.engine.api import Engine
+from logflow.errors import ComponentError
 from logflow.patterns import compile_pattern
 from logflow.pipeline.dead_letters import DeadLetterStore
 from logflow.pipeline.flusher import Flusher
@@ -151,6 +152,11 @@ def build(settings: Settings, clock: Clock | None = None) -> Pipeline:
     Raises:
         ComponentError: a component cannot be made as configured; the text says what to do.
     """
+    if settings.workers > 1:
+        raise ComponentError(
+            f"workers: {settings.workers} processes cannot share a data_dir yet; leave it at 1, and run several "
+            "logflow with a configuration each where one core is not enough"
+        )
     builder = _Builder(settings, clock or SystemClock())
     ledger = Ledger()
     dead_letters = DeadLetterStore(settings.data_dir / "dead-letters", builder.clock)

@@ -55,7 +55,9 @@ class Service:
         try:
             self._next = build(self._reload())
         except (ConfigError, ComponentError) as error:
-            _log.error("The configuration is not used; the old one goes on. %s", error)
+            _log.error("The configuration is not used; the old one goes on.")
+            for problem in str(error).splitlines():
+                _log.error("%s", problem)
             return
         _log.info("The configuration is valid; the pipeline is drained and started anew.")
         self._runner.stop()
