@@ -154,8 +154,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Pipeline:
     """
     if settings.workers > 1:
         raise ComponentError(
-            f"workers: {settings.workers} processes cannot share a data_dir yet; leave it at 1, and run several "
-            "logflow with a configuration each where one core is not enough"
+            f"workers: {settings.workers} processes cannot share a data_dir yet; leave it at 1, and run "
+            "several logflow with a configuration each where one core is not enough"
         )
     builder = _Builder(settings, clock or SystemClock())
     ledger = Ledger()

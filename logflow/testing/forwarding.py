@@ -111,7 +111,7 @@ def ack(request: Received, writer: asyncio.StreamWriter) -> None:
         writer.write(msgpack.packb({"ack": request.option["chunk"]}))
 
 
-def ignore(request: Received, writer: asyncio.StreamWriter) -> None:  # noqa: ARG001 - an Answer
+def ignore(request: Received, writer: asyncio.StreamWriter) -> None:
     """Take the request, and say nothing."""
 
 

@@ -342,7 +342,7 @@ def patterns(draw: Callable[..., Any]) -> str:
     """Regular expressions with named groups, some of which are refused."""
     flags: str = draw(st.sampled_from(["", "", "", "(?i)", "(?s)", "(?m)", "(?x)"]))
     parts = [draw(st.recursive(_atoms, _larger, max_leaves=6)) for _ in range(draw(st.integers(1, 3)))]
-    text = "^" * draw(st.booleans()) + f"(?P<whole>{''.join(parts)})" + "$" * draw(st.booleans())
+    text: str = "^" * draw(st.booleans()) + f"(?P<whole>{''.join(parts)})" + "$" * draw(st.booleans())
     number = text.count("(?P<group>")
     for index in range(number):
         text = text.replace("(?P<group>", f"(?P<group{index}>", 1)
