@@ -343,11 +343,20 @@ class Catalogue:
         located = await asyncio.to_thread(
             lambda: [rotated.locate(state, paths.get((state.device, state.inode))) for _, state in states]
         )
+        told_by_content = {state.path for _, state in states if state.head.size}
         away: dict[Lane, bool] = {}
         for (stream, state), again in zip(states, located, strict=True):
             lane = self.lanes.get(state.path) or self._lane(state.path, state.real)
             away[lane] = again is None or again.sibling.path != state.real
-            self._restore_one(lane, stream, state, again)
+            empty = not state.head.size
+            if empty and (state.handed is not None or state.path in told_by_content or again is None):
+                # It had no content when it was last seen: what is there now may be another's.
+                lane.orphans[stream] = state
+                lane.last = lane.last or state
+                if again is not None:
+                    again.content.close()
+            else:
+                self._restore_one(lane, stream, state, again)
         present = {file.path for file in found}
         for lane, is_away in away.items():
             if is_away:
@@ -358,19 +367,13 @@ class Catalogue:
                     self._give_up(lane, stream, state)
 
     def _restore_one(self, lane: Lane, stream: str, state: FileState, again: Again | None) -> None:
-        if again is not None and (again.sibling.device, again.sibling.inode) in self._by_inode:
-            again.content.close()
-            again = None
-        if not state.head.size and (state.handed is not None or lane.latest() is not None or again is None):
-            # It had no content when it was last seen: what is there now may be another's.
-            lane.orphans[stream] = state
-            lane.last = lane.last or state
-            if again is not None:
-                again.content.close()
-        elif again is not None:
-            self._reopen(lane, stream, state, again)
-        else:
+        if again is None:
             self._give_up(lane, stream, state)
+        elif (again.sibling.device, again.sibling.inode) in self._by_inode:
+            again.content.close()
+            self._give_up(lane, stream, state)
+        else:
+            self._reopen(lane, stream, state, again)
 
     def _saved_states(self) -> list[tuple[str, FileState]]:
         """The saved states of files that are still configured, in the order in which they are read."""

@@ -203,9 +203,13 @@ class Agent:
         self.checkpoints.flush()
         for _ in range(int(seconds / 0.5)):
             await self.clock.advance(0.5)
-            while any(lane.running and not lane.settling for lane in self.source._catalogue.lanes.values()):
+            while self._busy():
                 await asyncio.sleep(0.0005)
         assert not self.task.done(), self.task.exception()
+
+    def _busy(self) -> bool:
+        lanes = self.source._catalogue.lanes.values()
+        return self.source._looking.locked() or any(lane.running and not lane.settling for lane in lanes)
 
     async def deliver_all(self, expected: int) -> None:
         """Deliver until so many events were received, one file after the other."""
