@@ -302,6 +302,8 @@ def pieces(parts: Iterable[Buffer]) -> Iterator[Buffer]:
     size = 0
     for part in parts:
         view = memoryview(part)
+        if not len(view):
+            continue
         if size + len(view) <= PIECE_BYTES:
             small.append(view)
             size += len(view)

@@ -51,7 +51,7 @@ class Runner:
         self.stack.callback(process.kill)
         if stdin is None:
             process.start()
-            process.wait_for_http(admin, "/healthz", _TIMEOUT_S)
+            process.wait_for_http(admin, "/readyz", _TIMEOUT_S)
         else:
             (self.directory / "stdin").write_bytes(stdin)
             with (self.directory / "stdin").open("rb") as file:
