@@ -7,6 +7,7 @@ is recognised if it comes within ``window_s`` seconds and before ``max_keys`` ot
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 from logflow.clock import Clock
@@ -28,6 +29,7 @@ class AcceptedKeys:
         self._window_ns = int(window_s * 1e9)
         self._max_keys = max_keys
         self._times: dict[bytes, int] = {}
+        self._order: deque[bytes] = deque()
 
     def seen(self, key: bytes) -> bool:
         """Whether ``key`` was added and is not yet forgotten."""
@@ -39,28 +41,24 @@ class AcceptedKeys:
 
         Keys that are read back must come in the order of their times.
         """
-        self._times.pop(key, None)
-        self._times[key] = self._clock.time_ns() if time_ns is None else time_ns
         self._forget()
-
-    def discard(self, key: bytes) -> None:
-        """Forget ``key``: its delivery was not accepted after all."""
-        self._times.pop(key, None)
+        if key not in self._times:
+            self._order.append(key)
+        self._times[key] = self._clock.time_ns() if time_ns is None else time_ns
+        if len(self._order) > self._max_keys:
+            del self._times[self._order.popleft()]
 
     def items(self) -> Iterator[tuple[bytes, int]]:
         """Every remembered key with the wall-clock nanoseconds of its acceptance, oldest first."""
-        return ((key, time_ns) for key, time_ns in self._times.items() if not self._expired(time_ns))
+        return ((key, self._times[key]) for key in self._order if self.seen(key))
 
     def __len__(self) -> int:
-        return len(self._times)
+        return len(self._order)
 
     def _expired(self, time_ns: int) -> bool:
         return self._clock.time_ns() - time_ns > self._window_ns
 
     def _forget(self) -> None:
-        """Drop what is too old or too much; the oldest stands first."""
-        while self._times:
-            oldest = next(iter(self._times))
-            if len(self._times) <= self._max_keys and not self._expired(self._times[oldest]):
-                return
-            del self._times[oldest]
+        """Drop what is too old; the oldest stands first."""
+        while self._order and self._expired(self._times[self._order[0]]):
+            del self._times[self._order.popleft()]

@@ -205,7 +205,7 @@ class DiskBuffer(Buffer):
 
     async def put(self, batch: Batch, account: Account, receipt: Receipt) -> None:
         """Take a batch; its part of the receipt is settled once it is stored."""
-        if batch.count and not self._is_repeat(batch):
+        if batch.count and not (self._turn.locked() and self._is_repeat(batch)):
             async with self._turn:  # who waits for room is overtaken by nobody, however small
                 reason = await self._admit(batch)
                 if reason is None:

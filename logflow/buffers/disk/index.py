@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -110,6 +110,16 @@ class Rows:
         """Index of a row."""
         index = self.after(seq - 1)
         return index if index < len(self) and self[index].seq == seq else None
+
+    def totals(self, start: int = 0) -> tuple[int, int]:
+        """Events and bytes of packed entries in the rows from ``start`` on; quicker than one by one."""
+        first = (self._first + start) * _WORDS
+        events = sum(word >> 32 for word in self._words[first + 3 :: _WORDS])
+        return events, sum(word & _LOW for word in self._words[first + 2 :: _WORDS])
+
+    def by_segment(self) -> Counter[int]:
+        """How many rows lie in each segment."""
+        return Counter(word >> 32 for word in self._words[self._first * _WORDS + 1 :: _WORDS])
 
     def set_account(self, account: int) -> None:
         """Note the account of every row."""
@@ -220,14 +230,14 @@ class RecentBodies:
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._size = 0
-        self._bodies: dict[int, bytes] = {}
+        self._bodies: OrderedDict[int, bytes] = OrderedDict()
 
     def add(self, seq: int, body: bytes) -> None:
         """Keep a batch's entries; the oldest go when there is too much."""
         self._bodies[seq] = body
         self._size += len(body)
         while self._size > self._limit_bytes:
-            self.discard(next(iter(self._bodies)))
+            self._size -= len(self._bodies.popitem(last=False)[1])
 
     def get(self, seq: int) -> bytes | None:
         """A batch's entries, if they are still here."""

@@ -222,25 +222,25 @@ def length_of(record: Record) -> int:
     return 2 * (FRAME_BYTES + len(record.description)) + len(record.body)
 
 
-def description_length(fixed: bytes, marker: bytes) -> int | None:
-    """How long the description of a head or tail is, by its first 28 bytes; ``None``: it is none."""
-    if len(fixed) < FIXED_BYTES or not fixed.startswith(marker):
+def description_length(data: bytes, start: int, marker: bytes) -> int | None:
+    """How long the description of a head (or tail) is, by its first 28 bytes; ``None``: it is none."""
+    if len(data) - start < FIXED_BYTES or not data.startswith(marker, start):
         return None
-    length: int = _FIXED.unpack_from(fixed)[2]
+    length: int = _FIXED.unpack_from(data, start)[2]
     return length if length <= MAX_DESCRIPTION else None
 
 
 def parse_head(data: bytes) -> Head | None:
     """Read a whole head; ``None`` when its sum is wrong."""
-    if checksum(data[: -_SUM.size]) != _SUM.unpack(data[-_SUM.size :])[0]:
+    if checksum(data[:-8]) != _SUM.unpack_from(data, len(data) - 8)[0]:
         return None
     _, kind, _, body_length, body_sum = _FIXED.unpack_from(data)
-    return Head(kind, data[FIXED_BYTES : -_SUM.size], body_length, body_sum)
+    return Head(kind, data[FIXED_BYTES:-8], body_length, body_sum)
 
 
 def parse_tail(data: bytes) -> Head | None:
     """Read a whole tail; ``None`` when its sum is wrong."""
-    if checksum(data[: -_SUM.size]) != _SUM.unpack(data[-_SUM.size :])[0]:
+    if checksum(data[:-8]) != _SUM.unpack_from(data, len(data) - 8)[0]:
         return None
     _, kind, _, body_length, body_sum = _FIXED.unpack_from(data, len(data) - FRAME_BYTES)
     return Head(kind, data[:-FRAME_BYTES], body_length, body_sum)

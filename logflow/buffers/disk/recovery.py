@@ -161,14 +161,14 @@ class _State:
         numbers = {segment.number: segment for segment in result.segments}
         for tag in self._rows:
             queue = Queue(tag, self._waiting(tag))
-            for row in queue.rows:
-                numbers[row.segment].live += 1
-                result.lost.pop(row.seq, None)
+            for number, rows in queue.rows.by_segment().items():
+                numbers[number].live += rows
             if queue.rows:
                 self._fill(queue)
                 result.queues[tag] = queue
         for seq, (tag, _) in list(result.lost.items()):
-            if seq in _Ranges(self._done.get(tag, ())):
+            stored = tag in result.queues and result.queues[tag].rows.find(seq) is not None
+            if stored or seq in _Ranges(self._done.get(tag, ())):
                 del result.lost[seq]
         result.keys.sort(key=lambda pair: pair[1])
 
@@ -183,7 +183,7 @@ class _State:
         for last, chunk_id in sorted(self._cuts.get(queue.tag, {}).items()):
             queue.add_cut(chunk_id, last, self._attempts.get(chunk_id, 0))
         queue.last_seq = queue.rows[len(queue.rows) - 1].seq
-        queue.uncut_bytes = sum(row.size for row in queue.rows.slice(queue.cut_rows, len(queue.rows)))
+        queue.uncut_bytes = queue.rows.totals(queue.cut_rows)[1]
 
 
 class _Ranges:

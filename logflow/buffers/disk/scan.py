@@ -76,32 +76,34 @@ class Scanner:
         position = HEADER_BYTES
         while position < self._size:
             head = self._head_at(position)
-            if head is not None and position + head.length <= self._size:
+            if head is not None and (end := position + head.length) <= self._size:
                 yield Found(position, head)
-                position += head.length
+                position = end
             else:
                 found = self._around(position)
                 yield from found
                 position = found[-1].end
 
-    def _at(self, offset: int, length: int) -> bytes:
-        """Bytes of the file, through a window: records are often small."""
+    def _at(self, offset: int, length: int) -> int:
+        """Make sure that the window holds bytes of the file; returns where in it. Records are often small."""
         index = offset - self._window_start
         if index < 0 or index + length > len(self._window):
             self._window = self._read(max(length, _WINDOW), offset)
             self._window_start, index = offset, 0
-        return self._window[index : index + length]
+        return index
 
     def _head_at(self, offset: int) -> Head | None:
-        described = description_length(self._at(offset, FIXED_BYTES), self._marker)
+        index = self._at(offset, FIXED_BYTES)
+        described = description_length(self._window, index, self._marker)
         if described is None or offset + FRAME_BYTES + described > self._size:
             return None
-        return parse_head(self._at(offset, FRAME_BYTES + described))
+        index = self._at(offset, FRAME_BYTES + described)
+        return parse_head(self._window[index : index + FRAME_BYTES + described])
 
     def _tail_before(self, end: int, floor: int) -> Found | None:
         """The record that ends at ``end`` by its tail, if it does not begin before ``floor``."""
         fixed = self._read(FRAME_BYTES, end - FRAME_BYTES)
-        described = description_length(fixed, self._marker[::-1])
+        described = description_length(fixed, 0, self._marker[::-1])
         if described is None:
             return None
         tail = parse_tail(self._read(FRAME_BYTES + described, end - FRAME_BYTES - described))
@@ -139,8 +141,8 @@ class Scanner:
         head = self._head_at(start)
         if head is not None:
             return Damaged(start, self._size, torn=True, head=head)
-        rest = self._at(start, min(FIXED_BYTES, self._size - start))
-        described = description_length(rest, self._marker)
+        rest = self._read(min(FIXED_BYTES, self._size - start), start)
+        described = description_length(rest, 0, self._marker)
         short = described is not None and start + FRAME_BYTES + described > self._size
         torn = short or (len(rest) < FIXED_BYTES and rest[:8] == self._marker[: len(rest)])
         return Damaged(start, self._size, torn=torn or self._only_zeros(start))

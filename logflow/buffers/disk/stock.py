@@ -55,9 +55,9 @@ class Stock:
         self.queues[queue.tag] = queue
         if index:
             queue.rows.set_account(index)
-        events = sum(row.events for row in queue.rows)
+        events, size = queue.rows.totals()
         self.events += events
-        self.size += sum(row.size for row in queue.rows)
+        self.size += size
         account.enter(events)
 
     def admit(self, queue: Queue, seq: int, events: int, size: int) -> None:
