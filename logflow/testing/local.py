@@ -126,7 +126,7 @@ class LocalPipeline:
         Raises:
             ComponentError: it ended or did not answer in time.
         """
-        self.processes[name].wait_for_http(self._admin[name], "/readyz", START_TIMEOUT_S)
+        self.processes[name].wait_for_http(self._admin[name], "/healthz", START_TIMEOUT_S)
 
     def write(self, plan: Plan) -> Process:
         """Start the writer."""
