@@ -302,7 +302,7 @@ def pieces(parts: Iterable[Buffer]) -> Iterator[Buffer]:
     size = 0
     for part in parts:
         view = memoryview(part)
-        if not len(view):
+        if not view.nbytes:
             continue
         if size + len(view) <= PIECE_BYTES:
             small.append(view)
