@@ -55,6 +55,11 @@ class Buffer(ABC):
     def full(self) -> bool:
         """Whether :meth:`put` would wait now. Never with a policy that drops."""
 
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be stored now, such as a full disk; ``None`` while all is well."""
+        return None
+
     @abstractmethod
     async def wait_for_room(self) -> None:
         """Return when the buffer is not full; woken by an event, not by polling."""

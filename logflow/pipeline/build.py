@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,7 @@ class _Builder:
             self.checkpoints,
             clock=self.clock,
             log=logging.getLogger(f"logflow.buffers.{name}"),
+            counter=partial(self.metrics.counter, "output", name),
         )
 
     def flusher(self, name: str, config: ComponentConfig, dead_letters: DeadLetterStore) -> Flusher:

@@ -8,6 +8,9 @@ One file for each chunk, written beside and renamed, so that it is whole or not 
     letter = b"LFDL0001"  u32 length of the head  u64 xxh3 of head and entries  head  entries
     head   = msgpack {"id", "tag", "count", "reason", "time_ns"}
 
+A chunk has one letter: when a crash came between the letter and the buffer's note of it, the output
+rejects the chunk once more, and the new letter replaces the old one.
+
 A letter that is to be replayed is put into the output's buffer as a delivery with a key of its own, and
 removed once it is safe there; after a crash in between, the key recognises it. All letters together
 may take ``limit_bytes``; beyond that :meth:`DeadLetterStore.put` refuses, and the chunk goes on waiting in
@@ -20,6 +23,7 @@ import asyncio
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +93,7 @@ class Letter:
     def replay(self) -> None:
         """Have the service deliver it again: the one that runs now, or the next one."""
         directory = self.path.parent / _REPLAY
-        directory.mkdir(mode=0o700, exist_ok=True)
+        _make_directory(directory)
         self.path.rename(directory / self.path.name)
 
     def drop(self) -> None:
@@ -121,31 +125,40 @@ class DeadLetterStore:
             ) from error
 
     def _write(self, output: str, head: Head, parts: tuple[bytes, ...]) -> None:
-        used = sum(letter.path.stat().st_size for letter in self.letters())
-        if used and used + sum(map(len, parts)) > self._limit_bytes:
-            raise DeliveryError(
-                f"the dead letters in {self._directory} take {used:,} bytes, which is their limit; replay or "
-                "drop some (logflow dead-letter --help)"
-            )
+        self._check_limit(sum(map(len, parts)))
         directory = self._directory / output
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = directory / f"{head.time_ns}-{head.id.hex()}{_SUFFIX}"
+        _make_directory(directory)
         packed = msgspec.msgpack.encode(head)
         checksum = xxhash.xxh3_64(packed)
         for part in parts:
             checksum.update(part)
-        temporary = path.with_suffix(".tmp")
+        temporary = directory / f"{head.id.hex()}.tmp"
         try:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(fd, "wb") as file:
                 file.writelines([_FRAME.pack(_MAGIC, len(packed), checksum.intdigest()), packed, *parts])
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            earlier = next(directory.glob(f"*-{head.id.hex()}{_SUFFIX}"), None)
+            temporary.replace(earlier or directory / f"{head.time_ns}-{head.id.hex()}{_SUFFIX}")
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
         _sync_directory(directory)
+
+    def _check_limit(self, more: int) -> None:
+        used = 0
+        for path in self._paths():
+            with suppress(FileNotFoundError):  # dropped or delivered meanwhile
+                used += path.stat().st_size
+        if used and used + more > self._limit_bytes:
+            raise DeliveryError(
+                f"the dead letters in {self._directory} take {used:,} bytes, which is their limit; replay or "
+                "drop some (logflow dead-letter --help)"
+            )
+
+    def _paths(self) -> list[Path]:
+        return [*self._directory.glob(f"*/*{_SUFFIX}"), *self._directory.glob(f"*/{_REPLAY}/*{_SUFFIX}")]
 
     def letters(self, output: str | None = None) -> Iterator[Letter]:
         """Every letter, oldest first; damaged ones come as such, see :func:`damaged`."""
@@ -156,8 +169,7 @@ class DeadLetterStore:
         return [path for path, head in self._files(None) if head is None]
 
     def _files(self, output: str | None) -> Iterator[tuple[Path, Head | None]]:
-        paths = [*self._directory.glob(f"*/*{_SUFFIX}"), *self._directory.glob(f"*/{_REPLAY}/*{_SUFFIX}")]
-        for path in sorted(paths, key=lambda path: path.name):
+        for path in sorted(self._paths(), key=lambda path: path.name):
             directory = path.parent.parent if path.parent.name == _REPLAY else path.parent
             if output is None or directory.name == output:
                 try:
@@ -172,6 +184,14 @@ class DeadLetterStore:
         if not (self._directory / output / _REPLAY).is_dir():
             return []
         return [letter for letter in self.letters(output) if letter.replaying]
+
+
+def _make_directory(directory: Path) -> None:
+    """Make a directory and its parents, so that they survive a power cut."""
+    missing = [place for place in (directory, *directory.parents) if not place.exists()]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for place in missing:
+        _sync_directory(place.parent)
 
 
 def _sync_directory(directory: Path) -> None:

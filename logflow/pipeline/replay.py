@@ -30,20 +30,27 @@ class Replayer:
         self._under_way: set[str] = set()
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look until cancelled; an output that has no room holds up its own letters only."""
+        async with asyncio.TaskGroup() as group:
+            for output in self._buffers:
+                group.create_task(self._run(output))
+
+    async def _run(self, output: str) -> None:
         while True:
             try:
-                await self.look()
+                await self._look(output)
             except OSError as error:
                 _log.warning("Dead letters cannot be read now: %s.", error)
             await self._clock.sleep(_LOOK_S)
 
     async def look(self) -> None:
         """Put every letter that is marked now into its buffer."""
-        for output, (buffer, account) in self._buffers.items():
-            for letter in await asyncio.to_thread(self._store.to_replay, output):
-                if letter.name not in self._under_way:
-                    await self._put(letter, buffer, account)
+        await asyncio.gather(*map(self._look, self._buffers))
+
+    async def _look(self, output: str) -> None:
+        for letter in await asyncio.to_thread(self._store.to_replay, output):
+            if letter.name not in self._under_way:
+                await self._put(letter, *self._buffers[output])
 
     async def _put(self, letter: Letter, buffer: Buffer, account: Account) -> None:
         self._under_way.add(letter.name)

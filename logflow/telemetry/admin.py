@@ -68,6 +68,8 @@ class AdminServer:
                 problems.append(
                     f"output {name} is not open: {flusher.status.problem or 'it is being opened'}"
                 )
+            elif flusher.buffer.problem is not None:
+                problems.append(f"output {name} cannot store events: {flusher.buffer.problem}")
             elif is_stalled(flusher, now_s):
                 problems.append(f"output {name} is stalled: {flusher.status.problem or 'no progress'}")
         if problems:

@@ -57,6 +57,7 @@ def _output(flusher: Flusher, now_s: float) -> dict[str, Any]:
             "limit": waiting.limit,
             "oldest_s": round(waiting.oldest_s, 3),
             "full": flusher.buffer.full,
+            "problem": flusher.buffer.problem,
         },
     }
 

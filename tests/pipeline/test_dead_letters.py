@@ -57,6 +57,13 @@ async def test_beyond_the_limit_nothing_is_kept_and_nothing_lost(tmp_path: Path)
     assert len(list(store.letters())) == 1
 
 
+async def test_a_chunk_that_is_rejected_twice_has_one_letter(store: DeadLetterStore) -> None:
+    """A crash came before the buffer knew of the first: a replay must not deliver it twice."""
+    await store.put(make_chunk(1), "sink", "no")
+    await store.put(make_chunk(1), "sink", "still no")
+    assert [letter.head.reason for letter in store.letters()] == ["still no"]
+
+
 async def test_a_full_disk_leaves_nothing_half_written(
     store: DeadLetterStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

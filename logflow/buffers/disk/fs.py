@@ -15,8 +15,11 @@ class Fs:
     """The real file system. Everything raises ``OSError``; nothing is retried."""
 
     def make_directory(self, path: Path) -> None:
-        """Make a directory (and its parents) for this user alone; it may exist."""
+        """Make a directory (and its parents) for this user alone, synced; it may exist."""
+        missing = [place for place in (path, *path.parents) if not place.exists()]
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for place in missing:
+            self.sync_directory(place.parent)
 
     def names(self, directory: Path) -> list[str]:
         """Names in a directory, in no order."""

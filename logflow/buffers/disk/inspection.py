@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
+import heapq
 import os
-from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from logflow.batch import Batch
-from logflow.buffers.disk.records import BatchDescription, DoneDescription, Kind, decode
-from logflow.buffers.disk.scan import Damaged, Found, Read, Scanner, check
-from logflow.buffers.disk.segments import Segment, segment_of
+from logflow.buffers.disk.fs import Fs
+from logflow.buffers.disk.index import Row
+from logflow.buffers.disk.records import Kind, decode
+from logflow.buffers.disk.recovery import Recovered, State
+from logflow.buffers.disk.scan import Found, Read, Scanner, check
+from logflow.buffers.disk.segments import HEADER_BYTES, Segment, check_header, find_segments
 from logflow.errors import MalformedData
-
-
-@dataclass(frozen=True)
-class StoredBatch:
-    """A batch in a segment that still waits."""
-
-    segment: Segment
-    found: Found
-    description: BatchDescription
-
-    def read(self) -> Batch:
-        """Read its events.
-
-        Raises:
-            MalformedData: they are damaged, or were deleted meanwhile.
-        """
-        description = self.description
-        try:
-            with _reading(self.segment.path) as (read, _):
-                data = read(self.found.head.length, self.found.start)
-        except FileNotFoundError as error:
-            raise MalformedData(f"{self.segment.path} was deleted meanwhile: it was delivered") from error
-        checked = check(data, self.found.head.frame_length, self.segment.marker)
-        if checked.body is None:
-            raise MalformedData(f"the batch at byte {self.found.start} of {self.segment.path} is damaged")
-        return Batch(description.tag, checked.body, description.count)
 
 
 @dataclass
@@ -49,82 +26,94 @@ class Survey:
     """What lies in a buffer's directory.
 
     Attributes:
-        batches: what waits, in order of its arrival.
-        damaged: one sentence for each damaged place.
-        segments: number of segment files.
-        size: their bytes.
-        set_aside: files in ``corrupt/``.
+        found: what waits, as a start of the service would find it.
+        records: records that were read.
+        damaged: one phrase for each damaged place.
+        size: bytes of all files.
+        set_aside: damaged parts that were set aside before.
     """
 
-    batches: list[StoredBatch] = field(default_factory=list)
+    found: Recovered = field(default_factory=Recovered)
+    records: int = 0
     damaged: list[str] = field(default_factory=list)
-    segments: int = 0
     size: int = 0
     set_aside: int = 0
 
+    def batches(self) -> Iterator[tuple[str, Row]]:
+        """What waits, in order of its arrival: tags and rows."""
+        queues = [((row.seq, tag, row) for row in queue.rows) for tag, queue in self.found.queues.items()]
+        return ((tag, row) for _, tag, row in heapq.merge(*queues))
+
+    def read(self, tag: str, row: Row) -> Batch:
+        """Read the events of a batch.
+
+        Raises:
+            MalformedData: they are damaged, or were delivered meanwhile.
+        """
+        segment = next(segment for segment in self.found.segments if segment.number == row.segment)
+        try:
+            with _reading(segment.path) as (read, _):
+                data = read(row.length, row.offset)
+        except FileNotFoundError as error:
+            raise MalformedData(
+                f"{segment.path} was deleted meanwhile, as all in it was delivered"
+            ) from error
+        body = check(data, row.frame_length, segment.marker).body if len(data) == row.length else None
+        if body is None:
+            raise MalformedData(f"{row.events} events at byte {row.offset} of {segment.path} are damaged")
+        return Batch(tag, body, row.events)
+
 
 def survey(directory: Path, *, bodies: bool = False) -> Survey:
-    """Read every segment; ``bodies``: check the events too."""
-    found = Survey()
-    waiting: dict[int, StoredBatch] = {}
-    done: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    segments = [segment for path in directory.glob("*.segment") if (segment := segment_of(path)) is not None]
-    for segment in sorted(segments, key=lambda segment: segment.number):
-        try:
-            with _reading(segment.path) as (read, size):
-                found.segments += 1
-                found.size += size
-                for item in Scanner(read, size, segment.marker):
-                    _use(item, segment, read, waiting, done, found, bodies=bodies)
-        except FileNotFoundError:  # delivered and deleted meanwhile
-            continue
-    for seq, batch in sorted(waiting.items()):
-        ranges = done.get(batch.description.tag, ())
-        if not any(first <= seq <= last for first, last in ranges):
-            found.batches.append(batch)
-    found.set_aside = sum(1 for _ in (directory / "corrupt").glob("*"))
-    return found
+    """Read every file of a buffer; ``bodies``: check the events too.
+
+    Raises:
+        ComponentError: a later version of logflow wrote a file.
+    """
+    result = Survey()
+    if not directory.is_dir():
+        return result
+    fs = Fs()
+    result.found.segments = find_segments(fs, directory, ".segment")
+    result.found.key_files = find_segments(fs, directory, ".keys")
+    state = State(result.found)
+    for segment in [*result.found.key_files, *result.found.segments]:
+        with suppress(FileNotFoundError):  # delivered and deleted meanwhile
+            _read_segment(segment, state, result, bodies=bodies)
+    state.settle()
+    result.set_aside = sum(1 for _ in (directory / "corrupt").glob("*"))
+    return result
 
 
-def _use(  # noqa: PLR0917 - one call
-    item: Found | Damaged,
-    segment: Segment,
-    read: Read,
-    waiting: dict[int, StoredBatch],
-    done: dict[str, list[tuple[int, int]]],
-    found: Survey,
-    *,
-    bodies: bool,
-) -> None:
-    if isinstance(item, Damaged):
-        if not item.torn:
-            found.damaged.append(f"{item.end - item.start} bytes at byte {item.start} of {segment.path}")
-        return
-    if item.restored:
-        found.damaged.append(f"the head of the record at byte {item.start} of {segment.path}")
-    if item.head.kind == Kind.VOID:
-        return
-    if bodies and not _intact(item, segment, read):
-        found.damaged.append(f"the record at byte {item.start} of {segment.path}")
-    try:
-        match decode(item.head):
-            case BatchDescription() as batch:
-                waiting[batch.seq] = StoredBatch(segment, item, batch)
-            case DoneDescription(tag, first, last):
-                done[tag].append((first, last))
-    except msgspec.DecodeError:
-        found.damaged.append(f"the description at byte {item.start} of {segment.path}")
+def _read_segment(segment: Segment, state: State, result: Survey, *, bodies: bool) -> None:
+    with _reading(segment.path) as (read, size):
+        result.size += size
+        header = read(HEADER_BYTES, 0)
+        if len(header) == HEADER_BYTES and header.strip(b"\0") and not check_header(segment, header):
+            result.damaged.append(f"the header of {segment.path}")
+        for item in Scanner(read, size, segment.marker):
+            where = f"at byte {item.start} of {segment.path}"
+            if not isinstance(item, Found):
+                if not item.torn:
+                    result.damaged.append(f"{item.end - item.start} bytes {where}")
+            elif item.head.kind != Kind.VOID:
+                result.records += 1
+                if item.restored or (bodies and not _intact(item, segment, read)):
+                    result.damaged.append(f"the record of {item.head.length} bytes {where}")
+                try:
+                    state.use(segment, item.start, item.head, decode(item.head))
+                except msgspec.DecodeError:
+                    result.damaged.append(f"the description {where}")
 
 
 def _intact(item: Found, segment: Segment, read: Read) -> bool:
-    data = read(item.head.length, item.start)
-    checked = check(data, item.head.frame_length, segment.marker)
+    checked = check(read(item.head.length, item.start), item.head.frame_length, segment.marker)
     return checked.body is not None and checked.intact
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[tuple[Read, int]]:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY)
     try:
         yield lambda length, offset: os.pread(fd, length, offset), os.fstat(fd).st_size
     finally:

@@ -1,4 +1,4 @@
-r"""The record: what segments, key files and dead letters are made of.
+"""The record: what segments and key files are made of.
 
 ::
 
@@ -55,7 +55,6 @@ class Kind(IntEnum):
     KEYS = 5
     VOID = 6
     """Nothing: it covers damage that was set aside."""
-    LETTER = 7
 
 
 # Descriptions: fields in order, as a msgpack array; a later version may append more of them.
@@ -105,27 +104,12 @@ class TriedDescription(msgspec.Struct, array_like=True, frozen=True, gc=False):
     attempts: int
 
 
-class LetterDescription(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A dead letter; the body is the chunk's packed entries."""
-
-    id: bytes
-    output: str
-    tag: str
-    count: int
-    attempts: int
-    time_ns: int
-    reason: str
-
-
-Description: TypeAlias = (
-    BatchDescription | CutDescription | DoneDescription | TriedDescription | LetterDescription
-)
+Description: TypeAlias = BatchDescription | CutDescription | DoneDescription | TriedDescription
 _DECODERS: dict[int, msgspec.msgpack.Decoder[Description]] = {
     Kind.BATCH: msgspec.msgpack.Decoder(BatchDescription),
     Kind.CUT: msgspec.msgpack.Decoder(CutDescription),
     Kind.DONE: msgspec.msgpack.Decoder(DoneDescription),
     Kind.TRIED: msgspec.msgpack.Decoder(TriedDescription),
-    Kind.LETTER: msgspec.msgpack.Decoder(LetterDescription),
 }
 describe = msgspec.msgpack.Encoder().encode
 
@@ -172,17 +156,6 @@ def tried_record(chunk_id: bytes, attempts: int) -> Record:
     return Record(Kind.TRIED, describe(TriedDescription(chunk_id, attempts)))
 
 
-def origin_of(description: BatchDescription) -> Origin:
-    """The batch's origin, as it was put."""
-    match description.origin:
-        case SpanDescription(stream, start, end):
-            return Span(stream, start, end)
-        case bytes() as key:
-            return DeliveryKey(key)
-        case _:
-            return None
-
-
 def describe_origin(origin: Origin) -> SpanDescription | bytes | None:
     """The origin as it stands in a description."""
     match origin:
@@ -203,17 +176,15 @@ def decode(head: Head) -> Description | None:
 def encode(record: Record, marker: bytes) -> tuple[bytes, bytes]:
     """Make the head and the tail of a record; its body goes between them as it is."""
     kind, description, body = record
-    numbers = (kind, len(description), len(body), checksum(body))
-    head = _FIXED.pack(marker, *numbers) + description
-    tail = description + _FIXED.pack(marker[::-1], *numbers)
-    return head + _SUM.pack(checksum(head)), tail + _SUM.pack(checksum(tail))
+    return encode_frames(Head(kind, description, len(body), checksum(body)), marker)
 
 
 def encode_frames(head: Head, marker: bytes) -> tuple[bytes, bytes]:
-    """Make the head and the tail again from what one of them says."""
-    numbers = (head.kind, len(head.description), head.body_length, head.body_sum)
-    first = _FIXED.pack(marker, *numbers) + head.description
-    last = head.description + _FIXED.pack(marker[::-1], *numbers)
+    """Make the head and the tail from what one of them says."""
+    kind, description, body_length, body_sum = head
+    numbers = (kind, len(description), body_length, body_sum)
+    first = _FIXED.pack(marker, *numbers) + description
+    last = description + _FIXED.pack(marker[::-1], *numbers)
     return first + _SUM.pack(checksum(first)), last + _SUM.pack(checksum(last))
 
 

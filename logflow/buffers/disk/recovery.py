@@ -84,7 +84,7 @@ def recover(
     found = Recovered(
         segments=find_segments(fs, directory, ".segment"), key_files=find_segments(fs, directory, ".keys")
     )
-    state = _State(found)
+    state = State(found)
     unfinished = {*found.key_files, *found.segments[-1:]}
     for segment in [*found.key_files, *found.segments]:
         newest = segment in unfinished
@@ -99,8 +99,8 @@ def recover(
     return found
 
 
-class _State:
-    """Collects what the records say; the order in which they say it does not matter."""
+class State:
+    """Collects what records say; the order in which they say it does not matter."""
 
     def __init__(self, result: Recovered) -> None:
         self.result = result
@@ -210,7 +210,7 @@ class _Ranges:
 class _Mender:
     """Reads one file, hands what it finds to the state, and mends it."""
 
-    def __init__(self, file: SegmentFile, state: _State, log: logging.Logger, *, newest: bool) -> None:
+    def __init__(self, file: SegmentFile, state: State, log: logging.Logger, *, newest: bool) -> None:
         self._file = file
         self._segment = file.segment
         self._state = state
