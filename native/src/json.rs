@@ -1,16 +1,9 @@
 //! JSON to msgpack in one pass, without a tree in between.
 //!
-//! ```text
-//! {"ts":"2026…","level":"info","n":7}
-//! ^^^^^^        ^^^^^^^^^       ^^^^^         segments: what stands before each value of the outer object
-//! ```
-//!
-//! Lines of one program have the same keys in the same order. So the segments of the record before are
-//! kept, together with the packed key that each becomes, and compared with what stands at the place:
-//! one comparison of 32 bytes does the work of finding, checking, comparing and copying a key. From the
-//! first one that differs, keys are read, and become the segments for the next record.
+//! Keys of the outer object are foretold, see `forecast`; from the first one that comes unforeseen, they are read
+//! one by one, and learned.
 
-use crate::expected::{Expected, LONGEST, padded, words};
+use crate::forecast::{Forecast, Place};
 use crate::keys::{self, FEW_KEYS, Keys, Object, Seen, Watched, key_range};
 use crate::mp;
 use crate::num::{self, Fail, Long};
@@ -20,30 +13,13 @@ use crate::text::{SENTINEL, Text, escaped_json, is_utf8};
 
 pub use crate::mp::MAX_DEPTH;
 
-/// What stands before a value of the outer object, and what it becomes.
-struct Segment {
-    text: Expected,
-    seen: Seen,
-    key_len: usize,
-    key: [u8; LONGEST],
-}
-
 /// Transcodes objects one after another; remembers the keys of the last one.
 pub struct Transcoder {
-    segments: Vec<Segment>,
+    /// With each key: whether it is watched.
+    forecast: Forecast<Seen>,
     keys: Keys,
     watched: Watched,
     long: Long,
-}
-
-impl Segment {
-    /// `None` when the text or the packed key is too long for a segment, or could be found across lines.
-    fn new(text: &[u8], key: &[u8], seen: Seen) -> Option<Self> {
-        if text.iter().any(|&b| b < 0x20) {
-            return None;
-        }
-        Some(Self { text: Expected::new(text)?, seen, key_len: key.len(), key: padded(key)? })
-    }
 }
 
 #[inline(always)]
@@ -62,7 +38,7 @@ fn peek(src: &[u8], at: usize, end: usize) -> Result<u8, Fail> {
 impl Transcoder {
     /// `watched`: keys whose presence in the outer object the caller wants to know.
     pub fn new(watched: Watched) -> Self {
-        Self { segments: Vec::new(), keys: Keys::default(), watched, long: Long::default() }
+        Self { forecast: Forecast::default(), keys: Keys::default(), watched, long: Long::default() }
     }
 
     /// Transcode the object that `src[start..end]` holds, which must be UTF-8.
@@ -114,13 +90,12 @@ impl Transcoder {
         out.push(0);
         let mut at = blank(src, start, end);
         let (mut count, mut seen) = (0, 0);
-        while let (Some(segment), Some(there)) = (self.segments.get(count), words(src, at)) {
-            if !segment.text.matches(there) {
-                break;
-            }
-            out.put_padded(&segment.key, segment.key_len);
-            seen |= segment.seen;
-            at += segment.text.len;
+        let mut place = Place::START;
+        while let Some((next, node)) = self.forecast.find(place, src, at) {
+            node.write(out);
+            seen |= node.known;
+            at += node.text_len();
+            place = next;
             count += 1;
             at = self.value(src, blank(src, at, end), end, out, 1)?;
         }
@@ -128,20 +103,20 @@ impl Transcoder {
         if peek(src, at, end)? == b'}' && count > 0 {
             at += 1;
         } else {
-            at = self.outer_rest(src, at, end, out, &mut object)?;
+            at = self.outer_rest(src, at, end, out, &mut object, place)?;
         }
         if blank(src, at, end) == end { Ok(object) } else { Err(Fail) }
     }
 
-    /// Read the pairs that the segments do not foretell, and learn them.
+    /// Read the pairs that were not foretold, and learn them.
     #[inline(never)]
     fn outer_rest(
-        &mut self, src: &[u8], mut at: usize, end: usize, out: &mut Out, object: &mut Object,
+        &mut self, src: &[u8], mut at: usize, end: usize, out: &mut Out, object: &mut Object, place: Place,
     ) -> Result<usize, Fail> {
         self.keys.clear();
-        self.segments.truncate(object.count);
         self.recall(out, object);
-        let mut learning = true;
+        // Where what comes is learned; nothing more after something that is not.
+        let mut place = Some(place);
         let mut double = false;
         loop {
             let text = at;
@@ -157,27 +132,29 @@ impl Transcoder {
             let seen = self.watched.find(&out.as_slice()[start..stop]);
             object.seen |= seen;
             object.count += 1;
-            learning &= !double;
-            if learning {
-                let packed = start - head_size(stop - start);
-                let segment = Segment::new(&src[text..at], &out.as_slice()[packed..stop], seen);
-                learning = segment.is_some();
-                self.segments.extend(segment);
+            // What has control characters could be found across the end of a line.
+            let learned = &src[text..at];
+            if double || learned.iter().any(|&b| b < 0x20) {
+                place = None;
             }
+            place = place.and_then(|place| {
+                let packed = &out.as_slice()[start - head_size(stop - start)..stop];
+                self.forecast.learn(place, learned, packed, seen)
+            });
             at = self.value(src, at, end, out, 1)?;
         }
         if double || object.count > FEW_KEYS {
             let left = keys::drop_doubles(out, object.head + 1, object.count);
             if left < object.count {
                 // Doubles among many keys were learned before they were found.
-                self.segments.clear();
+                self.forecast.clear();
             }
             object.count = left;
         }
         Ok(at)
     }
 
-    /// Find again the keys that segments have written.
+    /// Find again the keys that were foretold.
     fn recall(&mut self, out: &Out, object: &Object) {
         let mut at = object.head + 1;
         for _ in 0..object.count {

@@ -3,7 +3,7 @@
 pub mod carry;
 pub mod entries;
 pub mod error;
-pub mod expected;
+pub mod forecast;
 pub mod frames;
 pub mod json;
 pub mod keys;

@@ -1,11 +1,10 @@
 //! Entries to JSON Lines.
 //!
-//! As in `json`, records of one program have the same keys in the same order: the packed keys of the record
-//! before, with the JSON text that each becomes, are compared with what stands at the place.
+//! As in `json`, the keys of records are foretold.
 
 use crate::entries;
 use crate::error::Error;
-use crate::expected::{Expected, LONGEST, padded, words};
+use crate::forecast::{Forecast, Place};
 use crate::keys::FEW_KEYS;
 use crate::mp::{self, Fault, MAX_DEPTH, Value};
 use crate::out::Out;
@@ -13,22 +12,11 @@ use crate::scan;
 use crate::text;
 use crate::time::Formatter;
 
+/// Longest text that is looked at in one go.
+const SHORT: usize = 32;
+
 /// Characters that are kept of the JSON of a key that is no string.
 const MAX_KEY_TEXT: usize = 256;
-
-/// A packed key of the record before, and the JSON text that stands before its value.
-struct Segment {
-    key: Expected,
-    text_len: usize,
-    text: [u8; LONGEST],
-}
-
-impl Segment {
-    /// `None` when the key or the text is too long for a segment.
-    fn new(key: &[u8], text: &[u8]) -> Option<Self> {
-        Some(Self { key: Expected::new(key)?, text_len: text.len(), text: padded(text)? })
-    }
-}
 
 /// A pair in the output: `,"key":value`; a comma stands before every pair.
 #[derive(Clone, Copy)]
@@ -42,7 +30,7 @@ struct Pair {
 pub struct Writer {
     pub out: Out,
     times: Formatter,
-    segments: Vec<Segment>,
+    forecast: Forecast<()>,
     /// Pairs of the maps that are open, those of the innermost last.
     pairs: Vec<Pair>,
 }
@@ -104,7 +92,7 @@ impl Writer {
         Self {
             out: Out::with_capacity(capacity),
             times: Formatter::default(),
-            segments: Vec::new(),
+            forecast: Forecast::default(),
             pairs: Vec::new(),
         }
     }
@@ -135,33 +123,33 @@ impl Writer {
     ) -> Result<usize, Fault> {
         self.pairs.clear();
         let mut done = 0;
+        let mut place = Place::START;
         while done < count {
-            let (Some(segment), Some(there)) = (self.segments.get(done), words(data, at)) else { break };
-            if !segment.key.matches(there) {
-                break;
-            }
+            let Some((next, node)) = self.forecast.find(place, data, at) else { break };
             let start = self.out.len();
-            self.out.put_padded(&segment.text, segment.text_len);
+            node.write(&mut self.out);
             self.pairs.push(Pair { start, key_end: self.out.len() - 1 });
-            at = self.value(data, at + segment.key.len, MAX_DEPTH - 1)?;
+            at += node.text_len();
+            at = self.value(data, at, MAX_DEPTH - 1)?;
             self.out.push(b',');
+            place = next;
             done += 1;
         }
         if done < count {
-            at = self.record_rest(data, at, count, done, taken)?;
+            at = self.record_rest(data, at, count - done, taken, place)?;
         }
         Ok(at)
     }
 
-    /// Write the pairs that the segments do not foretell, and learn them.
+    /// Write the `count` pairs that were not foretold, and learn them.
     #[inline(never)]
     fn record_rest(
-        &mut self, data: &[u8], mut at: usize, count: usize, done: usize, taken: &[Vec<u8>],
+        &mut self, data: &[u8], mut at: usize, count: usize, taken: &[Vec<u8>], place: Place,
     ) -> Result<usize, Fault> {
-        self.segments.truncate(done);
-        let mut learning = true;
+        // Where what comes is learned; nothing more after something that is not.
+        let mut place = Some(place);
         let mut double = false;
-        for _ in done..count {
+        for _ in 0..count {
             let start = self.out.len();
             let next = self.key(data, at, MAX_DEPTH - 1)?;
             let key_end = self.out.len();
@@ -169,12 +157,12 @@ impl Writer {
             self.out.push(b':');
             self.pairs.push(Pair { start, key_end });
             double |= !is_taken && self.is_double(0);
-            learning &= !double && !is_taken;
-            if learning {
-                let segment = Segment::new(&data[at..next], &self.out.as_slice()[start..=key_end]);
-                learning = segment.is_some();
-                self.segments.extend(segment);
+            if double || is_taken {
+                place = None;
             }
+            place = place.and_then(|place| {
+                self.forecast.learn(place, &data[at..next], &self.out.as_slice()[start..=key_end], ())
+            });
             at = self.value(data, next, MAX_DEPTH - 1)?;
             self.out.push(b',');
             if is_taken {
@@ -184,7 +172,7 @@ impl Writer {
         }
         if self.drop_doubles(0, double) {
             // Doubles among many keys were learned before they were found.
-            self.segments.clear();
+            self.forecast.clear();
         }
         Ok(at)
     }
@@ -357,7 +345,7 @@ impl Writer {
     #[inline(always)]
     fn text_at(&mut self, data: &[u8], start: usize, end: usize) {
         match data[start..].first_chunk() {
-            Some(chunk) if end - start <= LONGEST && scan::is_plain(chunk, end - start) => {
+            Some(chunk) if end - start <= SHORT && scan::is_plain(chunk, end - start) => {
                 self.out.quoted(chunk, end - start);
             }
             _ => self.long_text(data, start, end),
@@ -372,7 +360,7 @@ impl Writer {
         self.out.push(b'"');
         let mut at = start;
         while let Some(chunk) = data[at..].first_chunk() {
-            let n = (end - at).min(LONGEST);
+            let n = (end - at).min(SHORT);
             if !scan::is_plain(chunk, n) {
                 break;
             }

@@ -6,6 +6,7 @@ import math
 import os
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from logflow import registry
 from logflow.component import Context, Parser
 from logflow.engine import load_engine
+from logflow.engine._adapter import NativeEngine
 from logflow.engine._python import PythonEngine
 from logflow.engine.api import Engine, LineFormat
 from logflow.errors import ComponentError, MalformedData
@@ -24,6 +26,7 @@ from logflow.packing import pack_entry
 from logflow.testing import make_context
 from logflow.testing import strategies as data
 
+CORPUS = (Path(__file__).parents[2] / "native/tests/corpus/lines").read_bytes()
 NOW_NS = 1_770_000_000_123_456_789
 MAX_LINE = 60
 
@@ -166,6 +169,31 @@ def test_message_parsers(native: Engine, context: Context, name: str, lines: lis
     same(
         native, lambda engine: engine.line_parser("plain", parser, max_line=1 << 20).parse(block, b"", NOW_NS)
     )
+
+
+@pytest.mark.parametrize("line_format", ["cri", "docker", "plain"])
+@pytest.mark.parametrize("name", sorted(PARSERS))
+def test_corpus(native: Engine, context: Context, line_format: LineFormat, name: str) -> None:
+    """The nasty lines that the fuzzer starts from: together, and each by itself."""
+    parser = make_parser(name, context)
+
+    def parse(engine: Engine, block: bytes) -> Any:
+        return engine.line_parser(line_format, parser, max_line=5000).parse(block, b"", NOW_NS)
+
+    entries = same(native, lambda engine: parse(engine, CORPUS)).entries
+    for line in CORPUS.splitlines(keepends=True) if name == "json time" else []:
+        same(native, lambda engine, line=line: parse(engine, line))
+    same(native, lambda engine: engine.to_ndjson(entries, "t"))
+
+
+@pytest.mark.parametrize("name", sorted(set(PARSERS) - {"cri", "docker"}))
+@pytest.mark.usefixtures("native")
+def test_parsers_run_natively(context: Context, name: str) -> None:
+    """None of them is left to the Python engine."""
+    engine = load_engine("native")
+    assert isinstance(engine, NativeEngine)
+    engine.line_parser("plain", make_parser(name, context), max_line=99)
+    assert engine.fallbacks == []
 
 
 @given(

@@ -57,8 +57,13 @@ impl Regex {
         Ok(Self { names, program: Program::new(&hir), general })
     }
 
+    /// Number of groups, the whole match included.
+    pub fn groups(&self) -> usize {
+        self.general.captures_len()
+    }
+
     pub fn scratch(&self) -> Scratch {
-        let slots = 2 * self.general.captures_len();
+        let slots = 2 * self.groups();
         Scratch {
             cache: None,
             memory: Memory::default(),
@@ -94,7 +99,8 @@ impl Regex {
         }
     }
 
-    fn search_general(&self, scratch: &mut Scratch, text: &[u8]) -> bool {
+    /// The same without the program.
+    pub fn search_general(&self, scratch: &mut Scratch, text: &[u8]) -> bool {
         let cache = scratch.cache.get_or_insert_with(|| self.general.create_cache());
         if self.general.search_slots_with(cache, &Input::new(text), &mut scratch.general).is_none() {
             return false;
