@@ -277,7 +277,8 @@ class Catalogue:
         )
         file = LogFile(uuid.uuid4().hex, state, content, tail)
         lane.append(file, before)
-        for each in lane.files[lane.files.index(file) :]:
+        for each in lane.files:  # what those before it can be told by, and the order of all
+            each.has_head()
             self._shared.positions.save(each)
 
     def _last_line_end(self, content: Content, size: int) -> int:
@@ -325,6 +326,8 @@ class Catalogue:
     def close_all(self) -> None:
         """Close every file; what is not read of a deleted one is lost, and said to be."""
         for file in self.files:
+            if file.newly_has_head():
+                self._shared.positions.save(file)
             unread = file.unread_if_closed()
             if unread:
                 self._shared.counters.bytes_unread(unread)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -103,7 +104,8 @@ class LogFile:
         self.searching = False
         """The last :meth:`read` ended in the middle of the search for a line's end."""
         self._head = state.head
-        self._empty = not state.head.size
+        self.fresh = not state.head.size
+        """It had no content when it was taken up; what may have come before it was not looked for since."""
         self._boundaries: deque[int] = deque()
         self._searched = 0
         self._in_flight: deque[_Flight] = deque()
@@ -115,7 +117,7 @@ class LogFile:
     # -- reading; may be called in a thread, by one at a time --------------------------------------
 
     def refresh(self) -> bool:
-        """Look at the file's size and whether it still has a name; ``True`` with its first bytes.
+        """Look at the file's size and whether it still has a name; ``True`` with a fresh one's first bytes.
 
         Raises:
             ReplacedError: its beginning is not what it was.
@@ -130,8 +132,7 @@ class LogFile:
         self.size, self.mtime_ns, self.deleted = status.st_size, status.st_mtime_ns, not status.st_nlink
         if self._head.size < HEAD_BYTES:
             self._head = Mark.of(head)
-        first, self._empty = self._empty and bool(head), self._empty and not head
-        return first
+        return self.fresh and bool(head)
 
     def read(self, lines: LineParser, workspace: Workspace, now_ns: int) -> Step | None:
         """Parse the next block of whole lines; ``None`` when there is no whole line now.
@@ -259,8 +260,13 @@ class LogFile:
     def has_head(self) -> bool:
         """Whether it ever had content, by which it can be told from others."""
         if not self._head.size and self.content.grows and not self.closed:
-            self._head = Mark.of(read_bytes(self.content, 0, HEAD_BYTES))
+            with suppress(OSError):  # whoever reads it will be told
+                self._head = Mark.of(read_bytes(self.content, 0, HEAD_BYTES))
         return self._head.size > 0
+
+    def newly_has_head(self) -> bool:
+        """Whether it had no content when it was last looked at, and has some now."""
+        return not self._head.size and self.has_head()
 
     @property
     def slow(self) -> bool:

@@ -193,10 +193,12 @@ class Lane:
         """Read a file to its end; ``False`` when it turned out that its bytes are elsewhere now."""
         try:
             if file.refresh():
-                # Known by its content from now on: also to whoever starts after a kill. Before these,
-                # it may have had other bytes, which were copied away and truncated.
+                # Before these bytes it may have had others, which were copied away and truncated. After
+                # that it is known by its content, also to whoever starts after a kill.
+                inserted = await self._host.look_before(self, file)
+                file.fresh = False
                 self._shared.positions.save(file)
-                if await self._host.look_before(self, file):
+                if inserted:
                     self.woken = True
                     return False
             lines = self._lines(file)
@@ -350,11 +352,10 @@ class Lane:
         for file in compress(files, done):
             self._host.close(file)
         for index, file in enumerate(files):
-            known = next((later for later in files[index + 1 :] if later.has_head()), None)
-            if not done[index] or (known is None and file is not files[-1]):
+            if not done[index] or (
+                file is not files[-1] and all(later.fresh for later in files[index + 1 :])
+            ):
                 break
-            if known is not None:
-                self._shared.positions.save(known)
             self.files.pop(0)
             self._last_order = file.order
             if file.has_head() or self.last is None:
