@@ -371,3 +371,60 @@ fn head_size(n: usize) -> usize {
         _ => 5,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packed(transcoder: &mut Transcoder, text: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Out::default();
+        let object =
+            transcoder.any(Text { src: text, start: 0, end: text.len(), utf8: false }, &mut out).ok()?;
+        object.close(&mut out);
+        Some(out.into_vec())
+    }
+
+    fn once(text: &[u8]) -> Option<Vec<u8>> {
+        packed(&mut Transcoder::new(Watched::default()), text)
+    }
+
+    #[test]
+    fn doubles_have_the_first_place_and_the_last_value() {
+        assert_eq!(once(br#"{"a":1,"b":2,"a":3}"#), Some(b"\x82\xa1a\x03\xa1b\x02".to_vec()));
+        assert_eq!(once(br#"{"x":{"a":1,"a":[]}}"#), Some(b"\x81\xa1x\x81\xa1a\x90".to_vec()));
+    }
+
+    #[test]
+    fn what_was_foretold_is_what_would_have_been_read() {
+        let mut transcoder = Transcoder::new(Watched::default());
+        let texts: [&[u8]; 6] = [
+            br#"{"level":"info","n":1,"x":null}"#,
+            br#"{"level":"info","n":1}"#,
+            br#"{"level":"info","m":1,"level":2}"#,
+            br#"{"level" :"info","n":1,"x":null,"y":[true,false]}"#,
+            br#"{"level":"info","n": 1,"n":2}"#,
+            br#"{}"#,
+        ];
+        for text in texts.iter().chain(texts.iter().rev()) {
+            assert_eq!(packed(&mut transcoder, text), once(text), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_object() {
+        for text in
+            ["", "[]", "{", "{\"a\"}", "{\"a\":1,}", "{\"a\":1}x", "{\"a\":tru}", "{\"a\":\"\\ud800\"}"]
+        {
+            assert_eq!(once(text.as_bytes()), None, "{text}");
+        }
+        let nested = |levels: usize| [b"{\"a\":".repeat(levels), b"1".to_vec(), b"}".repeat(levels)].concat();
+        assert!(once(&nested(MAX_DEPTH)).is_some());
+        assert!(once(&nested(MAX_DEPTH + 1)).is_none());
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_escaped_in_strings_only() {
+        assert_eq!(once(b"{\"a\":\"\xff\"}"), Some(b"\x81\xa1a\xa4\\xff".to_vec()));
+        assert_eq!(once(b"{\"a\":\xff}"), None);
+    }
+}

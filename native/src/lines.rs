@@ -419,3 +419,48 @@ fn split_docker<'a>(rfc3339: &mut Rfc3339, line: &'a Out, object: Object) -> Opt
     let end = if partial { end } else { without_return(data, start, end - 1) };
     Some(Piece { time_ns, stream, partial, text: Text { src: data, start, end, utf8: true }, attrs })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entries;
+
+    const BLOCK: &[u8] = b"2026-01-31T12:00:00Z stdout P one \n\
+        2026-01-31T12:00:01Z stderr F other\n\
+        2026-01-31T12:00:02Z stdout F line\n\
+        not of the format\n\
+        2026-01-31T12:00:03Z stderr P open\nrest";
+
+    fn parser(max_line: usize) -> LineParser {
+        let raw = MessageParser::Raw { key: b"message".to_vec() };
+        LineParser::new(LineFormat::Cri, raw, max_line, None, b"message".to_vec())
+    }
+
+    fn has(parsed: &Parsed, text: &[u8]) -> bool {
+        memchr::memmem::find(&parsed.entries, text).is_some()
+    }
+
+    #[test]
+    fn joins_partial_lines_of_each_stream() {
+        let parsed = parser(100).parse(BLOCK, b"", 7).expect("an empty carry");
+        assert_eq!((parsed.events, parsed.lines, parsed.malformed, parsed.truncated), (3, 5, 1, 0));
+        assert_eq!(parsed.consumed, BLOCK.len() - 4);
+        assert!(has(&parsed, b"\xa8one line\xa6stream\xa6stdout"));
+        assert_eq!(entries::count(&parsed.entries), Ok(3));
+        let flushed = parser(100).flush(&parsed.carry.expect("an open join")).expect("a carry");
+        assert_eq!((flushed.events, has(&flushed, b"\xa4open\xa6stream\xa6stderr")), (1, true));
+    }
+
+    #[test]
+    fn cuts_long_messages_after_a_whole_character() {
+        let line = "2026-01-31T12:00:00Z stdout F ab\u{e9}\u{e9}\n";
+        let parsed = parser(5).parse(line.as_bytes(), b"", 7).expect("an empty carry");
+        assert_eq!(parsed.truncated, 1);
+        assert!(has(&parsed, b"\xa4ab\xc3\xa9\xa6stream\xa6stdout\xa9truncated\xc3"));
+    }
+
+    #[test]
+    fn refuses_a_damaged_carry() {
+        assert!(matches!(parser(5).parse(BLOCK, b"\x81\xa1a\xc0", 7), Err(Error::Malformed(_))));
+    }
+}

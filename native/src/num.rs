@@ -115,3 +115,44 @@ fn float(src: &[u8], start: usize, mut at: usize, mut mantissa: u64, out: &mut O
     out.float(value);
     Ok(at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packed(text: &str) -> Option<Vec<u8>> {
+        let mut out = Out::default();
+        let end = transcode(text.as_bytes(), 0, &mut out, &mut Long::default()).ok()?;
+        (end == text.len()).then(|| out.into_vec())
+    }
+
+    #[test]
+    fn integers_have_the_shortest_form() {
+        for value in [0, 127, 128, 255, 256, 65_535, 65_536, u64::from(u32::MAX), 1 << 32, u64::MAX] {
+            let mut out = Out::default();
+            out.uint(value);
+            assert_eq!(packed(&value.to_string()), Some(out.into_vec()));
+        }
+        assert_eq!(packed("-0"), Some(vec![0]));
+        assert_eq!(packed("-32"), Some(vec![0xe0]));
+        assert_eq!(packed("-33"), Some(vec![0xd0, 0xdf]));
+        assert_eq!(packed("18446744073709551616"), Some(b"\xb418446744073709551616".to_vec()));
+    }
+
+    #[test]
+    fn floats_are_the_nearest() {
+        for text in
+            ["0.1", "-0.0", "1e23", "5e-324", "123456789012345678901234567890.5", "9007199254740993.0", "1E5"]
+        {
+            let value: f64 = text.parse().expect("a number");
+            assert_eq!(packed(text), Some([&[0xcb], &value.to_be_bytes()[..]].concat()), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_number() {
+        for text in ["-", "01", "1.", "1e", "1e+", "1e309", ".5", "+1", "1.e5"] {
+            assert_eq!(packed(text), None, "{text}");
+        }
+    }
+}

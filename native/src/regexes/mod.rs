@@ -120,3 +120,93 @@ impl Scratch {
         if start == NONE || end == NONE { None } else { Some((start, end)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups(pattern: &str, text: &str) -> Option<Vec<Option<String>>> {
+        let regex = Regex::new(pattern).expect("a pattern of the dialect");
+        let (mut scratch, mut other) = (regex.scratch(), regex.scratch());
+        let found = regex.search(&mut scratch, text.as_bytes());
+        assert_eq!(found, regex.search_general(&mut other, text.as_bytes()), "{pattern} in {text}");
+        if !found {
+            return None;
+        }
+        assert_eq!(scratch.slots, other.slots, "{pattern} in {text}");
+        let group = |n| scratch.group(n).map(|(start, end)| text[start..end].to_owned());
+        Some((1..regex.groups()).map(group).collect())
+    }
+
+    #[test]
+    fn programs_match_as_the_general_engine() {
+        let patterns = [
+            "^(a*)(b|c)?$",
+            "(a+?)(b*)$",
+            "^([^ ]*) (?:(x) )?([^ ]*)$",
+            "(ab|a)(c|bcd)(d*)",
+            "^(a{1,3}?)(a*)",
+            r"(\w+)\b",
+            "([a-z ]+)\\b",
+            "^(?:(a)|b)(c??)c",
+            "(?s)(.*)x(.*)",
+            "(?m)^(b)$",
+            "^(.{2})(.*)$",
+            "(a|$)",
+            "^()(a?)",
+        ];
+        let texts = [
+            "",
+            "a",
+            "ab",
+            "abc",
+            "aab c",
+            "abcd",
+            "x abc x",
+            "b\nb",
+            "aaaa",
+            "\u{e9}a\u{e9}",
+            "a x b",
+            "abc  ",
+        ];
+        for pattern in patterns {
+            for text in texts {
+                groups(pattern, text);
+            }
+        }
+    }
+
+    #[test]
+    fn letters_and_digits_are_ascii() {
+        assert_eq!(groups(r"(\d+)", "\u{663}4"), Some(vec![Some("4".to_owned())]));
+        assert_eq!(groups("(?i)(k)", "\u{212a}K"), Some(vec![Some("K".to_owned())]));
+        assert_eq!(groups(r"(a$)", "a\n"), None);
+    }
+
+    #[test]
+    fn refuses_what_only_python_has() {
+        let patterns = [
+            "(?=a)",
+            r"(a)\1",
+            "(?P<x>a)(?P=x)",
+            "a++",
+            "(?x) a",
+            r"\B",
+            "(a)*",
+            "(?:a*)*",
+            "[a--b]",
+            "a{ 2 }",
+            "(?#c)a",
+        ];
+        for pattern in patterns {
+            assert!(matches!(Regex::new(pattern), Err(Error::Unsupported(_))), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn hostile_text_is_left_to_the_general_engine() {
+        let regex = Regex::new(r"^(.*?)(\d+)x$").expect("a pattern");
+        let mut scratch = regex.scratch();
+        assert!(!regex.search(&mut scratch, "1".repeat(16_000).as_bytes()));
+    }
+}
