@@ -17,9 +17,23 @@
     commit ──► segment: [done: batches 38 to 41 of tag t]                   a segment without a waiting
                                                                             batch is deleted, oldest first
 
-``records`` is the format of a record, ``segments`` the files, ``scan`` reads them back, ``recovery``
-rebuilds the state after a restart, ``index`` is that state, ``writer`` the group commit, ``window``
-the accepted keys, ``buffer`` the whole, ``inspection`` what the command ``logflow buffer`` needs.
+==============  ===============================================================================
+module          what it knows
+==============  ===============================================================================
+``records``     the format of a record
+``segments``    the files of records: append a group, sync it, cut back what failed, delete
+``scan``        reading a file from end to end, around damage
+``mending``     setting damaged bytes aside
+``recovery``    rebuilding what waits after a restart
+``inspection``  the same for those who only look
+``index``       what waits: rows, chunks, queues by tag; ``stock`` has the sums, ``schedule`` the order
+``writer``      the group commit, and what happens while the disk takes no writes
+``reading``     reading batches back
+``deletion``    deleting segments; ``compaction`` empties those that a few old batches keep
+``window``      the accepted keys of deleted segments
+``files``       all files of one buffer, locked
+``buffer``      the whole, as routers and flushers see it
+==============  ===============================================================================
 
 Why nothing is lost
     A receipt is settled after the write (and sync) of its batch. A segment is deleted only when each
@@ -29,7 +43,8 @@ Why nothing is doubled
     same id. A batch carries its origin in the same record, so that a repeat is recognised. Segments are
     deleted oldest first: a batch is always gone before the record that says it is done.
 What is kept in memory
-    40 bytes for each waiting batch, and up to 16 MiB of the batches that were written last.
+    40 bytes for each waiting batch, up to 16 MiB of the batches that were written last, up to 32 MiB of
+    those that are not written yet, and the chunks in flight.
 
 Versions: the magic ends in the format's version; a file of a later version is refused, not touched.
 Limits: a batch of 1 GiB, a description (tag, origin) of 64 KiB, 2**32 segments of up to 4 GiB.
