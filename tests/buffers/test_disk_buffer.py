@@ -207,6 +207,16 @@ async def test_a_chunk_put_back_is_taken_again_unchanged(bench: Bench) -> None:
     assert await bench.take() is chunk
 
 
+async def test_a_long_outage_costs_no_memory_but_that_of_what_waits(tmp_path: Path) -> None:
+    """What is noted about a queue does not grow with every put."""
+    bench = Bench(tmp_path, chunk_limit=SIZE, flush_interval=1)
+    await bench.open()
+    for number in range(50):
+        await bench.store(make_batch(number))
+    assert len(bench.buffer._schedule._due) <= 2
+    await bench.buffer.close()
+
+
 async def test_a_cancelled_take_loses_nothing(bench: Bench) -> None:
     """A flusher may be cancelled at any await of take."""
     for steps in range(8):

@@ -143,6 +143,9 @@ class SimFs(Fs):
         self._rename(self.names_seen, change)
         self.names_unsynced.append(change)
 
+    def room(self) -> int:
+        return self.capacity - sum(len(file.seen) for file in self.names_seen.values())
+
     # -- the interface ----------------------------------------------------------------------------
 
     def make_directory(self, path: Path) -> None:
@@ -177,8 +180,7 @@ class SimFs(Fs):
 
     def write(self, fd: int, pieces: Sequence[bytes], offset: int) -> None:
         data, file = b"".join(pieces), self.open_files[fd]
-        used = sum(len(other.seen) for other in self.names_seen.values())
-        room = self.capacity - used + max(0, len(file.seen) - offset)
+        room = self.room() + max(0, len(file.seen) - offset)
         if self.crashed:
             raise CrashError
         try:
@@ -250,14 +252,17 @@ class Inline(Executor):
 class SimCheckpoints(Checkpoints):
     """Checkpoints that forget what was not flushed (killed) or not synced (power cut)."""
 
-    def __init__(self) -> None:
+    def __init__(self, fs: SimFs) -> None:
         super().__init__(None)
+        self.fs = fs
         self.flushed = self.synced = copy.deepcopy(self._accepted)
 
     def flush(self) -> None:
         self.flushed = copy.deepcopy(self._accepted)
 
     async def sync(self) -> None:
+        if self.fs.room() < 100:
+            raise OSError(errno.ENOSPC, "no space left on device")
         self.flush()
         self.synced = self.flushed
 
@@ -273,7 +278,7 @@ class World:
         self.fs = SimFs(Random(seed))
         self.fs.faults.update(faults or {})
         self.options = BufferOptions(type="disk", **{"chunk_limit": 200, "flush_interval": 0, **options})
-        self.checkpoints = SimCheckpoints()
+        self.checkpoints = SimCheckpoints(self.fs)
         self.clock = FakeClock()
         self.loop = asyncio.new_event_loop()
         self.batches: list[Batch] = []

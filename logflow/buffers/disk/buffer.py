@@ -47,7 +47,7 @@ from logflow.telemetry.ledger import Account
 
 _UNWRITTEN_BYTES = 32 << 20
 """A put waits for the writer when this much waits to be written."""
-_CHUNK_ROWS = 10_000
+_CHUNK_ROWS = 5_000
 """Most batches in a chunk: what is done with a chunk must not hold up the event loop."""
 _THREADS = 3
 
@@ -130,7 +130,7 @@ class DiskBuffer(Buffer):
         )
         self._deletion = Deletion(
             files, self._stock, self._keys, self._checkpoints, synced=self._options.sync != "never",
-            in_thread=self._in_thread, deleted=self._writer.space_given_back, log=self._log,
+            in_thread=self._in_thread, writer=self._writer, log=self._log,
         )  # fmt: skip
         self._adopt(files.found, account_of)
         self._writer.start()
@@ -165,7 +165,7 @@ class DiskBuffer(Buffer):
             await self._in_thread(self._files.close)
             self._is_open = False
         if isinstance(self._executor, ThreadPoolExecutor):
-            self._executor.shutdown()
+            await asyncio.to_thread(self._executor.shutdown)
             self._executor = None
 
     async def _in_thread(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -302,9 +302,8 @@ class DiskBuffer(Buffer):
 
         self._writer.add(Item(Record(Kind.BATCH, description, batch.entries), stored, sync=True))
         full = queue.uncut_bytes >= limit or queue.uncut_batches == _CHUNK_ROWS
-        if (
-            full and queue.uncut_bytes < limit + size
-        ):  # more is a backlog of before the restart: see _cut_next
+        backlog = queue.uncut_bytes >= limit + size  # of before a restart: taken bit by bit
+        if full and not backlog:
             self._cut_everything(queue)
 
     def _remember(self, batch: Batch, time_ns: int) -> None:

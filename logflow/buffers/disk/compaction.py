@@ -66,7 +66,7 @@ class Compaction:
 
     async def _run(self, number: int) -> None:
         queues = list(self._stock.queues.values())
-        batches = ((queue, row) for queue in queues for row in list(queue.rows) if row.segment == number)
+        batches = ((queue, row) for queue in queues for row in queue.rows.in_segment(number))
         while some := list(islice(batches, _ROUND_BATCHES)):
             try:
                 records = await self._read([row for _, row in some])

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from logflow.buffers.dedup import AcceptedKeys
 from logflow.buffers.disk.files import BufferFiles
 from logflow.buffers.disk.segments import Segment
 from logflow.buffers.disk.stock import Stock
 from logflow.buffers.disk.threads import InThread, run_beside
+from logflow.buffers.disk.writer import Writer
 from logflow.checkpoint import Checkpoints
 
 
@@ -24,16 +24,16 @@ class Deletion:
 
     def __init__(
         self, files: BufferFiles, stock: Stock, keys: AcceptedKeys, checkpoints: Checkpoints, *,
-        synced: bool, in_thread: InThread, deleted: Callable[[], None], log: logging.Logger,
+        synced: bool, in_thread: InThread, writer: Writer, log: logging.Logger,
     ) -> None:  # fmt: skip
-        """Delete from ``files``; ``deleted`` is called when there is more room on the disk."""
+        """Delete from ``files``; ``writer`` is told when there is more room on the disk."""
         self._files = files
         self._stock = stock
         self._keys = keys
         self._checkpoints = checkpoints
         self._synced = synced
         self._in_thread = in_thread
-        self._deleted = deleted
+        self._writer = writer
         self._log = log
         self._task: asyncio.Task[None] | None = None
 
@@ -62,10 +62,11 @@ class Deletion:
         for segment in dead:
             try:
                 await self._delete(segment)
-            except OSError as error:
+            except OSError as error:  # checkpoints and keys need a little room, too
                 self._log.debug("The segment %s cannot be deleted now: %s.", segment.path, error)
+                await self._writer.lend_reserve()
                 return
-            self._deleted()
+            self._writer.space_given_back()
 
     async def _delete(self, segment: Segment) -> None:
         if self._synced:

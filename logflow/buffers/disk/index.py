@@ -121,6 +121,11 @@ class Rows:
         """How many rows lie in each segment."""
         return Counter(word >> 32 for word in self._words[self._first * _WORDS + 1 :: _WORDS])
 
+    def in_segment(self, number: int) -> list[Row]:
+        """The rows that lie in a segment."""
+        places = self._words[self._first * _WORDS + 1 :: _WORDS]
+        return [self[index] for index, word in enumerate(places) if word >> 32 == number]
+
     def set_account(self, account: int) -> None:
         """Note the account of every row."""
         for word in range(self._first * _WORDS + 3, len(self._words), _WORDS):
@@ -158,7 +163,7 @@ class Queue:
         cut_stored: set when one has arrived.
         busy: a chunk is being made or is in flight.
         returned: a chunk that was put back.
-        scheduled: stands in the list of queues that are due.
+        due_s: when it may have its next chunk, if that is scheduled.
     """
 
     tag: str
@@ -173,7 +178,7 @@ class Queue:
     cut_stored: asyncio.Event = field(default_factory=asyncio.Event)
     busy: bool = False
     returned: Chunk | None = None
-    scheduled: bool = False
+    due_s: float | None = None
 
     @property
     def empty(self) -> bool:

@@ -29,10 +29,10 @@ class Schedule:
             return
         now_s = self._clock.monotonic()
         ready = bool(queue.returned or queue.cuts) or queue.uncut_bytes >= self._chunk_limit
-        if queue.scheduled and not ready:
-            return
-        queue.scheduled = True
         due_s = now_s if ready else self._pacer.due(queue.tag, now_s)
+        if queue.due_s is not None and queue.due_s <= due_s:
+            return
+        queue.due_s = due_s
         heapq.heappush(self._due, (due_s, next(self._order), queue))
         self._changed.set()
         self._changed.clear()
@@ -43,7 +43,7 @@ class Schedule:
             now_s = self._clock.monotonic()
             while self._due and self._due[0][0] <= now_s:
                 queue = heapq.heappop(self._due)[2]
-                queue.scheduled = False
+                queue.due_s = None
                 if not (queue.busy or queue.empty):
                     queue.busy = True
                     self._pacer.took(queue.tag, now_s)

@@ -21,6 +21,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from logflow.buffers.disk.records import Record, length_of
@@ -29,6 +30,8 @@ from logflow.buffers.disk.threads import InThread, run_beside
 from logflow.clock import Clock
 
 _GROUP_BYTES = 16 << 20
+_GROUP_ITEMS = 1000
+"""Most items in a group: what is done when they are stored must not hold up the event loop."""
 _RETRY_S = 0.5
 _LOG_AGAIN_S = 60.0
 _SYNC_INTERVAL_S = 1.0
@@ -141,6 +144,12 @@ class Writer:
         self._wants_reserve = self._wants_reserve or not self._reserve.held
         self._wake.set()
 
+    async def lend_reserve(self) -> None:
+        """Give the room of the reserve to whatever needs it to give back more; batches wait meanwhile."""
+        if self._reserve.held:
+            await self._in_thread(self._reserve.release)
+            self._wants_reserve = self._owes_reserve = True
+
     async def _run(self) -> None:
         while not (self._closing and self.idle):
             if self.idle and not (self.problem or self._sync_due or self._wants_reserve):
@@ -165,9 +174,8 @@ class Writer:
 
         Until the reserve is there again, batches wait: it is not for them.
         """
-        if not await self._write(notes_only=True) and self._reserve.held:
-            await self._in_thread(self._reserve.release)
-            self._wants_reserve = self._owes_reserve = True
+        if not await self._write(notes_only=True):
+            await self.lend_reserve()
             await self._write(notes_only=True)
 
     async def _write(self, *, notes_only: bool) -> bool:
@@ -196,7 +204,7 @@ class Writer:
     def _next_batches(self) -> list[Item]:
         group: list[Item] = []
         size = 0
-        for item in self._batches:
+        for item in islice(self._batches, _GROUP_ITEMS):
             if group and size >= self._group_bytes:
                 break
             group.append(item)
