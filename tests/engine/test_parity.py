@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import struct
@@ -245,6 +246,70 @@ def test_floats_are_read_and_written_exactly(native: Engine, context: Context, v
     )
     lines = same(native, lambda engine: engine.to_ndjson(entries, "t"))
     assert [msgspec.json.decode(line)["a"] for line in lines.splitlines()] == finite
+
+
+TIME_FORMATS = [
+    "%Y-%m-%d %H:%M:%S,%f",
+    "%b %e %H:%M:%S %Y",
+    "%a %b %d %H:%M:%S.%N %Z %y",
+    "%I:%M %p %d/%m/%Y",
+    "%s.%L",
+    "%D %T",
+    "%F %R%z",
+    "%d-%B-%Y %H",
+    "%% %Y%m%d%H%M%S",
+    "%h/%d/%Y",
+    "iso8601",
+    "unix",
+    "unix_us",
+]
+PIECES = (
+    "2026 1999 26 70 01 1 12 13 00 0 31 30 29 59 60 24 Jan feb MARCH May Sept December Mon friday AM pm "
+    "Z UTC GMT +0130 -02:00 +02 +24:00 5 123456789 1769860800 . , : - / % T"
+)
+TIME_PIECES = st.sampled_from([" ", *PIECES.split()])
+WHOLE_TIMES = st.sampled_from(
+    [
+        "2026-01-31 12:34:56,789",
+        "Jan  3 01:02:03 2026",
+        "Sat Jan 31 12:00:00.123456789 UTC 26",
+        "12:30 am 31/1/2026",
+        "1769860800.250",
+        "01/31/26 23:59:59",
+        "2026-02-28 12:30+0130",
+        "29-february-2024 7",
+        "% 20260131120000",
+        "2026-01-31T12:00:00.5 +01:00",
+        "1769860800.1234567890",
+        "jul/4/1976",
+        "\u0661769860800",
+    ]
+)
+
+
+@pytest.mark.parametrize("time_format", TIME_FORMATS)
+@given(
+    texts=st.lists(
+        st.one_of(
+            WHOLE_TIMES,
+            data.damaged(WHOLE_TIMES.map(str.encode)).map(lambda text: text.decode("utf-8", "replace")),
+            st.lists(TIME_PIECES, max_size=12).map("".join),
+            st.floats(0, 5e9),
+            st.integers(-5, 2**70),
+        ),
+        min_size=4,
+        max_size=8,
+    )
+)
+@parity(15)
+def test_time_formats(native: Engine, context: Context, time_format: str, texts: list[Any]) -> None:
+    """Times by pattern, as they should be and not."""
+    component = registry.load("parser", "json")
+    config = component.Config(type="json", time_key="time", time_format=time_format, timezone="-03:30")
+    parser = component(config, context)
+    assert isinstance(parser, Parser)
+    block = b"".join(b'{"time":%s}\n' % json.dumps(text).encode() for text in texts)
+    same(native, lambda engine: engine.line_parser("plain", parser, max_line=999).parse(block, b"", NOW_NS))
 
 
 ENTRIES = st.one_of(data.canonical_entries(), data.damaged(data.canonical_entries()))
