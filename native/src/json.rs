@@ -1,7 +1,8 @@
 //! JSON to msgpack in one pass, without a tree in between.
 //!
 //! Keys of the outer object are foretold, see `forecast`; from the first one that comes unforeseen, they are read
-//! one by one, and learned.
+//! one by one, and learned. What libraries make of a line, a tape (simd-json) or values (sonic-rs), takes them
+//! two to three times as long, and would still have to be written as msgpack.
 
 use crate::forecast::{Forecast, Place};
 use crate::keys::{self, FEW_KEYS, Keys, Object, Seen, Watched, key_range};

@@ -1,4 +1,15 @@
 //! The native engine of logflow: the twin of `logflow.engine._python`, which is its specification.
+//!
+//! ```text
+//! lines     block --container format, joins (carry)--> messages --parsers--> entries
+//! parsers   json with keys foretold (forecast), text formats, regexes; times (timekey, pattern, time)
+//! entries   canonical entries: count, check, normalize          frames   Forward frames
+//! ndjson    entries to JSON Lines                               records  splice, grep, modify
+//! python    the module that Python sees
+//! out, mp   writing and reading msgpack                         scan, num, text, keys   smaller parts
+//! ```
+//!
+//! Input is hostile. All of it is read through checked slices; `scan` has the one unsafe block, with its proof.
 
 pub mod carry;
 pub mod entries;
