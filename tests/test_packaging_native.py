@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+import logflow
+from logflow.engine import load_engine
+from logflow.errors import ComponentError
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -74,3 +78,21 @@ def test_the_locked_crates_are_those_of_the_manifest() -> None:
         package["name"] for package in tomllib.loads((ROOT / "native/Cargo.lock").read_text())["package"]
     }
     assert set(manifest["dependencies"]) <= locked
+
+
+def test_crate_and_package_have_one_version() -> None:
+    crate = tomllib.loads((ROOT / "native/Cargo.toml").read_text())["package"]["version"]
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert crate == package == logflow.__version__
+
+
+def test_an_engine_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier build left behind could give other results than the Python twin."""
+    pytest.importorskip("logflow.engine._native", exc_type=ImportError)
+    monkeypatch.delenv("LOGFLOW_ENGINE", raising=False)
+    monkeypatch.delenv("LOGFLOW_REQUIRE_NATIVE", raising=False)
+    assert load_engine("auto").name == "native"
+    monkeypatch.setattr("logflow.engine.__version__", "99.0")
+    assert load_engine("auto").name == "python"
+    with pytest.raises(ComponentError, match="built for"):
+        load_engine("native")

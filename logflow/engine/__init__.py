@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
+from logflow import __version__
 from logflow.engine._adapter import NativeEngine
 from logflow.engine._python import PythonEngine
 from logflow.engine.api import Engine
@@ -27,7 +28,7 @@ def load_engine(preference: str = "auto") -> Engine:
     if choice == "python":
         return PythonEngine()
     try:
-        return NativeEngine(import_module("logflow.engine._native"))
+        return _load_native()
     except ImportError as error:
         if choice == "native" or os.environ.get("LOGFLOW_REQUIRE_NATIVE") == "1":
             raise ComponentError(
@@ -35,3 +36,10 @@ def load_engine(preference: str = "auto") -> Engine:
                 "`pip install .` again, or set engine to python"
             ) from error
     return PythonEngine()
+
+
+def _load_native() -> NativeEngine:
+    module = import_module("logflow.engine._native")
+    if module.__version__ != __version__:  # left over from an earlier build
+        raise ImportError(f"it was built for logflow {module.__version__}, and this is {__version__}")
+    return NativeEngine(module)

@@ -17,6 +17,8 @@ _Parsed: TypeAlias = tuple[bytes, int, int, bytes, int, int, int, int]
 _Mode: TypeAlias = Literal["message", "forward", "packed", "other"]
 _Frame: TypeAlias = tuple[bytes, _Mode, int, int, int, int, int]
 
+__version__: str
+
 class LineParser:
     def parse(self, block: Buffer, carry: bytes, now_ns: int) -> _Parsed: ...
     def flush(self, carry: bytes, now_ns: int) -> _Parsed: ...

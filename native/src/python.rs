@@ -352,6 +352,7 @@ fn new_value(value: &Bound<'_, PyAny>, variables: &HashMap<String, String>) -> P
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<LineParser>()?;
     module.add_function(wrap_pyfunction!(line_parser, module)?)?;
     module.add_function(wrap_pyfunction!(normalize, module)?)?;
