@@ -23,3 +23,8 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> E
         if os.environ.get("LOGFLOW_REQUIRE_NATIVE") == "1":
             raise
         pytest.skip("the native engine was not built")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name cases of bytes by their position: compressed ones may carry the time, and differ by worker."""
+    return argname if isinstance(val, bytes) else None

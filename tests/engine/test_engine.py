@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from logflow import __version__
 from logflow.component import Parser
 from logflow.engine import load_engine
 from logflow.engine._adapter import NativeEngine
@@ -65,8 +66,14 @@ def test_unknown_engines(no_environment: pytest.MonkeyPatch) -> None:
 
 
 def test_auto_takes_the_native_engine_where_it_was_built(no_environment: pytest.MonkeyPatch) -> None:
-    """Any module of that name will do here."""
-    no_environment.setattr("logflow.engine.import_module", ModuleType)
+    """Any module of that name and of this version will do here."""
+
+    def module(name: str) -> ModuleType:
+        stub = ModuleType(name)
+        stub.__version__ = __version__
+        return stub
+
+    no_environment.setattr("logflow.engine.import_module", module)
     assert load_engine().name == "native"
 
 
