@@ -102,7 +102,13 @@ class Emit(Protocol):
 
 
 class Source(Component):
-    """Where events enter."""
+    """Where events enter.
+
+    ``exit_status`` stays ``None`` except for a source that runs the application itself: once its
+    ``run`` has returned, the service stops and ends with this status.
+    """
+
+    exit_status: int | None = None
 
     async def open(self) -> None:
         """Acquire what the source needs (bind a port, say).
@@ -119,6 +125,15 @@ class Source(Component):
         receipt has resolved may progress be reported. Bad input is counted and skipped, never raised.
         On cancellation: stop reading, release everything, re-raise.
         """
+
+    def on_signal(self, number: int) -> bool:  # noqa: ARG002 - for those that override it
+        """Take a signal that the service was sent, at once, before anything else comes of it.
+
+        Returns:
+            Whether it was meant for the source too. Then SIGHUP does not load the configuration again;
+            signals that end the service do so all the same.
+        """
+        return False
 
     async def drain(self) -> None:
         """After ``run`` was cancelled and buffers were flushed: report the last progress, then close.

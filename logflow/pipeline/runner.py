@@ -49,8 +49,12 @@ class Runner:
             self._hurry.set()
         self._stop.set()
 
+    def on_signal(self, number: int) -> bool:
+        """Hand a signal on to the sources; whether one of them took it."""
+        return sum(source.on_signal(number) for source in self._pipeline.sources.values()) > 0
+
     async def run(self) -> int:
-        """Run until stopped or until every source has ended; returns the exit status.
+        """Run until stopped, every source has ended or one with an exit status; returns the exit status.
 
         Raises:
             ComponentError: something could not start; everything is released again.
@@ -75,7 +79,7 @@ class Runner:
                 stack.push_async_callback(source.drain)
                 await source.open()
             await self._run_tasks()
-        return max((getattr(s, "exit_status", None) or 0 for s in pipeline.sources.values()), default=0)
+        return max((source.exit_status or 0 for source in pipeline.sources.values()), default=0)
 
     def _account(self, output: str, tag: str) -> Account:
         account = self._pipeline.router.account(tag, output)
@@ -128,7 +132,9 @@ class Runner:
                     _log.debug("Source %s raised.", name, exc_info=True)
                 await self._pipeline.clock.sleep(backoff.next_delay_s())
             else:
-                return
+                break
+        if source.exit_status is not None:  # the application that it ran has ended
+            self._stop.set()
 
     async def _flush_checkpoints(self) -> None:
         checkpoints, turn = self._pipeline.checkpoints, 0

@@ -1,9 +1,14 @@
 """The service: a pipeline under the control of signals.
 
-SIGTERM and SIGINT stop the sources and flush what waits; a second one skips the flush: what is not
-delivered stays on disk, or in the log files with its position unmoved. SIGHUP loads the configuration
-again: when it is valid, the pipeline is drained and a new one takes its place; otherwise nothing
-changes.
+Every signal goes to the sources first: an ``exec`` source hands it on to the application. Then:
+
+=======================  ==================================================================================
+SIGTERM SIGINT SIGQUIT   stop the sources and flush what waits; a second one skips the flush: what is not
+                         delivered stays on disk, or in the log files with its position unmoved
+SIGHUP                   if no source took it: load the configuration again; when it is valid, the pipeline
+                         is drained and a new one takes its place, otherwise nothing changes
+SIGUSR1 SIGUSR2 SIGWINCH nothing more
+=======================  ==================================================================================
 """
 
 from __future__ import annotations
@@ -12,12 +17,13 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 
 from logflow.config.models import Settings
 from logflow.errors import ComponentError, ConfigError
 from logflow.pipeline.build import Pipeline, build
 from logflow.pipeline.runner import Runner
+from logflow.pipeline.signals import SIGNALS, STOPPING, let_through
 from logflow.telemetry.status import ledger_table
 
 _log = logging.getLogger("logflow.service")
@@ -41,6 +47,14 @@ class Service:
             for line in ledger_table(pipeline.ledger):
                 _log.info("%s", line)
         return status
+
+    def on_signal(self, number: int) -> None:
+        """Do what a signal asks for; see the module's text."""
+        taken = self._runner is not None and self._runner.on_signal(number)
+        if number in STOPPING:
+            self.on_stop()
+        elif number == signal.SIGHUP and not taken:
+            self.on_reload()
 
     def on_stop(self) -> None:
         """Stop and drain; the second time at once."""
@@ -78,21 +92,16 @@ async def serve(settings: Settings, reload: Callable[[], Settings] | None = None
     """
     service = Service(settings, reload)
     loop = asyncio.get_running_loop()
-    handlers = {
-        signal.SIGTERM: service.on_stop,
-        signal.SIGINT: service.on_stop,
-        signal.SIGHUP: service.on_reload,
-    }
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
+    for number in SIGNALS:
+        loop.add_signal_handler(number, partial(service.on_signal, number))
     try:
-        return await service.run()
+        with let_through():
+            return await service.run()
     except BaseExceptionGroup as group:
         raise _first(group) from None
     finally:
-        for number in handlers:
-            with suppress(ValueError):
-                loop.remove_signal_handler(number)
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -6,7 +6,9 @@
       ▲                                                                                    │
       └──────────────── back-off ◄── restart: always, or on_failure and status not 0 ◄─────┘
 
-    stopped: SIGTERM to the child (unless a signal was handed on already), reading goes on;
+    cannot be run at all the first time: status 127 (not found) or 126, as of a shell; no restart
+    a signal came: handed on at once
+    stopped: SIGTERM to the child (unless one that ends it was handed on), reading goes on;
              after stop_timeout: SIGKILL
 """
 
@@ -24,13 +26,15 @@ from pydantic import Field
 
 from logflow.component import ComponentConfig, Context, Emit, Source
 from logflow.config.fields import Duration, NonEmpty
-from logflow.errors import ComponentError
 from logflow.sources import pipes
 from logflow.sources.lines import LineCounters, LineFeed, LinesConfig
 
 _READ_BYTES = 256 * 1024
 _LINGER_S = 1.0
 """How long the pipes must be silent after the child has ended, if a child of its own holds them open."""
+
+_ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+"""Signals after which the child is expected to end."""
 
 _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 60.0
@@ -40,7 +44,9 @@ class ExecConfig(LinesConfig):
     """An application that is run as a child."""
 
     command: list[NonEmpty] | NonEmpty = Field(
-        description="Program and arguments; a text is run by `/bin/sh -c`.", min_length=1
+        description="Program and arguments; a text is run by `/bin/sh -c`, and begins with `exec` if the "
+        "program, not the shell, is to get the signals.",
+        min_length=1,
     )
     env: dict[str, str] = Field(default_factory=dict, description="Variables to add to the environment.")
     cwd: Path | None = Field(None, description="Working directory.")
@@ -48,7 +54,7 @@ class ExecConfig(LinesConfig):
         "never", description="Whether to start it again when it ended; `never` ends logflow with its status."
     )
     stop_timeout: Duration = Field(
-        10.0, description="How long it may take to end after a signal, before it is killed."
+        10.0, description="How long it may take to end when logflow is stopped, before it is killed."
     )
 
 
@@ -61,28 +67,32 @@ class ExecSource(Source):
 
     def __init__(self, config: ExecConfig, context: Context) -> None:
         super().__init__(config, context)
-        self.exit_status: int | None = None
         counters = LineCounters(context.counter)
         self._feeds = {name: LineFeed(config, context, counters, stream=name) for name in self.outputs}
         self._passes_on = config.passthrough
         self._child: asyncio.subprocess.Process | None = None
-        self._signalled = False
+        self._told_to_end = False
 
-    def send_signal(self, number: int) -> None:
+    def on_signal(self, number: int) -> bool:
         """Hand a signal on to the child."""
         if self._child is not None and self._child.returncode is None:
-            self._signalled = True
-            self._child.send_signal(number)
+            self._told_to_end |= number in _ENDING
+            with suppress(ProcessLookupError):
+                # Not Process.send_signal: it may take the status away from asyncio, which then invents one.
+                os.kill(self._child.pid, number)
+        return True
 
     async def run(self, emit: Emit) -> None:
         """Run the child, again and again if so configured."""
         backoff_s = _FIRST_BACKOFF_S
         while True:
             started_s = self.context.clock.monotonic()
-            self.exit_status = await self._run_once(emit)
-            if self.config.restart == "never" or (
-                self.config.restart == "on_failure" and self.exit_status == 0
-            ):
+            await self._run_once(emit)
+            if self._child is None:
+                return
+            if not self._wants_restart():
+                if self.exit_status:
+                    self.context.log.warning("The application ended with status %d.", self.exit_status)
                 return
             if self.context.clock.monotonic() - started_s > _LONGEST_BACKOFF_S:
                 backoff_s = _FIRST_BACKOFF_S
@@ -93,26 +103,32 @@ class ExecSource(Source):
             await self.context.clock.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
 
-    async def _run_once(self, emit: Emit) -> int:
-        """Run the child to its end; its exit status as a shell would tell it."""
+    def _wants_restart(self) -> bool:
+        policy = self.config.restart
+        return policy == "always" or (policy == "on_failure" and self.exit_status != 0)
+
+    async def _run_once(self, emit: Emit) -> None:
+        """Run the child to its end; :attr:`exit_status` is then as a shell would tell it."""
         fds: dict[int, str] = {}
+        starting = asyncio.create_task(
+            self._start(fds)
+        )  # a task: cancelled half-way, it would kill the child
+        reading = asyncio.create_task(self._read_all(starting, fds, emit))
         try:
-            child = await self._start(fds)
-            reading = asyncio.create_task(self._read_all(fds, child, emit))
-            try:
-                await asyncio.shield(reading)
-            except asyncio.CancelledError:
-                await self._stop(child, reading)
-                raise
-            finally:
-                self.exit_status = _status(child)
+            await asyncio.shield(reading)
+        except BaseException:
+            await self._stop(await starting, reading)
+            raise
         finally:
             for fd in fds:
                 os.close(fd)
-        return _status(child)
+            self.exit_status = _status(starting.result())
 
-    async def _start(self, fds: dict[int, str]) -> asyncio.subprocess.Process:
-        """Start the child; ``fds`` gets our ends of its pipes with their names."""
+    async def _start(self, fds: dict[int, str]) -> asyncio.subprocess.Process | int:
+        """Start the child, or give the status for one that cannot be run.
+
+        ``fds`` gets our ends of its pipes with their names.
+        """
         ends = []
         for name in self._feeds:
             ours, theirs = os.pipe()
@@ -130,21 +146,25 @@ class ExecSource(Source):
                 env={**os.environ, **self.config.env},
                 start_new_session=True,  # a terminal's signals reach it only through us
             )
-        except OSError as error:
-            self.exit_status = 126 if isinstance(error, PermissionError) else 127
-            raise ComponentError(
-                f"cannot run {arguments[0]}: {error.strerror}; check command and cwd of the exec source"
-            ) from error
+        except (OSError, ValueError) as error:
+            self.context.log.error(
+                "Cannot run %s: %s; check command and cwd of the exec source.",
+                arguments[0], getattr(error, "strerror", None) or error,
+            )  # fmt: skip
+            return 127 if isinstance(error, FileNotFoundError | NotADirectoryError) else 126
         finally:
             for fd in ends:
                 os.close(fd)
-        self._signalled = False
+        self._told_to_end = False
         return self._child
 
-    async def _stop(self, child: asyncio.subprocess.Process, reading: asyncio.Task[None]) -> None:
+    async def _stop(self, child: asyncio.subprocess.Process | int, reading: asyncio.Task[None]) -> None:
         """End the child, reading what it has to say until it is gone."""
-        if not self._signalled:
-            self.send_signal(signal.SIGTERM)
+        if isinstance(child, int):
+            await reading
+            return
+        if not self._told_to_end:
+            self.on_signal(signal.SIGTERM)
         try:
             _, late = await asyncio.wait([reading], timeout=self.config.stop_timeout)
             if late and child.returncode is None:
@@ -162,8 +182,13 @@ class ExecSource(Source):
 
     # -- reading -----------------------------------------------------------------------------------
 
-    async def _read_all(self, fds: dict[int, str], child: asyncio.subprocess.Process, emit: Emit) -> None:
+    async def _read_all(
+        self, starting: asyncio.Task[asyncio.subprocess.Process | int], fds: dict[int, str], emit: Emit
+    ) -> None:
         """Read both pipes until they end, and wait for the child."""
+        child = await starting
+        if isinstance(child, int):
+            return
         ended = asyncio.create_task(child.wait())
         try:
             await self._read_pipes(fds, ended, emit)
@@ -222,8 +247,8 @@ def _kill(child: asyncio.subprocess.Process) -> None:
         os.killpg(child.pid, signal.SIGKILL)
 
 
-def _status(child: asyncio.subprocess.Process) -> int:
-    code = child.returncode
+def _status(child: asyncio.subprocess.Process | int) -> int:
+    code = child if isinstance(child, int) else child.returncode
     if code is None:
         return 0
     return code if code >= 0 else 128 - code

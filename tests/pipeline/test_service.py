@@ -21,6 +21,7 @@ from logflow.errors import ComponentError, ConfigError, DeliveryError
 from logflow.pipeline.build import build
 from logflow.pipeline.runner import Runner
 from logflow.pipeline.service import serve
+from logflow.pipeline.signals import held_back
 from logflow.receipt import Receipt
 
 
@@ -29,6 +30,8 @@ class CountConfig(SourceConfig):
     forever: bool = False
     fail_first: bool = False
     fail_open: bool = False
+    takes_signals: bool = False
+    status: int | None = None
 
 
 class CountSource(Source):
@@ -38,6 +41,11 @@ class CountSource(Source):
     receipts: ClassVar[list[Receipt]] = []
     drained: ClassVar[int] = 0
     runs: ClassVar[int] = 0
+    signals: ClassVar[list[int]] = []
+
+    def on_signal(self, number: int) -> bool:
+        self.signals.append(number)
+        return self.config.takes_signals
 
     async def open(self) -> None:
         if self.config.fail_open:
@@ -51,6 +59,7 @@ class CountSource(Source):
             self.receipts.append(await emit(Batch.from_events("count", [(1, {"n": number})])))
         if self.config.forever:
             await asyncio.Event().wait()
+        self.exit_status = self.config.status
 
     async def drain(self) -> None:
         CountSource.drained += 1
@@ -83,6 +92,7 @@ def _components(monkeypatch: pytest.MonkeyPatch) -> None:
     load = registry.load
     monkeypatch.setattr(registry, "load", lambda kind, name: classes.get(name) or load(kind, name))
     CountSource.receipts, CountSource.drained, CountSource.runs = [], 0, 0
+    CountSource.signals = []
     KeepOutput.chunks, KeepOutput.closed = [], 0
 
 
@@ -187,6 +197,42 @@ async def test_sighup_puts_a_new_pipeline_in_place(tmp_path: Path) -> None:
     assert await asyncio.wait_for(task, 10) == 0
     assert CountSource.runs == 2
     assert sum(chunk.count for chunk in KeepOutput.chunks) == 5
+
+
+async def test_a_source_that_takes_signals_gets_every_one_and_sighup_loads_nothing(tmp_path: Path) -> None:
+    """They are handed on at once; those that stop the service stop it all the same."""
+    reloads: list[None] = []
+
+    def reload() -> Settings:
+        reloads.append(None)
+        return make_settings(tmp_path)
+
+    source = {"forever": True, "takes_signals": True}
+    task = asyncio.create_task(serve(make_settings(tmp_path, source=source), reload))
+    await eventually(lambda: len(CountSource.receipts) == 3)
+    numbers = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGHUP, signal.SIGQUIT]
+    for count, number in enumerate(numbers, 1):
+        os.kill(os.getpid(), number)
+        await eventually(lambda count=count: len(CountSource.signals) == count)  # type: ignore[misc]
+    assert await asyncio.wait_for(task, 10) == 0
+    assert CountSource.signals == numbers
+    assert not reloads
+    assert CountSource.runs == 1
+
+
+async def test_signals_that_came_before_it_could_take_them_are_not_lost(tmp_path: Path) -> None:
+    """SIGTERM while the process was starting ends it as a later one would."""
+    with held_back():
+        os.kill(os.getpid(), signal.SIGTERM)
+        task = asyncio.create_task(serve(make_settings(tmp_path, source={"forever": True})))
+        assert await asyncio.wait_for(task, 10) == 0
+
+
+async def test_a_source_that_ends_with_a_status_ends_the_service_with_it(tmp_path: Path) -> None:
+    """The application is the reason why the process is there: what else it reads does not keep it."""
+    sources = {"app": {"type": "count", "status": 7}, "others": {"type": "count", "forever": True}}
+    assert await asyncio.wait_for(serve(make_settings(tmp_path, sources=sources)), 10) == 7
+    assert sum(chunk.count for chunk in KeepOutput.chunks) == 6
 
 
 async def test_an_invalid_reload_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

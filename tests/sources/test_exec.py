@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from logflow.errors import ComponentError
 from logflow.sources.exec import ExecSource
 from logflow.testing import Collector, FakeClock, make_context, run_source
 
@@ -47,11 +46,39 @@ async def test_a_child_that_dies_of_a_signal_has_the_shells_status(tmp_path: Pat
     assert source.exit_status == 128 + signal.SIGKILL
 
 
-async def test_what_cannot_be_run_is_one_clear_error(tmp_path: Path) -> None:
-    source = make(tmp_path, ["/no/such/program"])
-    with pytest.raises(ComponentError, match="cannot run /no/such/program: No such file"):
-        await source.run(Collector())
-    assert source.exit_status == 127
+@pytest.mark.parametrize(
+    ("command", "status", "why"),
+    [
+        (["/no/such/program"], 127, "No such file or directory"),
+        (["no-such-program"], 127, "No such file or directory"),
+        (["/etc/passwd"], 126, "Permission denied"),
+        (["true", "\0"], 126, "embedded null byte"),
+    ],
+)
+async def test_what_cannot_be_run_at_all_is_one_clear_line_and_the_status_of_a_shell(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, command: list[str], status: int, why: str
+) -> None:
+    source = make(tmp_path, command, restart="always")
+    await source.run(Collector())
+    assert source.exit_status == status
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Cannot run {command[0]}: {why}; check command and cwd of the exec source."
+    ]
+
+
+async def test_a_program_that_vanished_is_waited_for_as_for_one_that_failed(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho up\nrm $0\n")
+    program.chmod(0o700)
+    clock, collector = FakeClock(), Collector()
+    source = make(tmp_path, [str(program)], clock=clock, restart="always")
+    async with run_source(source, collector):
+        for status in (0, 127):
+            while not clock.sleepers:
+                await asyncio.sleep(0.002)
+            assert source.exit_status == status
+            await clock.advance(2.0)
+    assert collector.count == 1
 
 
 async def test_much_output_under_back_pressure_is_read_to_the_end_after_the_child_is_gone(
@@ -83,11 +110,34 @@ async def test_signals_are_handed_on(tmp_path: Path) -> None:
     source = make(tmp_path, command)
     async with run_source(source, collector) as task:
         await collector.wait_for(1)
-        source.send_signal(signal.SIGHUP)
+        assert source.on_signal(signal.SIGHUP)
         await collector.wait_for(2)
-        source.send_signal(signal.SIGINT)
+        assert source.on_signal(signal.SIGINT)
         await task
     assert [record["message"] for record in collector.records()] == ["up", "reload", "int"]
+
+
+async def test_a_child_that_had_a_signal_of_another_kind_is_still_told_to_end(tmp_path: Path) -> None:
+    collector = Collector()
+    command = "trap 'echo reload' HUP; trap 'echo term; exit 0' TERM; echo up; while :; do sleep 0.01; done"
+    source = make(tmp_path, command)
+    async with run_source(source, collector):
+        await collector.wait_for(1)
+        source.on_signal(signal.SIGHUP)
+        await collector.wait_for(2)
+    assert [record["message"] for record in collector.records()] == ["up", "reload", "term"]
+
+
+async def test_a_child_that_is_just_being_started_is_told_to_end_and_not_killed(tmp_path: Path) -> None:
+    """Stopped at every step of the start, it has the status of a child that was asked to end, if any."""
+    for steps in range(8):
+        source = make(tmp_path, ["sleep", "30"])
+        task = asyncio.create_task(source.run(Collector()))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert source.exit_status in ({None} if steps == 0 else {128 + signal.SIGTERM})
 
 
 async def test_a_child_that_will_not_end_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
