@@ -13,7 +13,7 @@ from harness.corpus import FILE_STEP
 _PACKED = re.compile(
     rb"\xa3num(?:([\x00-\x7f])|\xcc(.)|\xcd(..)|[\xce\xd2](....)|[\xcf\xd3](.{8}))|/item/(\d+) ", re.DOTALL
 )
-_JSON = re.compile(rb'"num":\s?(\d+)|/item/(\d+) ')
+_JSON = re.compile(rb'"num":\s?(\d+)|"num","value":\{"intValue":"(\d+)"|/item/(\d+) ')
 _BLOCK_BYTES = 64 << 20
 
 

@@ -1,34 +1,34 @@
-"""Cases at a steady rate: a writer writes while the subject follows."""
+"""Cases at a steady rate: a writer writes while the subject follows; and the case without anything to do."""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import re
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.cases import FileProgress, listens, open_receiver
-from harness.check import check
-from harness.measure import Usage, usage
-from harness.report import Run
-from harness.subjects import Subject
+from harness.check import Check
+from harness.corpus import cri_json
+from harness.ends import HARNESS
+from harness.results import Run
+from harness.stage import Job, Stage
 from logflow.testing.oracle import percentile
-from logflow.testing.processes import Process, free_ports
 
-_SECONDS = 15.0
 _QUIET_S = 20.0
 _POLL_S = 0.003
-_WRITTEN = re.compile(rb'"t":\s?(\d+)')
+_WRITTEN = re.compile(rb'"t":\s?(\d+)|"t","value":\{"intValue":"(\d+)"')
+_IDLE_FILES = 20
+_IDLE_LINES = 100
+_IDLE_POLL_S = 0.1
+_IDLE_PAUSE_S = 3.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class LiveCase:
     """Lines written at a rate, followed through one process or through an agent and an aggregator.
 
@@ -48,91 +48,96 @@ class LiveCase:
     rotate_bytes: int
     sink: str
 
-    def run(self, subject: Subject) -> Run:
-        """Run one subject once."""
-        work = self.directory / "work"
-        shutil.rmtree(work, ignore_errors=True)
-        (work / "input").mkdir(parents=True)
-        (work / "out").mkdir()
-        latencies = _Latencies(work / "out") if self.sink == "file" else None
-        with ExitStack() as stack:
-            processes, end = self._start(stack, subject, work)
-            time.sleep(2.0)
-            started = _sum(processes)
-            writer = self._write(stack, work / "input")
+    def run(self, job: Job) -> Run:
+        """Run one subject once.
+
+        Raises:
+            ComponentError: the subject did not start.
+        """
+        with Stage(self.folder, self.directory, job, [self.sink]) as stage:
+            (stage.work / "input").mkdir()
+            latencies = _Latencies(stage.work / "out")
+            poll = latencies.read if self.sink == "file" else lambda: None
+            started = stage.start()
+            writer = self._write(stage)
+            begun_s = time.monotonic()
             while writer.poll() is None:
-                if latencies is not None:
-                    latencies.read()
+                poll()
+                job.show(0.95 * min((time.monotonic() - begun_s) / job.seconds, 1.0))
                 time.sleep(_POLL_S)
             assert writer.stdout is not None
             lines = json.loads(writer.stdout.read())["lines"]
-            used, first_ns, last_ns = self._wait(end, latencies, processes, sum(lines))
-        files = sorted(work.glob("end*.data")) or sorted((work / "out").rglob("*"))
-        found = check(
-            [path for path in files if path.is_file()], dict(enumerate(lines)), packed=self.sink == "forward"
-        )
-        size = sum(path.stat().st_size for path in (work / "input").iterdir())
-        return Run(
-            self.folder.name, subject.name, size, sum(lines), max((last_ns - first_ns) / 1e9, 1e-6),
-            used.cpu_s, started.cpu_s, used.peak_bytes, found,
-            latencies.percentiles() if latencies else None,
-        )  # fmt: skip
+            used = stage.wait_for(sum(lines), _QUIET_S, poll, _POLL_S)
+            _, first_ns, last_ns = stage.arrived()
+            return stage.result(
+                input_bytes=sum(path.stat().st_size for path in (stage.work / "input").iterdir()),
+                events=sum(lines),
+                seconds=(last_ns - first_ns) / 1e9,
+                started=started,
+                used=used,
+                found=stage.check(dict(enumerate(lines))),
+                latency_ms=latencies.percentiles(),
+            )
 
-    def _start(
-        self, stack: ExitStack, subject: Subject, work: Path
-    ) -> tuple[list[Process], Callable[[], tuple[int, int, int]]]:
-        ports = free_ports(2)
-        env = {
-            "BENCH_INPUT": str(work / "input" / "*.log"),
-            "BENCH_WORK": str(work),
-            "BENCH_IN_PORT": str(ports[0]),
-            "BENCH_OUT_PORT": str(ports[1]),
-        }
-        end = (
-            FileProgress(work / "out").read
-            if self.sink == "file"
-            else open_receiver(stack, work, self.sink, ports[1])
-        )
-        processes = []
-        for role in ("aggregator-", ""):
-            config = self.folder / f"{role}{subject.config}"
-            if config.exists():
-                log = work / f"{role}subject.log"
-                process = Process(
-                    f"{role}{subject.name}", subject.argv(config), log=log, env={**env, **subject.env}
-                )
-                process.start()
-                stack.callback(process.kill)
-                processes.append(process)
-                if role:
-                    process.wait_for(lambda: listens(ports[0]), "listen", 30.0)
-        return processes, end
-
-    def _write(self, stack: ExitStack, directory: Path) -> subprocess.Popen[str]:
-        argv = [sys.executable, "-m", "harness.write", str(directory), str(self.files), str(self.lines_per_s)]
-        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    def _write(self, stage: Stage) -> subprocess.Popen[str]:
+        argv = [sys.executable, "-m", "harness.write", str(stage.work / "input"), str(self.files)]
         writer = subprocess.Popen(
-            [*argv, str(_SECONDS), str(self.rotate_bytes)], stdout=subprocess.PIPE, env=env, text=True
-        )
-        stack.callback(writer.wait)
-        stack.callback(writer.kill)
+            [*argv, str(self.lines_per_s), str(stage.job.seconds), str(self.rotate_bytes)],
+            stdout=subprocess.PIPE, env={**os.environ, **HARNESS}, text=True,
+        )  # fmt: skip
+        stage.stack.callback(writer.wait)
+        stage.stack.callback(writer.kill)
         return writer
 
-    def _wait(
-        self,
-        end: Callable[[], tuple[int, int, int]],
-        latencies: _Latencies | None,
-        processes: list[Process],
-        lines: int,
-    ) -> tuple[Usage, int, int]:
-        deadline_s = time.monotonic() + _QUIET_S
-        while True:
-            if latencies is not None:
-                latencies.read()
-            events, first_ns, last_ns = end()
-            if events >= lines or time.monotonic() > deadline_s:
-                return _sum(processes), first_ns, last_ns
-            time.sleep(_POLL_S)
+
+@dataclass(frozen=True)
+class IdleCase:
+    """An agent that has forwarded a few lines of a few files and has nothing more to do.
+
+    Attributes:
+        folder: holds the subjects' configurations, with a forward output or, for want of one, HTTP.
+        directory: where to work.
+    """
+
+    folder: Path
+    directory: Path
+
+    def run(self, job: Job) -> Run:
+        """Watch one subject being idle.
+
+        Raises:
+            ComponentError: the subject did not start.
+        """
+        lines = _IDLE_FILES * _IDLE_LINES
+        rng = random.Random(1)
+        text = "".join(f"{cri_json(line, line, rng)}\n" for line in range(_IDLE_LINES))
+        with Stage(self.folder, self.directory, job, ["forward", "http"]) as stage:
+            (stage.work / "input").mkdir()
+            started = stage.start()
+            for index in range(_IDLE_FILES):
+                (stage.work / "input" / f"app-{index:03d}.log").write_text(text)
+            stage.wait_for(lines, _QUIET_S, lambda: None, _POLL_S)
+            time.sleep(_IDLE_PAUSE_S)
+            busy = stage.used()
+            begun_s = time.monotonic()
+            while (spent_s := time.monotonic() - begun_s) < job.seconds:
+                job.show(spent_s / job.seconds)
+                time.sleep(_IDLE_POLL_S)
+            used = stage.used()
+            run = stage.result(
+                input_bytes=0,
+                events=0,
+                seconds=spent_s,
+                started=busy,
+                used=used,
+                found=_counted(stage.arrived()[0], lines),
+            )
+        return replace(run, start_cpu_s=started.cpu_s)
+
+
+def _counted(arrived: int, expected: int) -> Check:
+    """What can be told without looking at the lines."""
+    return Check(arrived, max(expected - arrived, 0), max(arrived - expected, 0), 0)
 
 
 @dataclass
@@ -156,16 +161,13 @@ class _Latencies:
             now_ns = time.time_ns()
             whole = data.rfind(b"\n") + 1
             self._offsets[path] = offset + whole
-            self._values_ns += [now_ns - int(match[1]) for match in _WRITTEN.finditer(data, 0, whole)]
+            self._values_ns += [
+                now_ns - int(match[1] or match[2]) for match in _WRITTEN.finditer(data, 0, whole)
+            ]
 
-    def percentiles(self) -> tuple[float, float, float]:
-        """p50, p99 and p999 in milliseconds."""
+    def percentiles(self) -> tuple[float, float, float] | None:
+        """p50, p99 and p999 in milliseconds; None when nothing was seen."""
+        if not self._values_ns:
+            return None
         p50, p99, p999 = (percentile(self._values_ns, share) / 1e6 for share in (0.5, 0.99, 0.999))
         return p50, p99, p999
-
-
-def _sum(processes: list[Process]) -> Usage:
-    total = Usage(0.0, 0)
-    for process in processes:
-        total += usage(process.pid)
-    return total

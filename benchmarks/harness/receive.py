@@ -98,7 +98,7 @@ def receive_http(port: int, path: Path) -> None:
     async def store(request: web.Request) -> web.Response:
         body = await request.read()
         file.write(body)
-        progress.add(body.count(b"\n"))
+        progress.add(body.count(b'"num"'))
         return web.Response()
 
     app = web.Application(client_max_size=1 << 30)

@@ -1,136 +1,166 @@
-"""Results: collected, as a table, as JSON and as plots."""
+"""Reports of results: a table on the terminal, and Markdown for the README."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-from collections import defaultdict
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from statistics import median
+import re
+from collections.abc import Sequence
 
-from harness.check import Check
+from harness.results import Figures, Results
 
-
-@dataclass(frozen=True)
-class Run:
-    """One run of one subject.
-
-    Attributes:
-        case: the case's name.
-        subject: who ran.
-        input_bytes: bytes of input (lines of a file, or packed entries).
-        events: lines that were put in.
-        wall_s: from the first arrival at the end to the last.
-        cpu_s: CPU seconds of the whole process, from its start.
-        start_cpu_s: ... of these, until it was ready.
-        peak_bytes: highest resident memory.
-        check: what became of the lines.
-        latency_ms: p50, p99 and p999 from written to arrived; for cases at a steady rate.
-    """
-
-    case: str
-    subject: str
-    input_bytes: int
-    events: int
-    wall_s: float
-    cpu_s: float
-    start_cpu_s: float
-    peak_bytes: int
-    check: Check
-    latency_ms: tuple[float, float, float] | None = None
+MARKERS = ("<!-- benchmarks -->", "<!-- /benchmarks -->")
+"""Between these, a page holds what :func:`markdown` makes."""
+_NAMES = {
+    "logflow-native": "logflow",
+    "logflow-python": "logflow in pure Python",
+    "fluent-bit": "Fluent Bit",
+    "fluentd": "Fluentd",
+    "vector": "Vector",
+    "otelcol": "OpenTelemetry Collector",
+}
 
 
-class Results:
-    """All runs."""
-
-    def __init__(self) -> None:
-        self.runs: list[Run] = []
-
-    def add(self, run: Run) -> None:
-        """Keep a run."""
-        self.runs.append(run)
-
-    @property
-    def clean(self) -> bool:
-        """Whether logflow lost and doubled nothing."""
-        return all(run.check.clean for run in self.runs if run.subject.startswith("logflow"))
-
-    def by_subject(self, case: str) -> dict[str, list[Run]]:
-        """The runs of a case."""
-        found: dict[str, list[Run]] = defaultdict(list)
-        for run in self.runs:
-            if run.case == case:
-                found[run.subject].append(run)
-        return found
-
-    def write(self, directory: Path) -> None:
-        """Write ``results.json``."""
-        directory.mkdir(parents=True, exist_ok=True)
-        machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
-        document = {"machine": machine, "runs": [asdict(run) for run in self.runs]}
-        (directory / "results.json").write_text(json.dumps(document, indent=1) + "\n")
+def named(subject: str) -> str:
+    """A subject as prose names it."""
+    return _NAMES.get(subject, subject)
 
 
-def cpu_per_gb(run: Run) -> float:
-    """CPU seconds for a gigabyte (10**9 bytes) of input."""
-    return run.cpu_s / run.input_bytes * 1e9
+def is_idle(found: Figures) -> bool:
+    """Whether nothing went in."""
+    return not found.input_mb
 
 
-def print_table(results: Results, case: str) -> None:
-    """Print a case: medians over the rounds; CPU beside the first subject's."""
+def table(results: Results, case: str) -> str:
+    """A case for the terminal; CPU beside the first subject's."""
     rows = results.by_subject(case)
     if not rows:
-        print(f"{case}: nobody here can run it")
-        return
-    base = median(cpu_per_gb(run) for run in next(iter(rows.values())))
-    print(f"\n{case}")
-    print(
-        f"  {'subject':<16}{'CPU s/GB':>10}{'× first':>9}{'MB/s':>8}{'events/s':>12}{'peak MB':>9}"
-        f"{'lost':>6}{'doubled':>8}{'disordered':>11}   p50/p99/p999 ms"
+        return f"{case}: nobody here can run it\n"
+    lines = _idle_table(rows) if any(map(is_idle, rows.values())) else _busy_table(rows)
+    if len(results.sessions(case)) > 1:
+        lines.append("  The subjects were measured at different times: the ratios mean little.")
+    return "\n".join([case, *lines, ""])
+
+
+def _busy_table(rows: dict[str, Figures]) -> list[str]:
+    base = next(iter(rows.values())).cpu_per_gb
+    head = (
+        f"  {'subject':<16}{'rounds':>7}{'MB':>6}{'CPU s/GB':>10}{'× first':>9}{'start s':>9}{'MB/s':>8}"
+        f"{'events/s':>12}{'peak MB':>9}{'lost':>8}{'doubled':>9}{'disordered':>12}  p50/p99/p999 ms"
     )
-    for subject, runs in rows.items():
-        cpu = median(cpu_per_gb(run) for run in runs)
-        speed = median(run.input_bytes / run.wall_s / 1e6 for run in runs)
-        events = median(run.events / run.wall_s for run in runs)
-        peak = max(run.peak_bytes for run in runs) / 1e6
-        latency = next((run.latency_ms for run in runs if run.latency_ms), None)
-        shown = "/".join(f"{value:.0f}" for value in latency) if latency else ""
-        print(
-            f"  {subject:<16}{cpu:>10.2f}{cpu / base:>9.2f}{speed:>8.0f}{events:>12,.0f}{peak:>9.0f}"
-            f"{sum(run.check.lost for run in runs):>6}{sum(run.check.doubled for run in runs):>8}"
-            f"{sum(run.check.disordered for run in runs):>11}   {shown}"
+    lines = [head]
+    for name, row in rows.items():
+        latency = "/".join(f"{value:.0f}" for value in row.latency_ms) if row.latency_ms else ""
+        lines.append(
+            f"  {name:<16}{row.rounds:>7}{row.input_mb:>6.0f}{row.cpu_per_gb:>10.2f}"
+            f"{_ratio(row.cpu_per_gb, base):>9}{row.start_cpu_s:>9.2f}{row.mb_per_s:>8.0f}"
+            f"{row.events_per_s:>12,.0f}{row.peak_mb:>9.0f}{row.lost:>8}{row.doubled:>9}{row.disordered:>12}"
+            f"  {latency}"
         )
-    print(flush=True)
+    return lines
 
 
-def write_plots(results: Results, directory: Path) -> None:
-    """Write ``cpu.svg``: CPU seconds per GB of every case and subject; nothing without matplotlib."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        print("No plots: install matplotlib (pip install 'logflow[bench]') to get them.")
-        return
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
+def _idle_table(rows: dict[str, Figures]) -> list[str]:
+    lines = [f"  {'subject':<16}{'rounds':>7}{'CPU %':>8}{'resident MB':>13}{'peak MB':>9}{'start s':>9}"]
+    lines += [
+        f"  {name:<16}{row.rounds:>7}{row.cpu_share:>8.2f}{row.resident_mb:>13.0f}{row.peak_mb:>9.0f}"
+        f"{row.start_cpu_s:>9.2f}"
+        for name, row in rows.items()
+    ]
+    return lines
 
-    cases = list(dict.fromkeys(run.case for run in results.runs))
-    names = list(dict.fromkeys(run.subject for run in results.runs))
-    figure, axes = plt.subplots(figsize=(9, 1 + 0.8 * len(cases)))
-    height = 0.8 / len(names)
-    for index, name in enumerate(names):
-        values = [
-            median([cpu_per_gb(run) for run in results.by_subject(case).get(name, [])] or [0])
-            for case in cases
-        ]
-        places = [place + index * height for place in range(len(cases))]
-        bars = axes.barh(places, values, height, label=name)
-        axes.bar_label(bars, labels=[f"{value:.1f}" if value else "" for value in values], padding=2)
-    axes.set_yticks([place + 0.4 - height / 2 for place in range(len(cases))], cases)
-    axes.invert_yaxis()
-    axes.set_xlabel("CPU seconds per GB of input (less is better)")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(directory / "cpu.svg", metadata={"Date": None})
-    figure.savefig(directory / "cpu.png", dpi=120)
+
+def _ratio(value: float, base: float) -> str:
+    return f"{value / base:.2f}" if base else ""
+
+
+def markdown(results: Results, order: Sequence[str]) -> str:
+    """The README's tables: at full speed, at a steady rate, idle; and the conditions."""
+    cases = [case for case in order if case in results.cases]
+    rows = {case: results.by_subject(case) for case in cases}
+    subjects = list(dict.fromkeys(name for found in rows.values() for name in found))
+    idle = [case for case in cases if any(map(is_idle, rows[case].values()))]
+    steady = [case for case in cases if case not in idle and _is_steady(rows[case], case)]
+    fast = [case for case in cases if case not in idle and case not in steady]
+    parts = [_conditions(results)]
+    if fast:
+        parts.append(
+            _grid(
+                ["CPU seconds per GB (MB/s)", *map(named, subjects)],
+                [[f"`{case}`", *(_speed(rows[case].get(name)) for name in subjects)] for case in fast],
+            )
+        )
+    if steady:
+        heads = ["at a steady rate", "subject", "events/s", "CPU s per GB", "peak MB"]
+        parts.append(
+            _grid(
+                [*heads, "lost / doubled / disordered", "p50 / p99 / p999 ms"],
+                [_steady_row(case, row) for case in steady for row in rows[case].values()],
+            )
+        )
+    if idle:
+        parts.append(
+            _grid(
+                ["idle", "resident MB", "CPU", "CPU seconds to start"],
+                [
+                    [
+                        named(row.subject),
+                        f"{row.resident_mb:.0f}",
+                        f"{row.cpu_share:.2f} %",
+                        f"{row.start_cpu_s:.2f}",
+                    ]
+                    for case in idle
+                    for row in rows[case].values()
+                ],
+            )
+        )
+    return "\n\n".join(parts)
+
+
+def replace_between_markers(page: str, text: str) -> str:
+    """A page with ``text`` between its markers.
+
+    Raises:
+        ValueError: the page has no such markers.
+    """
+    first, last = MARKERS
+    pattern = re.compile(f"({re.escape(first)}\n).*?(\n?{re.escape(last)})", re.DOTALL)
+    if not pattern.search(page):
+        raise ValueError(f"there is no {first} before a {last}")
+    return pattern.sub(lambda match: f"{match[1]}{text}\n{last}", page, count=1)
+
+
+def _is_steady(rows: dict[str, Figures], case: str) -> bool:
+    return "rotating" in case or any(row.latency_ms for row in rows.values())
+
+
+def _conditions(results: Results) -> str:
+    versions = dict.fromkeys(f"{named(run.subject)}: {run.version}" for run in results.runs)
+    days = sorted({run.session[:10] for run in results.runs})
+    rounds = sorted({found.rounds for case in results.cases for found in results.by_subject(case).values()})
+    span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    counts = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
+    return (
+        f"Measured on {span}: {results.machine}; medians of {counts} rounds, the subjects in turn, "
+        f"everything on one machine over loopback. {'; '.join(versions)}."
+    )
+
+
+def _speed(row: Figures | None) -> str:
+    if row is None:
+        return "–"
+    faults = [
+        f"{count:,} {what}" for what in ("lost", "doubled", "disordered") if (count := getattr(row, what))
+    ]
+    return f"{row.cpu_per_gb:.2f} ({row.mb_per_s:.0f})" + "".join(f", {fault}" for fault in faults)
+
+
+def _steady_row(case: str, row: Figures) -> list[str]:
+    latency = " / ".join(f"{value:.0f}" for value in row.latency_ms) if row.latency_ms else "–"
+    return [
+        f"`{case}`", named(row.subject), f"{row.events_per_s:,.0f}", f"{row.cpu_per_gb:.2f}",
+        f"{row.peak_mb:.0f}", f"{row.lost:,} / {row.doubled:,} / {row.disordered:,}", latency,
+    ]  # fmt: skip
+
+
+def _grid(head: list[str], rows: list[list[str]]) -> str:
+    ruler = ["---", *("---:" for _ in head[1:])]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ruler, *rows])

@@ -1,0 +1,121 @@
+"""Plots of results, by matplotlib: one of each case, and one of all for the README."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.report import is_idle, named
+from harness.results import Figures, Results
+
+_COLOURS = {
+    "logflow-native": "#1b6ca8",
+    "logflow-python": "#7fb3d5",
+    "fluent-bit": "#e07b39",
+    "fluentd": "#c0392b",
+    "vector": "#7d5ba6",
+    "otelcol": "#6b8e23",
+}
+_Panel = tuple[str, Callable[[Figures], float], str]
+_BUSY: list[_Panel] = [
+    ("CPU seconds per GB", lambda row: row.cpu_per_gb, "{:.2f}"),
+    ("MB/s", lambda row: row.mb_per_s, "{:.0f}"),
+    ("peak memory, MB", lambda row: row.peak_mb, "{:.0f}"),
+]
+_LATENCY: _Panel = ("p99 latency, ms", lambda row: row.latency_ms[1] if row.latency_ms else 0.0, "{:.0f}")
+_IDLE: list[_Panel] = [
+    ("CPU, percent of a core", lambda row: row.cpu_share, "{:.2f}"),
+    ("resident memory, MB", lambda row: row.resident_mb, "{:.0f}"),
+    ("CPU seconds to start", lambda row: row.start_cpu_s, "{:.2f}"),
+]
+
+
+def write_plots(results: Results, directory: Path, order: Sequence[str]) -> list[Path]:
+    """Write ``<case>.svg`` and ``summary.svg``; the same results give the same files.
+
+    Returns:
+        What was written: nothing where matplotlib is missing.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        print("There are no plots: install matplotlib (pip install 'logflow[bench]') to get them.")
+        return []
+    mpl.use("Agg")
+    mpl.rcParams.update({"svg.hashsalt": "logflow", "svg.fonttype": "none", "font.size": 9.0})
+    cases = [case for case in order if case in results.cases]
+    written = [_write_case(case, results.by_subject(case), directory) for case in cases]
+    busy = {
+        case: rows for case in cases if not any(map(is_idle, (rows := results.by_subject(case)).values()))
+    }
+    return [*written, _write_summary(busy, directory)] if busy else written
+
+
+def _write_case(case: str, rows: dict[str, Figures], directory: Path) -> Path:
+    from matplotlib import pyplot as plt
+
+    idle = any(map(is_idle, rows.values()))
+    panels = (
+        _IDLE if idle else [*_BUSY, *([_LATENCY] if any(row.latency_ms for row in rows.values()) else [])]
+    )
+    size = (3.2 * len(panels), 0.9 + 0.4 * len(rows))
+    figure, all_axes = plt.subplots(1, len(panels), figsize=size, sharey=True)
+    for axes, (title, value, form) in zip(all_axes, panels, strict=True):
+        values = [value(row) for row in rows.values()]
+        bars = axes.barh(list(map(named, rows)), values, color=[_colour(name) for name in rows])
+        axes.bar_label(bars, labels=[form.format(each) for each in values], padding=2)
+        axes.set_title(title, fontsize=9)
+        axes.margins(x=0.25)
+        _tidy(axes)
+    all_axes[0].invert_yaxis()
+    figure.suptitle(case, x=0.01, ha="left", fontsize=10)
+    return _save(figure, directory / f"{case}.svg")
+
+
+def _write_summary(cases: dict[str, dict[str, Figures]], directory: Path) -> Path:
+    """CPU seconds per GB of all subjects in all cases, on a logarithmic scale."""
+    from matplotlib import pyplot as plt
+
+    names = list(dict.fromkeys(name for rows in cases.values() for name in rows))
+    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.17 * sum(len(rows) + 1 for rows in cases.values())))
+    place, ticks = 0.0, []
+    labelled: set[str] = set()
+    for rows in cases.values():
+        ticks.append(place + (len(rows) - 1) / 2)
+        for name in (name for name in names if name in rows):
+            label = None if name in labelled else named(name)
+            labelled.add(name)
+            bars = axes.barh([place], [rows[name].cpu_per_gb], 0.9, color=_colour(name), label=label)
+            axes.bar_label(bars, labels=[f"{rows[name].cpu_per_gb:.2g}"], padding=2, fontsize=8)
+            place += 1
+        place += 1
+    axes.set_yticks(ticks, list(cases))
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.margins(x=0.1)
+    axes.set_xlabel("CPU seconds per GB of input, logarithmic (less is better)")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.0), ncols=len(names), frameon=False)
+    place_above = 1 + 0.35 / figure.get_size_inches()[1]
+    axes.get_legend().set_bbox_to_anchor((0.5, place_above))
+    _tidy(axes)
+    return _save(figure, directory / "summary.svg")
+
+
+def _colour(name: str) -> str:
+    return _COLOURS.get(name, "#888888")
+
+
+def _tidy(axes: Any) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(left=False)
+
+
+def _save(figure: Any, path: Path) -> Path:
+    from matplotlib import pyplot as plt
+
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path.with_suffix(".png"), dpi=120)
+    plt.close(figure)
+    return path

@@ -1,0 +1,185 @@
+"""The stage of one run: a clean directory, ports, the far end, and the subject's processes.
+
+    input ──► subject [──► subject as aggregator] ──► end: a receiver, or files below work/out
+
+A subject's configuration finds the stage in its environment: BENCH_INPUT (a glob of the files to follow),
+BENCH_WORK (where it may write; BENCH_WORK/out is the end of cases that end in files), BENCH_IN_PORT (where
+it listens), BENCH_OUT_PORT (where a forward receiver listens, or the HTTP one of a case that has no other)
+and BENCH_HTTP_PORT (where an HTTP receiver listens, if there is one).
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from harness.check import Check, check
+from harness.ends import Arrived, FileProgress, listens, open_receiver
+from harness.measure import Usage, settle, usage_of
+from harness.results import Run
+from harness.subjects import Subject
+from logflow.testing.processes import Process, free_ports
+
+_START_S = 60.0
+_GRACE_S = 0.3
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a case is asked to do.
+
+    Attributes:
+        subject: who runs.
+        size_bytes: about how much input to use, where the case has no rate.
+        seconds: how long to write at a rate, or to watch an idle subject.
+        session: when the suite was started, ISO 8601.
+        show: is told how much of the run is done, from 0 to 1.
+    """
+
+    subject: Subject
+    size_bytes: int
+    seconds: float
+    session: str
+    show: Callable[[float], None]
+
+
+class Stage:
+    """One run's surroundings, taken down when it is left."""
+
+    def __init__(self, folder: Path, directory: Path, job: Job, sinks: Iterable[str]) -> None:
+        self.folder = folder
+        self.job = job
+        self.work = directory / "work"
+        self.stack = ExitStack()
+        self.in_port, out_port, http_port = free_ports(3)
+        self._env = {
+            "BENCH_INPUT": str(self.work / "input" / "*.log"),
+            "BENCH_WORK": str(self.work),
+            "BENCH_IN_PORT": str(self.in_port),
+            "BENCH_OUT_PORT": str(out_port),
+            "BENCH_HTTP_PORT": str(http_port),
+        }
+        self._sinks = dict.fromkeys(sinks, out_port)
+        if len(self._sinks) > 1:
+            self._sinks["http"] = http_port
+        self._ends: list[Arrived] = []
+        self._processes: list[Process] = []
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self.work, ignore_errors=True)
+        (self.work / "out").mkdir(parents=True)
+        try:
+            for sink, port in self._sinks.items():
+                self._ends.append(
+                    FileProgress(self.work / "out").read
+                    if sink == "file"
+                    else open_receiver(self.stack, self.work, sink, port)
+                )
+        except BaseException:
+            self.stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stack.close()
+
+    def start(self, *, listening: bool = False) -> Usage:
+        """Start the subject, and its aggregator where the case has one; returns what the start used.
+
+        Args:
+            listening: whether the subject is ready only when it listens on BENCH_IN_PORT.
+
+        Raises:
+            ComponentError: it ended, or is not ready in time.
+        """
+        subject = self.job.subject
+        aggregator = self.folder / f"aggregator-{subject.config}"
+        configs = [aggregator] if aggregator.exists() else []
+        for config in [*configs, self.folder / subject.config]:
+            process = Process(
+                subject.name,
+                subject.argv(config),
+                log=self.work / f"{config.stem}.log",
+                env={**self._env, **subject.env},
+            )
+            process.start()
+            self.stack.callback(process.kill)
+            self._processes.append(process)
+            if listening or config == aggregator:
+                process.wait_for(lambda: listens(self.in_port), f"listen on {self.in_port}", _START_S)
+        started = settle([process.pid for process in self._processes], 1.0)
+        for process in self._processes:
+            process.check_running()
+        return started
+
+    def used(self) -> Usage:
+        """What the subject's processes have used so far."""
+        return usage_of(process.pid for process in self._processes)
+
+    @property
+    def running(self) -> bool:
+        """Whether all of the subject's processes run."""
+        return all(process.running for process in self._processes)
+
+    def arrived(self) -> tuple[int, int, int]:
+        """(events, first ns, latest ns) at the ends so far."""
+        found = [end() for end in self._ends]
+        firsts = [first_ns for _, first_ns, _ in found if first_ns]
+        return sum(events for events, _, _ in found), min(firsts, default=0), max(each[2] for each in found)
+
+    def wait_for(self, lines: int, quiet_s: float, poll: Callable[[], None], poll_s: float) -> Usage:
+        """Wait until so many lines have arrived, or nothing moves for a while; returns what was used."""
+        most, moved_s = 0, time.monotonic()
+        while True:
+            poll()
+            events = self.arrived()[0]
+            used = self.used()
+            if events > most:
+                most, moved_s = events, time.monotonic()
+            if events >= lines or time.monotonic() - moved_s > quiet_s or not self.running:
+                return used
+            self.job.show(events / lines)
+            time.sleep(poll_s)
+
+    def check(self, lines: dict[int, int]) -> Check:
+        """Compare what arrived with the lines of each file, once stragglers had a moment to arrive."""
+        time.sleep(_GRACE_S)
+        files = sorted(self.work.glob("end-*.data")) or sorted((self.work / "out").rglob("*"))
+        packed = "forward" in self._sinks
+        return check([path for path in files if path.is_file()], lines, packed=packed)
+
+    def result(
+        self,
+        *,
+        input_bytes: int,
+        events: int,
+        seconds: float,
+        started: Usage,
+        used: Usage,
+        found: Check,
+        latency_ms: tuple[float, float, float] | None = None,
+    ) -> Run:
+        """Put a run together."""
+        return Run(
+            case=self.folder.name,
+            subject=self.job.subject.name,
+            session=self.job.session,
+            version=self.job.subject.version,
+            input_bytes=input_bytes,
+            events=events,
+            wall_s=max(seconds, 1e-6),
+            cpu_s=used.cpu_s - started.cpu_s,
+            start_cpu_s=started.cpu_s,
+            peak_bytes=used.peak_bytes,
+            resident_bytes=used.resident_bytes,
+            check=found,
+            latency_ms=latency_ms,
+        )
