@@ -29,7 +29,7 @@ pub enum LineFormat {
 /// What became of a block of lines; see `logflow.engine.api.Parsed`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Parsed {
-    pub entries: Vec<u8>,
+    pub entries: Out,
     pub events: usize,
     pub consumed: usize,
     /// `None`: the carry that was given stays.
@@ -140,7 +140,7 @@ impl LineParser {
 
 impl Run<'_> {
     fn finish(mut self) -> Parsed {
-        self.done.entries = self.out.into_vec();
+        self.done.entries = self.out;
         self.done
     }
 

@@ -77,14 +77,14 @@ impl Prefix {
 /// See `logflow.engine.api.Engine.to_ndjson`.
 pub fn to_ndjson(
     data: &[u8], tag: &str, time_key: Option<&str>, tag_key: Option<&str>,
-) -> Result<Vec<u8>, Error> {
+) -> Result<Out, Error> {
     let prefix = Prefix::new(tag, time_key, tag_key);
     let mut writer = Writer::new(data.len() + data.len() / 2);
     let mut at = 0;
     while at < data.len() {
         at = writer.line(data, at, &prefix)?;
     }
-    Ok(writer.out.into_vec())
+    Ok(writer.out)
 }
 
 impl Writer {

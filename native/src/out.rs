@@ -2,6 +2,13 @@
 //!
 //! All of the buffer is initialised, so that short copies may be of a constant size and run over
 //! the end of what is meant; `len` says how much of it counts.
+//!
+//! Fresh memory costs as much as the work that fills it. So a large buffer that is not wanted any more is
+//! kept, one for each thread, and the next one begins in it.
+
+use std::cell::Cell;
+use std::fmt;
+use std::ops::Deref;
 
 /// Bytes that `copy_short` writes whatever it is asked to copy.
 const STEP: usize = 32;
@@ -9,15 +16,59 @@ const STEP: usize = 32;
 /// Bytes of the longest head of a string.
 const LONGEST_HEAD: usize = 5;
 
+/// Smallest and largest buffer that is kept.
+const SMALLEST_KEPT: usize = 64 << 10;
+const LARGEST_KEPT: usize = 4 << 20;
+
+thread_local! {
+    static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 #[derive(Default)]
 pub struct Out {
     buf: Vec<u8>,
     len: usize,
 }
 
+impl Drop for Out {
+    #[inline]
+    fn drop(&mut self) {
+        if (SMALLEST_KEPT..=LARGEST_KEPT).contains(&self.buf.len()) {
+            let buf = std::mem::take(&mut self.buf);
+            // A thread that ends keeps nothing.
+            let _ = KEPT.try_with(|kept| kept.set(buf));
+        }
+    }
+}
+
+impl Deref for Out {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl PartialEq for Out {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Out {}
+
+impl fmt::Debug for Out {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_slice().fmt(formatter)
+    }
+}
+
 impl Out {
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { buf: vec![0; capacity + 2 * STEP], len: 0 }
+        let wanted = capacity + 2 * STEP;
+        let kept = if wanted < SMALLEST_KEPT { Vec::new() } else { KEPT.take() };
+        Self { buf: if kept.len() < wanted { vec![0; wanted] } else { kept }, len: 0 }
     }
 
     #[inline]
@@ -35,8 +86,9 @@ impl Out {
     }
 
     pub fn into_vec(mut self) -> Vec<u8> {
-        self.buf.truncate(self.len);
-        self.buf
+        let mut buf = std::mem::take(&mut self.buf);
+        buf.truncate(self.len);
+        buf
     }
 
     /// Forget what was written after the first `len` bytes.

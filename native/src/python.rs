@@ -2,10 +2,12 @@
 //! `logflow.engine.api`; how they are called, in `logflow.engine._adapter`.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyMemoryView, PyTuple};
 
 use crate::entries;
 use crate::error::Error;
@@ -36,11 +38,52 @@ impl From<Error> for PyErr {
     }
 }
 
-/// The bytes of an argument: themselves when they are `bytes`, which never change, else a copy.
-fn bytes_of<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    match data.cast::<PyBytes>() {
-        Ok(bytes) => Ok(bytes.clone()),
-        Err(_) => Ok(data.py().get_type::<PyBytes>().call1((data,))?.cast_into()?),
+/// The bytes of an argument. Those of a `bytes` object are used where they are, also through a
+/// memoryview of a part of it; any other buffer may change while we read, and is copied.
+struct Data<'py> {
+    bytes: Bound<'py, PyBytes>,
+    range: Range<usize>,
+}
+
+impl<'py> Data<'py> {
+    fn of(object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        if let Some(part) = Self::viewed(object)? {
+            return Ok(part);
+        }
+        let bytes: Bound<'py, PyBytes> = match object.cast::<PyBytes>() {
+            Ok(bytes) => bytes.clone(),
+            Err(_) => object.py().get_type::<PyBytes>().call1((object,))?.cast_into()?,
+        };
+        let range = 0..bytes.as_bytes().len();
+        Ok(Self { bytes, range })
+    }
+
+    /// What a memoryview shows of a `bytes` object, if that is what it is.
+    fn viewed(object: &Bound<'py, PyAny>) -> PyResult<Option<Self>> {
+        let Ok(view) = object.cast::<PyMemoryView>() else { return Ok(None) };
+        let Ok(bytes) = view.getattr("obj")?.cast_into::<PyBytes>() else { return Ok(None) };
+        let Ok(shown) = PyBuffer::<u8>::get(view) else { return Ok(None) };
+        let start = shown.buf_ptr().addr().wrapping_sub(bytes.as_bytes().as_ptr().addr());
+        let end = start.wrapping_add(shown.len_bytes());
+        let inside = start <= end && end <= bytes.as_bytes().len();
+        Ok((inside && shown.is_c_contiguous()).then_some(Self { bytes, range: start..end }))
+    }
+
+    fn py(&self) -> Python<'py> {
+        self.bytes.py()
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes.as_bytes()[self.range.clone()]
+    }
+
+    /// As an object: the argument itself if it was `bytes`.
+    fn into_bytes(self) -> Bound<'py, PyBytes> {
+        if self.range.len() == self.bytes.as_bytes().len() {
+            self.bytes
+        } else {
+            PyBytes::new(self.py(), self.as_bytes())
+        }
     }
 }
 
@@ -59,13 +102,13 @@ struct LineParser(lines::LineParser);
 
 type Parsed<'py> = (Bound<'py, PyBytes>, usize, usize, Bound<'py, PyBytes>, usize, usize, usize, usize);
 
-fn parsed<'py>(carry: &Bound<'py, PyBytes>, done: lines::Parsed) -> Parsed<'py> {
+fn parsed<'py>(carry: Data<'py>, done: lines::Parsed) -> Parsed<'py> {
     let py = carry.py();
     (
         PyBytes::new(py, &done.entries),
         done.events,
         done.consumed,
-        done.carry.map_or_else(|| carry.clone(), |carry| PyBytes::new(py, &carry)),
+        done.carry.map_or_else(|| carry.into_bytes(), |carry| PyBytes::new(py, &carry)),
         done.lines,
         done.unparsed,
         done.malformed,
@@ -78,19 +121,19 @@ impl LineParser {
     fn parse<'py>(
         &self, block: &Bound<'py, PyAny>, carry: &Bound<'py, PyAny>, now_ns: i128,
     ) -> PyResult<Parsed<'py>> {
-        let (block, carry) = (bytes_of(block)?, bytes_of(carry)?);
+        let (block, carry) = (Data::of(block)?, Data::of(carry)?);
         let (data, joins) = (block.as_bytes(), carry.as_bytes());
         let done = run(block.py(), data.len(), || self.0.parse(data, joins, now_ns))?;
-        Ok(parsed(&carry, done))
+        Ok(parsed(carry, done))
     }
 
     fn flush<'py>(&self, carry: &Bound<'py, PyAny>, now_ns: i128) -> PyResult<Parsed<'py>> {
         // A join has the time of its first piece.
         let _ = now_ns;
-        let carry = bytes_of(carry)?;
+        let carry = Data::of(carry)?;
         let joins = carry.as_bytes();
         let done = run(carry.py(), joins.len(), || self.0.flush(joins))?;
-        Ok(parsed(&carry, done))
+        Ok(parsed(carry, done))
     }
 }
 
@@ -187,30 +230,30 @@ fn time_key(config: &Bound<'_, PyDict>) -> PyResult<Option<TimeKey>> {
 
 #[pyfunction]
 fn normalize<'py>(data: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyBytes>, usize)> {
-    let data = bytes_of(data)?;
+    let data = Data::of(data)?;
     let bytes = data.as_bytes();
     let (changed, events) = run(data.py(), bytes.len(), || entries::normalize(bytes))?;
     let entries = changed.map(|changed| PyBytes::new(data.py(), &changed));
-    Ok((entries.unwrap_or(data), events))
+    Ok((entries.unwrap_or_else(|| data.into_bytes()), events))
 }
 
 #[pyfunction]
 fn count(entries: &Bound<'_, PyAny>) -> PyResult<usize> {
-    let data = bytes_of(entries)?;
+    let data = Data::of(entries)?;
     let bytes = data.as_bytes();
     Ok(run(data.py(), bytes.len(), || entries::count(bytes))?)
 }
 
 #[pyfunction]
 fn offsets(entries: &Bound<'_, PyAny>) -> PyResult<Vec<usize>> {
-    let data = bytes_of(entries)?;
+    let data = Data::of(entries)?;
     let bytes = data.as_bytes();
     Ok(run(data.py(), bytes.len(), || entries::offsets(bytes))?)
 }
 
 #[pyfunction]
 fn time_range(entries: &Bound<'_, PyAny>) -> PyResult<(u64, u64)> {
-    let data = bytes_of(entries)?;
+    let data = Data::of(entries)?;
     let bytes = data.as_bytes();
     Ok(run(data.py(), bytes.len(), || entries::time_range(bytes))?)
 }
@@ -220,7 +263,7 @@ fn time_range(entries: &Bound<'_, PyAny>) -> PyResult<(u64, u64)> {
 fn to_ndjson<'py>(
     entries: &Bound<'py, PyAny>, tag: &str, time_key: Option<&str>, tag_key: Option<&str>,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let data = bytes_of(entries)?;
+    let data = Data::of(entries)?;
     let bytes = data.as_bytes();
     let lines = run(data.py(), bytes.len(), || ndjson::to_ndjson(bytes, tag, time_key, tag_key))?;
     Ok(PyBytes::new(data.py(), &lines))
@@ -230,7 +273,7 @@ fn to_ndjson<'py>(
 fn scan_frames<'py>(
     data: &Bound<'py, PyAny>, max_size: usize,
 ) -> PyResult<(Bound<'py, PyList>, usize, usize)> {
-    let data = bytes_of(data)?;
+    let data = Data::of(data)?;
     let py = data.py();
     let bytes = data.as_bytes();
     let scanned = run(py, bytes.len(), || frames::scan(bytes, max_size))?;
@@ -265,7 +308,7 @@ fn splice<'py>(entries: &Bound<'py, PyAny>, fields: &Bound<'py, PyAny>) -> PyRes
         pair.extend(pack_value(&value)?);
         packed.push((Name::new(&key.extract::<String>()?), pair));
     }
-    let data = bytes_of(entries)?;
+    let data = Data::of(entries)?;
     let bytes = data.as_bytes();
     let spliced = run(data.py(), bytes.len(), || records::splice(bytes, &packed))?;
     Ok(PyBytes::new(data.py(), &spliced))
@@ -282,11 +325,11 @@ struct Grep(records::Grep);
 #[pymethods]
 impl Grep {
     fn apply<'py>(&self, entries: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyBytes>, usize)> {
-        let data = bytes_of(entries)?;
+        let data = Data::of(entries)?;
         let bytes = data.as_bytes();
         let (kept, count) = run(data.py(), bytes.len(), || self.0.apply(bytes))?;
         let kept = kept.map(|kept| PyBytes::new(data.py(), &kept));
-        Ok((kept.unwrap_or(data), count))
+        Ok((kept.unwrap_or_else(|| data.into_bytes()), count))
     }
 }
 
@@ -313,7 +356,7 @@ struct Modify(records::Modify);
 #[pymethods]
 impl Modify {
     fn apply<'py>(&self, entries: &Bound<'py, PyAny>, tag: &str) -> PyResult<Bound<'py, PyBytes>> {
-        let data = bytes_of(entries)?;
+        let data = Data::of(entries)?;
         let bytes = data.as_bytes();
         let changed = run(data.py(), bytes.len(), || self.0.apply(bytes, tag))?;
         Ok(PyBytes::new(data.py(), &changed))

@@ -243,7 +243,7 @@ impl Engine {
         let flushed =
             parser.flush(whole.carry.as_deref().unwrap_or_default()).expect("a carry of this engine");
         assert_eq!(entries::count(&flushed.entries).expect("canonical"), flushed.events);
-        whole.entries
+        whole.entries.into_vec()
     }
 
     fn check_entries(&self, data: &[u8]) {
