@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from logflow.batch import Batch, Chunk
 from logflow.compression import decompress
-from logflow.errors import ComponentError, DeliveryError
-from logflow.outputs.file import FileOutput
+from logflow.errors import ComponentError, DeliveryError, MalformedData
+from logflow.outputs.file import FileOutput, render
 from logflow.outputs.file.disk import Disk
 from logflow.testing import FakeClock, make_context
 
@@ -87,6 +87,31 @@ async def test_a_chunk_that_crosses_midnight_goes_to_both_days(make, tmp_path):
     assert files(tmp_path) == {
         "2023-11-14.jsonl": b'{"n":0}\n{"n":1}\n{"n":3}\n', "2023-11-15.jsonl": b'{"n":2}\n{"n":4}\n',
     }  # fmt: skip
+
+
+async def test_parts_of_a_chunk_that_lie_in_different_days_go_to_both(make, tmp_path):
+    parts = tuple(Batch.from_events("app", [(T0 + n * DAY, {"n": n})]).entries for n in (1, 0, 1))
+    await deliver(make("%Y-%m-%d.jsonl", time_key=None, tag_key=None), Chunk(b"i" * 16, "app", parts, 3))
+    assert files(tmp_path) == {"2023-11-14.jsonl": b'{"n":0}\n', "2023-11-15.jsonl": b'{"n":1}\n{"n":1}\n'}
+
+
+@pytest.mark.parametrize("slice_bytes", [1, 40, 1 << 20])
+async def test_a_chunk_of_many_parts_is_written_whole_and_in_order(make, tmp_path, monkeypatch, slice_bytes):
+    monkeypatch.setattr(render, "_SLICE_BYTES", slice_bytes)
+    parts = tuple(Batch.from_events("app", [(T0, {"n": n})]).entries for n in range(9))
+    await deliver(make(time_key=None, tag_key=None), Chunk(b"i" * 16, "app", parts, 9))
+    assert files(tmp_path) == {"app.jsonl": b"".join(b'{"n":%d}\n' % n for n in range(9))}
+
+
+async def test_a_chunk_of_which_a_part_cannot_be_formatted_leaves_nothing_behind(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(render, "_SLICE_BYTES", 1)
+    output = make(time_key=None, tag_key=None)
+    good = chunk({"n": 1})
+    await output.open()
+    with pytest.raises(MalformedData):
+        await output.write(Chunk(b"i" * 16, "app", (good.entries, b"\xc1"), 2))
+    await output.write(good)
+    assert files(tmp_path) == {"app.jsonl": b'{"n":1}\n'}
 
 
 async def test_an_hour_that_comes_again_on_another_day_is_the_same_file(make, tmp_path):

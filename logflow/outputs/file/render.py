@@ -1,10 +1,14 @@
-"""Makes a chunk into the bytes that go to each file."""
+"""Makes a chunk into the bytes that go to each file.
+
+They are made slice by slice, each when the one before has been written: so a large chunk takes little
+memory besides its own, and what is written still lies in the processor's cache.
+"""
 
 from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 from operator import itemgetter
 
@@ -16,6 +20,8 @@ from logflow.outputs.file.template import PathTemplate
 from logflow.outputs.formats import Formatter
 
 _TIME_AT = 3
+_SLICE_BYTES = 256 * 1024
+"""Batches are put together to slices of about this size, so that small ones do not cost a write each."""
 _read_time = struct.Struct(">II").unpack_from
 """A canonical entry has its seconds and nanoseconds there, see :mod:`logflow.batch`."""
 
@@ -31,24 +37,25 @@ class Renderer:
         self._compression = compression
         self._engine = engine
 
-    def pieces(self, chunk: Chunk) -> dict[str, bytes]:
-        """What to append to which path; the same for the same chunk."""
-        parts = self._parts(chunk)
-        return {
-            path: compress(self._format(entries, chunk.tag), self._compression)
-            for path, entries in parts.items()
-        }
+    def pieces(self, chunk: Chunk) -> dict[str, Iterable[bytes]]:
+        """What to append to which path, in slices, to be walked over once; the same for the same chunk."""
+        return {path: self._slices(parts, chunk.tag) for path, parts in self._parts(chunk).items()}
 
-    def _parts(self, chunk: Chunk) -> dict[str, bytes]:
+    def _slices(self, parts: Sequence[bytes], tag: str) -> Iterable[bytes]:
+        slices = (self._format(entries, tag) for entries in _gathered(parts))
+        return slices if self._compression == "none" else [compress(b"".join(slices), self._compression)]
+
+    def _parts(self, chunk: Chunk) -> dict[str, Sequence[bytes]]:
         """The chunk's entries by path: usually all of them have one, and then none is looked at."""
         template, period_ns = self._template, self._template.period_s * NANOSECOND
         if template.needs_record:
             return self._split(chunk, template.render_all(chunk.tag, chunk.events()))
         if not period_ns:
-            return {template.render(chunk.tag, 0, {}): chunk.entries}
-        first_ns, last_ns = self._engine.time_range(chunk.entries)
+            return {template.render(chunk.tag, 0, {}): chunk.parts}
+        ranges = [self._engine.time_range(entries) for entries in chunk.parts]
+        first_ns, last_ns = min(first for first, _ in ranges), max(last for _, last in ranges)
         if first_ns // period_ns == last_ns // period_ns:
-            return {template.render(chunk.tag, first_ns, {}): chunk.entries}
+            return {template.render(chunk.tag, first_ns, {}): chunk.parts}
         return self._split(chunk, self._paths_by_time(chunk))
 
     def _paths_by_time(self, chunk: Chunk) -> Iterator[str]:
@@ -61,7 +68,7 @@ class Renderer:
                 path = known[period] = self._template.render(chunk.tag, period * period_s * NANOSECOND, {})
             yield path
 
-    def _split(self, chunk: Chunk, paths: Iterable[str]) -> dict[str, bytes]:
+    def _split(self, chunk: Chunk, paths: Iterable[str]) -> dict[str, Sequence[bytes]]:
         """Cut the entries into runs of one path and put the runs of each path together, in order."""
         entries = chunk.entries
         spans = pairwise([*self._engine.offsets(entries), len(entries)])
@@ -69,4 +76,18 @@ class Renderer:
         for path, run in groupby(zip(paths, spans, strict=True), key=itemgetter(0)):
             of_run = [span for _, span in run]
             runs[path].append(entries[of_run[0][0] : of_run[-1][1]])
-        return {path: b"".join(slices) for path, slices in runs.items()}
+        return dict(runs)
+
+
+def _gathered(parts: Sequence[bytes]) -> Iterator[bytes]:
+    """Put neighbours together that are small."""
+    waiting: list[bytes] = []
+    size = 0
+    for part in parts:
+        if waiting and size + len(part) > _SLICE_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+        waiting.append(part)
+        size += len(part)
+    if waiting:
+        yield b"".join(waiting)

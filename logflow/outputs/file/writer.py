@@ -33,10 +33,11 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 import xxhash
@@ -107,18 +108,20 @@ class Writer:
 
     # -- chunks -----------------------------------------------------------------------------------
 
-    def write(self, chunk_id: bytes, pieces: dict[str, bytes]) -> None:
-        """Append to every path its piece, all or none; does nothing for a chunk that was committed.
+    def write(self, chunk_id: bytes, pieces: Mapping[str, Iterable[bytes]]) -> None:
+        """Append to every path its slices, all or none; does nothing for a chunk that was committed.
 
         Raises:
             DeliveryError: it did not work; no file has anything of the chunk.
         """
+        if self._options.rotate_bytes:  # then the size must be known before the first slice is written
+            pieces = {path: list(slices) for path, slices in pieces.items()}
         try:
             with ExitStack() as stack:
                 # In one order for all, so that two chunks never wait for each other.
                 files = [
-                    (stack.enter_context(self._using(path, len(piece))), piece)
-                    for path, piece in sorted(pieces.items())
+                    (stack.enter_context(self._using(path, _known_size(pieces[path]))), pieces[path])
+                    for path in sorted(pieces)
                 ]
                 if not self._journal.committed(chunk_id):
                     self._append(chunk_id, files)
@@ -127,24 +130,16 @@ class Writer:
             where = error.filename or next(iter(pieces), "the journal")
             raise DeliveryError(f"cannot write to {where}: {error.strerror or error}") from error
 
-    def _append(self, chunk_id: bytes, files: list[tuple[_File, bytes]]) -> None:
-        written: list[tuple[_File, bytes, int]] = []
+    def _append(self, chunk_id: bytes, files: list[tuple[_File, Iterable[bytes]]]) -> None:
         try:
-            for file, piece in files:
-                assert file.owned is not None
-                if self._options.text and file.tail[-1:] not in (b"", b"\n"):
-                    piece = b"\n" + piece  # noqa: PLW2901
-                file.uncut = True
-                self._disk.write_all(file.fd, piece)
-                tail = (file.tail + piece[-_TAIL_BYTES:])[-_TAIL_BYTES:]
-                written.append((file, tail, file.owned.length + len(piece)))
+            written = [(file, *self._write_slices(file, slices)) for file, slices in files]
             if self._options.durable:
                 for file, _ in files:
                     self._disk.sync(file.fd)
             self._journal.commit(
                 chunk_id, [(file.owned, length, _hash(tail)) for file, tail, length in written if file.owned]
             )
-        except OSError:
+        except BaseException:  # slices are made on the way, and that may fail too
             for file, _ in files:
                 with suppress(OSError):
                     self._cut(file)
@@ -152,6 +147,19 @@ class Writer:
         for file, tail, _ in written:
             file.tail, file.uncut = tail, False
             file.written_ns = self._clock.time_ns()
+
+    def _write_slices(self, file: _File, slices: Iterable[bytes]) -> tuple[bytes, int]:
+        """Write what is not committed yet; returns the file's last bytes and its length."""
+        assert file.owned is not None
+        tail, length = file.tail, file.owned.length
+        if self._options.text and tail[-1:] not in (b"", b"\n"):
+            slices = chain([b"\n"], slices)
+        file.uncut = True
+        for data in slices:
+            self._disk.write_all(file.fd, data)
+            tail = (tail + data[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+            length += len(data)
+        return tail, length
 
     def _cut(self, file: _File) -> None:
         """Remove what a failed write left behind."""
@@ -350,6 +358,11 @@ class Writer:
                 )
         finally:
             self._disk.close(fd)
+
+
+def _known_size(slices: Iterable[bytes]) -> int:
+    """Bytes of the slices, where they have been made."""
+    return sum(map(len, slices)) if isinstance(slices, list) else 0
 
 
 def _rotated(base: Path, suffix: str) -> list[tuple[str, int, str]]:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from logflow.batch import Batch, Chunk
 from logflow.errors import DeliveryError
-from logflow.outputs.file import FileOutput
+from logflow.outputs.file import FileOutput, render
 from logflow.outputs.file.disk import Disk
 from logflow.testing import FakeClock, make_context
 
@@ -31,6 +31,12 @@ def tmp_path():
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as path:
         yield Path(path)
+
+
+@pytest.fixture(autouse=True)
+def small_slices(monkeypatch):
+    """Write each part of a chunk by itself, so that all may end between two of them."""
+    monkeypatch.setattr(render, "_SLICE_BYTES", 1)
 
 
 class KilledError(BaseException):
@@ -150,8 +156,8 @@ class World:
         for n in range(4):
             tag = "ab"[n % 2]
             events = [(T0, {"n": n, "e": e, "to": "xyx"[e], "pad": "." * 30}) for e in range(3)]
-            batch = Batch.from_events(tag, events)
-            self.chunks.append(Chunk(bytes([n]) * 16, tag, (batch.entries,), 3))
+            parts = tuple(Batch.from_events(tag, [event]).entries for event in events)
+            self.chunks.append(Chunk(bytes([n]) * 16, tag, parts, 3))
 
     def start(self, disk: Disk) -> FileOutput:
         options = {"path": "{tag}-{to}.log", **self.options}
@@ -192,6 +198,7 @@ SCENARIOS = {
     "rotated": {"path": "{tag}.log", "rotate_size": 250},
     "rotated_gzip": {"path": "{tag}.log", "rotate_size": 250, "compress": "gzip"},
     "few_files": {"max_open_files": 1},
+    "slices": {"path": "{tag}.log"},
 }
 
 
