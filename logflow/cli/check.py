@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from logflow.cli.configuration import add_config_option, load_settings
@@ -73,14 +75,22 @@ def _left_to_python(pipeline: Pipeline) -> list[str]:
     engine = pipeline.engine
     if not isinstance(engine, NativeEngine):
         return []
-    lines = [f"routes: {reason}" for reason in engine.fallbacks]
+    lines: list[str] = []
+
+    def note(path: str, compile_it: Callable[[], object]) -> None:
+        engine.fallbacks.clear()  # a reason is noted once, and may be that of several
+        compile_it()
+        lines.extend(f"{path}: {reason}" for reason in engine.fallbacks)
+
+    for index, route in enumerate(pipeline.router.routes):
+        for place, step in enumerate(route.filters):
+            note(f"routes[{index}].filters[{place}]", partial(type(step), step.config, step.context))
     for name, source in pipeline.sources.items():
         parse = getattr(source.config, "parse", None)
         if isinstance(parse, ComponentConfig):
-            engine.fallbacks.clear()
             # A source compiles its parser when it has something to read.
-            engine.line_parser("plain", source.context.parser(parse), max_line=_ANY_LENGTH)
-            lines += [f"sources.{name}.parse: {reason}" for reason in engine.fallbacks]
+            parser = source.context.parser(parse)
+            note(f"sources.{name}.parse", partial(engine.line_parser, "plain", parser, max_line=_ANY_LENGTH))
     return lines
 
 

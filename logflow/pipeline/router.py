@@ -79,14 +79,14 @@ class Router:
         self._unrouted = Route(
             UNROUTED, lambda _: True, (), (), ledger.account(UNROUTED, UNROUTED)
         )  # fmt: skip
-        self._routes = [*routes, self._unrouted]
+        self.routes = tuple(routes)
         self._cache: dict[str, Route] = {}
 
     def route(self, tag: str) -> Route:
         """Find the first route that matches; a last one takes what no other wants."""
         found = self._cache.get(tag)
         if found is None:
-            found = next(route for route in self._routes if route.matches(tag))
+            found = next((route for route in self.routes if route.matches(tag)), self._unrouted)
             if len(self._cache) >= _CACHED_TAGS:  # tags can come from outside: bounded
                 self._cache.clear()
             self._cache[tag] = found
@@ -146,7 +146,7 @@ class Router:
 
     def close(self) -> None:
         """End what routes keep running."""
-        for route in self._routes:
+        for route in self.routes:
             route.close()
 
 

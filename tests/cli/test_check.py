@@ -76,14 +76,20 @@ sources:
   one: {type: tail, paths: ["/nowhere/*"], tag: one, parse: {type: regex, pattern: '(?P<a>x)(?=y)'}}
   two: {type: tail, paths: ["/nowhere/*"], tag: two, parse: {type: regex, pattern: '(?P<a>x)(?!y)'}}
   three: {type: tail, paths: ["/nowhere/*"], tag: three, parse: {type: regex, pattern: '(?P<a>x)'}}
-routes: [{match: "**", outputs: [], filters: [{type: grep, keep: {a: '(x)\1'}}]}]
+routes:
+  - match: a
+    outputs: []
+    filters: [{type: grep, keep: {a: x}}, {type: grep, keep: {a: '(x)\1'}}]
+  - {match: "**", outputs: [], filters: [{type: grep, keep: {a: '(x)\1'}}]}
 """)
     assert main(["check", "-c", file]) == 0
-    *_, filters, one, two = capsys.readouterr().out.splitlines()
-    assert filters.startswith("  python   routes: ")
+    *_, first, second, one, two = capsys.readouterr().out.splitlines()
+    assert first.startswith("  python   routes[0].filters[1]: ")
+    assert second.startswith("           routes[1].filters[0]: ")
     assert one.startswith("           sources.one.parse: ")
     assert two.startswith("           sources.two.parse: ")
-    assert "backreference" in filters
+    assert "backreference" in first
+    assert "backreference" in second
     assert "look" in one
 
 
