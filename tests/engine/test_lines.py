@@ -333,7 +333,12 @@ def test_any_buffer_of_bytes_will_do(make_lines: MakeLineParser) -> None:
     """Without a copy by the caller."""
     block = cri(b'{"a":1}')
     expected = make_lines("cri").parse(block, b"", NOW_NS)
-    for same in (bytearray(block), memoryview(block), memoryview(b"xx" + block)[2:]):
+    around = b"before\n" + block + b"aft"
+    spread = b"".join(bytes([byte, 0]) for byte in block)
+    for same in (
+        bytearray(block), memoryview(block), memoryview(around)[7:-3],
+        memoryview(bytearray(around))[7:-3], memoryview(spread)[::2],
+    ):  # fmt: skip
         assert make_lines("cri").parse(same, b"", NOW_NS) == expected
 
 

@@ -21,7 +21,7 @@ import msgspec
 
 from logflow.engine.api import LineFormat
 from logflow.sources.tail import rotated
-from logflow.sources.tail.content import Content, NoContent, open_content, read_bytes
+from logflow.sources.tail.content import Content, NoContent, open_content
 from logflow.sources.tail.discovery import Finder, Found
 from logflow.sources.tail.file import LogFile
 from logflow.sources.tail.identity import HEAD_BYTES, NOTHING, TAIL_BYTES, FileState, Mark
@@ -262,7 +262,7 @@ class Catalogue:
         """Append a file that was never seen before to the lane."""
         status = os.fstat(content.fd)
         offset = self._last_line_end(content, status.st_size) if from_end else 0
-        tail = read_bytes(content, max(offset - TAIL_BYTES, 0), min(offset, TAIL_BYTES))
+        tail = content.read(max(offset - TAIL_BYTES, 0), min(offset, TAIL_BYTES))
         state = FileState(
             offset=offset,
             carry=b"",
@@ -283,8 +283,8 @@ class Catalogue:
 
     def _last_line_end(self, content: Content, size: int) -> int:
         """Where the last whole line ends, as the rest of a line would be no line."""
-        start = max(size - self._shared.workspace.line_bytes, 0)
-        return start + read_bytes(content, start, size - start).rfind(b"\n") + 1
+        start = max(size - self._shared.sizes.line_bytes, 0)
+        return start + content.read(start, size - start).rfind(b"\n") + 1
 
     def adopt(self, file: LogFile, lane: Lane) -> None:
         """Know a file by its inode, and watch it."""
@@ -417,6 +417,6 @@ class Catalogue:
 
 def _head(content: Content) -> Mark:
     try:
-        return Mark.of(read_bytes(content, 0, HEAD_BYTES))
+        return Mark.of(content.read(0, HEAD_BYTES))
     except OSError:  # compressed and damaged: reading it will tell
         return NOTHING

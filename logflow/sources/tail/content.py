@@ -20,8 +20,8 @@ class Content(Protocol):
     slow: bool
     """Whether reading takes long enough to be done in a thread."""
 
-    def read(self, view: memoryview, offset: int) -> int:
-        """Fill ``view`` from ``offset`` on; fewer bytes than asked for only at the end.
+    def read(self, offset: int, size: int) -> bytes:
+        """The bytes from ``offset`` on; fewer than ``size`` only at the end.
 
         Raises:
             OSError: it cannot be read; ``zlib.error`` is brought to this as well.
@@ -41,15 +41,12 @@ class PlainContent:
         self.grows = grows
         self.slow = False
 
-    def read(self, view: memoryview, offset: int) -> int:
-        """Fill ``view``."""
-        filled = 0
-        while filled < len(view):
-            got = os.preadv(self.fd, [view[filled:]], offset + filled)
-            if not got:
-                break
-            filled += got
-        return filled
+    def read(self, offset: int, size: int) -> bytes:
+        """Read without moving the file's own position."""
+        data = os.pread(self.fd, size, offset)
+        while data and len(data) < size and (more := os.pread(self.fd, size - len(data), offset + len(data))):
+            data += more
+        return data
 
     def close(self) -> None:
         """Close the file."""
@@ -72,21 +69,20 @@ class GzipContent(PlainContent):
         self._offset = 0
         self._input = b""
 
-    def read(self, view: memoryview, offset: int) -> int:
-        """Fill ``view`` with what comes out at ``offset``."""
+    def read(self, offset: int, size: int) -> bytes:
+        """Inflate up to ``offset``, and from there on."""
         if offset < self._offset:
             self._restart()
         try:
             while self._offset < offset:
                 if not self._next(min(_PIECE_BYTES, offset - self._offset)):
-                    return 0
-            filled = 0
-            while filled < len(view) and (piece := self._next(min(_PIECE_BYTES, len(view) - filled))):
-                view[filled : filled + len(piece)] = piece
-                filled += len(piece)
+                    return b""
+            data = bytearray()
+            while len(data) < size and (piece := self._next(min(_PIECE_BYTES, size - len(data)))):
+                data += piece
         except zlib.error as error:
             raise OSError(f"the gzip data are damaged: {error}") from error
-        return filled
+        return bytes(data)
 
     def _next(self, limit: int) -> bytes:
         """Inflate at most ``limit`` bytes; empty at the end, also at that of a file that was cut."""
@@ -112,9 +108,9 @@ class NoContent(PlainContent):
     def __init__(self) -> None:
         super().__init__(-1, grows=False)
 
-    def read(self, view: memoryview, offset: int) -> int:  # noqa: ARG002
+    def read(self, offset: int, size: int) -> bytes:  # noqa: ARG002
         """Nothing."""
-        return 0
+        return b""
 
 
 def open_content(path: str) -> tuple[Content, os.stat_result]:
@@ -130,9 +126,3 @@ def open_content(path: str) -> tuple[Content, os.stat_result]:
         os.close(fd)
         raise OSError("it is not a regular file")
     return (GzipContent(fd) if path.endswith(".gz") else PlainContent(fd)), status
-
-
-def read_bytes(content: Content, offset: int, size: int) -> bytes:
-    """Read up to ``size`` bytes from ``offset`` on."""
-    buffer = bytearray(size)
-    return bytes(buffer[: content.read(memoryview(buffer), offset)])

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from logflow.engine.api import LineFormat, LineParser, Parsed
 from logflow.receipt import Receipt
-from logflow.sources.tail.content import Content, read_bytes
+from logflow.sources.tail.content import Content
 from logflow.sources.tail.identity import HEAD_BYTES, NOTHING, TAIL_BYTES, FileState, Mark, Point
 
 LINE_OVERHEAD_BYTES = 64 * 1024
@@ -46,22 +46,16 @@ class Step(NamedTuple):
     """After it."""
 
 
-class Workspace:
-    """Memory for blocks, used again and again; as much as there are reads at once."""
+class Sizes(NamedTuple):
+    """How much is read at once.
 
-    def __init__(self, block_bytes: int, max_line: int) -> None:
-        self.block_bytes = block_bytes
-        self.line_bytes = max_line + LINE_OVERHEAD_BYTES
-        self._size = TAIL_BYTES + max(block_bytes, self.line_bytes) + 1
-        self._free: list[bytearray] = []
+    Attributes:
+        block_bytes: of a block of lines.
+        line_bytes: of a line that is longer than a block; what is beyond is cut off.
+    """
 
-    def take(self) -> bytearray:
-        """Take a buffer for one read."""
-        return self._free.pop() if self._free else bytearray(self._size)
-
-    def give(self, buffer: bytearray) -> None:
-        """Give it back."""
-        self._free.append(buffer)
+    block_bytes: int
+    line_bytes: int
 
 
 @dataclass(slots=True)
@@ -126,7 +120,7 @@ class LogFile:
         if not self.content.grows:
             return False
         status = os.fstat(self.content.fd)
-        head = read_bytes(self.content, 0, HEAD_BYTES)
+        head = self.content.read(0, HEAD_BYTES)
         if status.st_size < self.point.offset or not self._head.fits(head):
             raise ReplacedError
         self.size, self.mtime_ns, self.deleted = status.st_size, status.st_mtime_ns, not status.st_nlink
@@ -134,7 +128,7 @@ class LogFile:
             self._head = Mark.of(head)
         return self.fresh and bool(head)
 
-    def read(self, lines: LineParser, workspace: Workspace, now_ns: int) -> Step | None:
+    def read(self, lines: LineParser, sizes: Sizes, now_ns: int) -> Step | None:
         """Parse the next block of whole lines; ``None`` when there is no whole line now.
 
         The position does not change until :meth:`advance`.
@@ -143,75 +137,63 @@ class LogFile:
             ReplacedError: what stands before the position is not what it was.
             OSError: it cannot be read.
         """
-        buffer = workspace.take()
-        try:
-            if self._searched > self.point.offset:
-                return self._read_long_line(lines, workspace, buffer, now_ns)
-            return self._read_block(lines, workspace, buffer, now_ns)
-        finally:
-            workspace.give(buffer)
-
-    def _read_block(
-        self, lines: LineParser, workspace: Workspace, buffer: bytearray, now_ns: int
-    ) -> Step | None:
+        if self._searched > self.point.offset:
+            return self._read_long_line(lines, sizes, now_ns)
         start = self.point.offset
         boundary = self._next_boundary()
-        want = min(workspace.block_bytes, boundary - start) if boundary else workspace.block_bytes
-        block = self._load(buffer, start, want)
-        used = buffer.rfind(b"\n", TAIL_BYTES, TAIL_BYTES + len(block)) + 1 - TAIL_BYTES
-        if boundary and start + len(block) == boundary and used < len(block):
+        data, first = self._load(min(sizes.block_bytes, boundary - start) if boundary else sizes.block_bytes)
+        used = data.rfind(b"\n", first) + 1
+        if boundary and start + len(data) - first == boundary and used < len(data):
             self._boundaries.remove(boundary)  # no end of a line: the journal knows another file
-            return self._read_block(lines, workspace, buffer, now_ns)
+            return self.read(lines, sizes, now_ns)
         if used > 0:
-            return self._parse(lines, block[:used], start + used, now_ns)
-        if len(block) == workspace.block_bytes:
-            self._searched = start + len(block)
-            return self._read_long_line(lines, workspace, buffer, now_ns)
+            return self._parse(lines, memoryview(data)[first:used], start + used - first, now_ns)
+        if len(data) - first == sizes.block_bytes:
+            self._searched = start + sizes.block_bytes
+            return self._read_long_line(lines, sizes, now_ns)
         return None
 
-    def _read_long_line(
-        self, lines: LineParser, workspace: Workspace, buffer: bytearray, now_ns: int
-    ) -> Step | None:
+    def _read_long_line(self, lines: LineParser, sizes: Sizes, now_ns: int) -> Step | None:
         """Find the end of a line that is longer than a block, and parse what of it may be kept."""
         start = self.point.offset
-        end = self._search_newline(buffer)
+        end = self._search_newline(sizes.block_bytes)
         if end is None:
             return None
-        limit = workspace.line_bytes
-        block = self._load(buffer, start, min(end - start, limit))
+        data, first = self._load(min(end - start, sizes.line_bytes))
         self._searched = 0
-        if end - start > limit:
-            buffer[TAIL_BYTES + limit] = 0x0A
-            block = memoryview(buffer)[TAIL_BYTES : TAIL_BYTES + limit + 1]
-        elif not block or block[-1] != 0x0A:
+        line = data[first:]
+        if end - start > sizes.line_bytes:
+            line += b"\n"
+        elif not line.endswith(b"\n"):
             return None  # it was written anew in this moment; the next turn sees that
-        return self._parse(lines, block, end, now_ns)
+        return self._parse(lines, memoryview(line), end, now_ns)
 
-    def _search_newline(self, buffer: bytearray) -> int | None:
-        view = memoryview(buffer)
+    def _search_newline(self, step_bytes: int) -> int | None:
         stop = self._searched + _SEARCH_BYTES
         while self._searched < stop:
-            got = self.content.read(view, self._searched)
-            if not got:
+            data = self.content.read(self._searched, step_bytes)
+            if not data:
                 self.searching = False
                 return None
-            found = buffer.find(b"\n", 0, got)
+            found = data.find(b"\n")
             if found >= 0:
                 self.searching = False
                 return self._searched + found + 1
-            self._searched += got
+            self._searched += len(data)
         self.searching = True
         return None
 
-    def _load(self, buffer: bytearray, offset: int, size: int) -> memoryview:
-        """Read a block together with what stands before it, so that no change in between is missed."""
+    def _load(self, size: int) -> tuple[bytes, int]:
+        """Read on, together with what stands before, so that no change in between is missed.
+
+        Returns:
+            What was read, and where in it the new bytes begin.
+        """
         tail = self.point.tail if self.content.grows else b""
-        first = TAIL_BYTES - len(tail)
-        view = memoryview(buffer)
-        got = self.content.read(view[first : TAIL_BYTES + size], offset - len(tail))
-        if got < len(tail) or view[first:TAIL_BYTES] != tail:
+        data = self.content.read(self.point.offset - len(tail), len(tail) + size)
+        if not data.startswith(tail):
             raise ReplacedError
-        return view[TAIL_BYTES : first + got]
+        return data, len(tail)
 
     def _parse(self, lines: LineParser, block: memoryview, end: int, now_ns: int) -> Step:
         parsed = lines.parse(block, self.point.carry, now_ns)
@@ -221,7 +203,7 @@ class LogFile:
 
     def _tail(self, block: memoryview, end: int) -> bytes:
         if end - self.point.offset > len(block):  # a long line of which only the head was loaded
-            return read_bytes(self.content, end - TAIL_BYTES, TAIL_BYTES)
+            return self.content.read(end - TAIL_BYTES, TAIL_BYTES)
         if len(block) >= TAIL_BYTES:
             return bytes(block[-TAIL_BYTES:])
         return (self.point.tail + bytes(block))[-TAIL_BYTES:]
@@ -234,17 +216,17 @@ class LogFile:
             self._boundaries.popleft()
         return self._boundaries[0] if self._boundaries else None
 
-    def read_rest(self, lines: LineParser, workspace: Workspace, now_ns: int, *, flush: bool) -> Step | None:
+    def read_rest(self, lines: LineParser, sizes: Sizes, now_ns: int, *, flush: bool) -> Step | None:
         """Parse what is left of a file that will not grow; ``None`` when nothing is.
 
         Args:
             lines: its parser.
-            workspace: memory.
+            sizes: how much is read at once.
             now_ns: the time of lines without one.
             flush: open joins will never be finished: make events of them.
         """
         start, carry, _ = self.point
-        rest = b"" if self.lost else read_bytes(self.content, start, workspace.line_bytes)
+        rest = b"" if self.lost else self.content.read(start, sizes.line_bytes)
         end = max(start + len(rest), self._searched) + 1
         results = [lines.parse(rest.removesuffix(b"\n") + b"\n", carry, now_ns)] if rest else []
         if results:
@@ -261,7 +243,7 @@ class LogFile:
         """Whether it ever had content, by which it can be told from others."""
         if not self._head.size and self.content.grows and not self.closed:
             with suppress(OSError):  # whoever reads it will be told
-                self._head = Mark.of(read_bytes(self.content, 0, HEAD_BYTES))
+                self._head = Mark.of(self.content.read(0, HEAD_BYTES))
         return self._head.size > 0
 
     def newly_has_head(self) -> bool:
@@ -280,7 +262,7 @@ class LogFile:
 
     def head_bytes(self, size: int) -> bytes:
         """The file's beginning, to tell its format."""
-        return read_bytes(self.content, 0, size)
+        return self.content.read(0, size)
 
     def unread_if_closed(self) -> int:
         """Bytes that nobody can read any more once it is closed: it has no name left."""

@@ -231,8 +231,8 @@ class Lane:
         shared = self._shared
         now_ns = shared.context.clock.time_ns()
         if file.slow or (shared.parallel and file.size - file.point.offset > _THREAD_BYTES):
-            return await shared.in_thread(lambda: file.read(lines, shared.workspace, now_ns))
-        return file.read(lines, shared.workspace, now_ns)
+            return await shared.in_thread(lambda: file.read(lines, shared.sizes, now_ns))
+        return file.read(lines, shared.sizes, now_ns)
 
     async def _emit(self, file: LogFile, step: Step, emit: Emit) -> None:
         parsed, start, point = step
@@ -296,7 +296,7 @@ class Lane:
         flush = heir is None or file.lost or file.handed is not None
         if (lines := self._lines(file, whole=True)) is not None:
             now_ns = self._shared.context.clock.time_ns()
-            step = file.read_rest(lines, self._shared.workspace, now_ns, flush=flush)
+            step = file.read_rest(lines, self._shared.sizes, now_ns, flush=flush)
             if step is not None:
                 await self._emit(file, step, emit)
         if heir is not None and not flush:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from logflow.sources.tail.content import Content, open_content, read_bytes
+from logflow.sources.tail.content import Content, open_content
 from logflow.sources.tail.identity import FileState
 
 _NUMBER_OR_STAMP = r"[.-](?P<stamp>\d[\d.:TZ_-]*?)(?P<packed>\.gz)?"
@@ -110,9 +110,9 @@ def _is_inode(sibling: Sibling, state: FileState) -> bool:
 def _verify(content: Content, state: FileState) -> bytes | None:
     """Return the bytes before the position if the content is that of ``state``, else ``None``."""
     try:
-        if not state.head.fits(read_bytes(content, 0, state.head.size)):
+        if not state.head.fits(content.read(0, state.head.size)):
             return None
-        tail = read_bytes(content, state.offset - state.tail.size, state.tail.size)
+        tail = content.read(state.offset - state.tail.size, state.tail.size)
     except OSError:
         return None
     return tail if state.tail.fits(tail) else None

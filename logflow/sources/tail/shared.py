@@ -10,7 +10,7 @@ from typing import TypeVar
 from logflow.component import Context, Counter
 from logflow.engine.api import LineFormat, LineParser
 from logflow.sources.lines import LineCounters
-from logflow.sources.tail.file import LogFile, Workspace
+from logflow.sources.tail.file import LogFile, Sizes
 
 _SAVE_S = 0.15
 """Positions are saved at most this often."""
@@ -80,7 +80,7 @@ class Shared:
         counters: of the source.
         positions: where files' progress goes.
         rotate_wait_s: how long a file that was rotated or deleted is kept after its last byte came.
-        workspace: memory for blocks.
+        sizes: how much is read at once.
         parser_for: compiles (once) the parser of a line format.
         scans: how many scans of the configured paths were completed.
         threads: bounds what is read at once.
@@ -90,7 +90,7 @@ class Shared:
     counters: Counters
     positions: Positions
     rotate_wait_s: float
-    workspace: Workspace
+    sizes: Sizes
     parser_for: Callable[[LineFormat], LineParser]
     scans: int = 0
     threads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_THREADS))

@@ -12,7 +12,7 @@ from logflow.engine.api import LineFormat, LineParser
 from logflow.sources.tail.catalogue import Catalogue
 from logflow.sources.tail.config import TailConfig
 from logflow.sources.tail.discovery import Finder
-from logflow.sources.tail.file import Workspace
+from logflow.sources.tail.file import LINE_OVERHEAD_BYTES, Sizes
 from logflow.sources.tail.lane import Lane
 from logflow.sources.tail.shared import Counters, Positions, Shared
 from logflow.sources.tail.tags import TagTemplate
@@ -41,7 +41,7 @@ class TailSource(Source):
             Counters(context.counter),
             self._positions,
             config.rotate_wait,
-            Workspace(_BLOCK_BYTES[context.engine.name], config.max_line),
+            Sizes(_BLOCK_BYTES[context.engine.name], config.max_line + LINE_OVERHEAD_BYTES),
             cache(self._parser_for),
         )
         self._catalogue = Catalogue(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logflow.sources.tail import inotify
-from logflow.sources.tail.content import GzipContent, PlainContent, open_content, read_bytes
+from logflow.sources.tail.content import GzipContent, PlainContent, open_content
 from logflow.sources.tail.discovery import Finder
 from logflow.sources.tail.identity import NOTHING, FileState, Mark
 from logflow.sources.tail.inotify import Inotify, Notice
@@ -207,7 +207,7 @@ def test_gzip_members_read_at_any_offset_are_what_they_hold(
     assert isinstance(content, GzipContent)
     whole = b"".join(members)
     for offset, size in reads:
-        assert read_bytes(content, offset, size) == whole[offset : offset + size]
+        assert content.read(offset, size) == whole[offset : offset + size]
     content.close()
     content.close()
 
@@ -216,7 +216,7 @@ def test_a_gzip_file_that_was_cut_gives_what_it_has(tmp_path: Path) -> None:
     path = tmp_path / "x.gz"
     path.write_bytes(gzip.compress(os.urandom(100_000))[:50_000])
     content, _ = open_content(str(path))
-    assert 49_000 < len(read_bytes(content, 0, 200_000)) < 50_000
+    assert 49_000 < len(content.read(0, 200_000)) < 50_000
     content.close()
 
 
@@ -224,7 +224,7 @@ def test_a_gzip_bomb_is_read_piece_by_piece(tmp_path: Path) -> None:
     path = tmp_path / "x.gz"
     path.write_bytes(gzip.compress(bytes(50 << 20)))
     content, _ = open_content(str(path))
-    assert read_bytes(content, 40 << 20, 10) == bytes(10)
+    assert content.read(40 << 20, 10) == bytes(10)
     assert isinstance(content, GzipContent)
     assert len(content._input) <= 64 * 1024
     content.close()
@@ -235,7 +235,7 @@ def test_plain_bytes_end_where_the_file_ends(tmp_path: Path) -> None:
     content, status = open_content(str(tmp_path / "x"))
     assert isinstance(content, PlainContent)
     assert status.st_size == 10
-    assert (read_bytes(content, 8, 5), read_bytes(content, 20, 5)) == (b"89", b"")
+    assert (content.read(8, 5), content.read(20, 5)) == (b"89", b"")
     content.close()
 
 
