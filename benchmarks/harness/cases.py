@@ -61,6 +61,7 @@ class Case:
             used = stage.wait_for(lines, _QUIET_S, lambda: None, _POLL_S)
             _, first_ns, last_ns = stage.arrived()
             return stage.result(
+                "speed",
                 input_bytes=input_path.stat().st_size,
                 events=lines,
                 seconds=(last_ns - (started_ns if self.sink == "file" else first_ns)) / 1e9,

@@ -60,7 +60,7 @@ class LiveCase:
             poll = latencies.read if self.sink == "file" else lambda: None
             started = stage.start()
             writer = self._write(stage)
-            begun_s = time.monotonic()
+            begun_s, begun_ns = time.monotonic(), time.time_ns()
             while writer.poll() is None:
                 poll()
                 job.show(0.95 * min((time.monotonic() - begun_s) / job.seconds, 1.0))
@@ -68,11 +68,12 @@ class LiveCase:
             assert writer.stdout is not None
             lines = json.loads(writer.stdout.read())["lines"]
             used = stage.wait_for(sum(lines), _QUIET_S, poll, _POLL_S)
-            _, first_ns, last_ns = stage.arrived()
+            last_ns = stage.arrived()[2]
             return stage.result(
+                "rate",
                 input_bytes=sum(path.stat().st_size for path in (stage.work / "input").iterdir()),
                 events=sum(lines),
-                seconds=(last_ns - first_ns) / 1e9,
+                seconds=(last_ns - begun_ns) / 1e9,
                 started=started,
                 used=used,
                 found=stage.check(dict(enumerate(lines))),
@@ -125,6 +126,7 @@ class IdleCase:
                 time.sleep(_IDLE_POLL_S)
             used = stage.used()
             run = stage.result(
+                "idle",
                 input_bytes=0,
                 events=0,
                 seconds=spent_s,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.report import is_idle, named
-from harness.results import Figures, Results
+from harness.report import named
+from harness.results import Figures, Kind, Results
 
 _COLOURS = {
     "logflow-native": "#1b6ca8",
@@ -18,9 +18,14 @@ _COLOURS = {
     "otelcol": "#6b8e23",
 }
 _Panel = tuple[str, Callable[[Figures], float], str]
-_BUSY: list[_Panel] = [
+_SPEED: list[_Panel] = [
     ("CPU seconds per GB", lambda row: row.cpu_per_gb, "{:.2f}"),
     ("MB/s", lambda row: row.mb_per_s, "{:.0f}"),
+    ("peak memory, MB", lambda row: row.peak_mb, "{:.0f}"),
+]
+_RATE: list[_Panel] = [
+    ("events/s", lambda row: row.events_per_s, "{:,.0f}"),
+    ("CPU, percent of a core", lambda row: row.cpu_share, "{:.0f}"),
     ("peak memory, MB", lambda row: row.peak_mb, "{:.0f}"),
 ]
 _LATENCY: _Panel = ("p99 latency, ms", lambda row: row.latency_ms[1] if row.latency_ms else 0.0, "{:.0f}")
@@ -45,20 +50,17 @@ def write_plots(results: Results, directory: Path, order: Sequence[str]) -> list
     mpl.use("Agg")
     mpl.rcParams.update({"svg.hashsalt": "logflow", "svg.fonttype": "none", "font.size": 9.0})
     cases = [case for case in order if case in results.cases]
-    written = [_write_case(case, results.by_subject(case), directory) for case in cases]
-    busy = {
-        case: rows for case in cases if not any(map(is_idle, (rows := results.by_subject(case)).values()))
-    }
-    return [*written, _write_summary(busy, directory)] if busy else written
+    written = [_write_case(case, results.kind(case), results.by_subject(case), directory) for case in cases]
+    fast = {case: results.by_subject(case) for case in cases if results.kind(case) == "speed"}
+    return [*written, _write_summary(fast, directory)] if fast else written
 
 
-def _write_case(case: str, rows: dict[str, Figures], directory: Path) -> Path:
+def _write_case(case: str, kind: Kind, rows: dict[str, Figures], directory: Path) -> Path:
     from matplotlib import pyplot as plt
 
-    idle = any(map(is_idle, rows.values()))
-    panels = (
-        _IDLE if idle else [*_BUSY, *([_LATENCY] if any(row.latency_ms for row in rows.values()) else [])]
-    )
+    panels = list({"speed": _SPEED, "rate": _RATE, "idle": _IDLE}[kind])
+    if any(row.latency_ms for row in rows.values()):
+        panels.append(_LATENCY)
     size = (3.2 * len(panels), 0.9 + 0.4 * len(rows))
     figure, all_axes = plt.subplots(1, len(panels), figsize=size, sharey=True)
     for axes, (title, value, form) in zip(all_axes, panels, strict=True):

@@ -42,7 +42,7 @@ class Progress:
 
     def read(self) -> tuple[int, int, int]:
         """(events, first ns, latest ns)."""
-        return _PROGRESS.unpack_from(self._map)  # type: ignore[return-value]
+        return _PROGRESS.unpack_from(self._map)
 
 
 def receive_forward(port: int, path: Path) -> None:

@@ -9,6 +9,7 @@ from harness.results import Figures, Results
 
 MARKERS = ("<!-- benchmarks -->", "<!-- /benchmarks -->")
 """Between these, a page holds what :func:`markdown` makes."""
+_TAIL_HEAD = f"{'peak MB':>9}{'lost':>8}{'doubled':>9}{'disordered':>12}"
 _NAMES = {
     "logflow-native": "logflow",
     "logflow-python": "logflow in pure Python",
@@ -24,38 +25,55 @@ def named(subject: str) -> str:
     return _NAMES.get(subject, subject)
 
 
-def is_idle(found: Figures) -> bool:
-    """Whether nothing went in."""
-    return not found.input_mb
-
-
 def table(results: Results, case: str) -> str:
     """A case for the terminal; CPU beside the first subject's."""
     rows = results.by_subject(case)
     if not rows:
         return f"{case}: nobody here can run it\n"
-    lines = _idle_table(rows) if any(map(is_idle, rows.values())) else _busy_table(rows)
+    lines = {"speed": _speed_table, "rate": _rate_table, "idle": _idle_table}[results.kind(case)](rows)
     if len(results.sessions(case)) > 1:
         lines.append("  The subjects were measured at different times: the ratios mean little.")
     return "\n".join([case, *lines, ""])
 
 
-def _busy_table(rows: dict[str, Figures]) -> list[str]:
+def _speed_table(rows: dict[str, Figures]) -> list[str]:
     base = next(iter(rows.values())).cpu_per_gb
     head = (
-        f"  {'subject':<16}{'rounds':>7}{'MB':>6}{'CPU s/GB':>10}{'× first':>9}{'start s':>9}{'MB/s':>8}"
-        f"{'events/s':>12}{'peak MB':>9}{'lost':>8}{'doubled':>9}{'disordered':>12}  p50/p99/p999 ms"
+        f"  {'subject':<16}{'rounds':>7}{'MB':>6}{'CPU s/GB':>10}{'× first':>9}{'MB/s':>8}{'events/s':>12}"
+        f"{'start s':>9}{_TAIL_HEAD}"
     )
-    lines = [head]
-    for name, row in rows.items():
-        latency = "/".join(f"{value:.0f}" for value in row.latency_ms) if row.latency_ms else ""
-        lines.append(
+    return [
+        head,
+        *(
             f"  {name:<16}{row.rounds:>7}{row.input_mb:>6.0f}{row.cpu_per_gb:>10.2f}"
-            f"{_ratio(row.cpu_per_gb, base):>9}{row.start_cpu_s:>9.2f}{row.mb_per_s:>8.0f}"
-            f"{row.events_per_s:>12,.0f}{row.peak_mb:>9.0f}{row.lost:>8}{row.doubled:>9}{row.disordered:>12}"
-            f"  {latency}"
-        )
-    return lines
+            f"{_ratio(row.cpu_per_gb, base):>9}{row.mb_per_s:>8.0f}{row.events_per_s:>12,.0f}"
+            f"{row.start_cpu_s:>9.2f}{_tail(row)}"
+            for name, row in rows.items()
+        ),
+    ]
+
+
+def _rate_table(rows: dict[str, Figures]) -> list[str]:
+    head = (
+        f"  {'subject':<16}{'rounds':>7}{'MB':>6}{'events/s':>12}{'CPU %':>8}{'start s':>9}{_TAIL_HEAD}"
+        "  p50/p99/p999 ms"
+    )
+    return [
+        head,
+        *(
+            f"  {name:<16}{row.rounds:>7}{row.input_mb:>6.0f}{row.events_per_s:>12,.0f}{row.cpu_share:>8.0f}"
+            f"{row.start_cpu_s:>9.2f}{_tail(row)}  {_latency(row, '/')}"
+            for name, row in rows.items()
+        ),
+    ]
+
+
+def _tail(row: Figures) -> str:
+    return f"{row.peak_mb:>9.0f}{row.lost:>8}{row.doubled:>9}{row.disordered:>12}"
+
+
+def _latency(row: Figures, between: str) -> str:
+    return between.join(f"{value:.0f}" for value in row.latency_ms) if row.latency_ms else "–"
 
 
 def _idle_table(rows: dict[str, Figures]) -> list[str]:
@@ -77,9 +95,9 @@ def markdown(results: Results, order: Sequence[str]) -> str:
     cases = [case for case in order if case in results.cases]
     rows = {case: results.by_subject(case) for case in cases}
     subjects = list(dict.fromkeys(name for found in rows.values() for name in found))
-    idle = [case for case in cases if any(map(is_idle, rows[case].values()))]
-    steady = [case for case in cases if case not in idle and _is_steady(rows[case], case)]
-    fast = [case for case in cases if case not in idle and case not in steady]
+    fast, steady, idle = (
+        [case for case in cases if results.kind(case) == kind] for kind in ("speed", "rate", "idle")
+    )
     parts = [_conditions(results)]
     if fast:
         parts.append(
@@ -89,7 +107,7 @@ def markdown(results: Results, order: Sequence[str]) -> str:
             )
         )
     if steady:
-        heads = ["at a steady rate", "subject", "events/s", "CPU s per GB", "peak MB"]
+        heads = ["at a steady rate", "subject", "events/s", "CPU", "peak MB"]
         parts.append(
             _grid(
                 [*heads, "lost / doubled / disordered", "p50 / p99 / p999 ms"],
@@ -128,18 +146,15 @@ def replace_between_markers(page: str, text: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}{text}\n{last}", page, count=1)
 
 
-def _is_steady(rows: dict[str, Figures], case: str) -> bool:
-    return "rotating" in case or any(row.latency_ms for row in rows.values())
-
-
 def _conditions(results: Results) -> str:
-    versions = dict.fromkeys(f"{named(run.subject)}: {run.version}" for run in results.runs)
+    versions = dict.fromkeys(run.version for run in results.runs)
     days = sorted({run.session[:10] for run in results.runs})
     rounds = sorted({found.rounds for case in results.cases for found in results.by_subject(case).values()})
     span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     counts = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
+    how = "one round" if rounds == [1] else f"medians of {counts} rounds"
     return (
-        f"Measured on {span}: {results.machine}; medians of {counts} rounds, the subjects in turn, "
+        f"Measured on {span}: {results.machine}; {how}, the subjects in turn, "
         f"everything on one machine over loopback. {'; '.join(versions)}."
     )
 
@@ -154,10 +169,9 @@ def _speed(row: Figures | None) -> str:
 
 
 def _steady_row(case: str, row: Figures) -> list[str]:
-    latency = " / ".join(f"{value:.0f}" for value in row.latency_ms) if row.latency_ms else "–"
     return [
-        f"`{case}`", named(row.subject), f"{row.events_per_s:,.0f}", f"{row.cpu_per_gb:.2f}",
-        f"{row.peak_mb:.0f}", f"{row.lost:,} / {row.doubled:,} / {row.disordered:,}", latency,
+        f"`{case}`", named(row.subject), f"{row.events_per_s:,.0f}", f"{row.cpu_share:.0f} %",
+        f"{row.peak_mb:.0f}", f"{row.lost:,} / {row.doubled:,} / {row.disordered:,}", _latency(row, " / "),
     ]  # fmt: skip
 
 

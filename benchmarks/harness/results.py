@@ -12,10 +12,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from harness.check import Check
 from harness.machine import Machine
+
+Kind: TypeAlias = Literal["speed", "rate", "idle"]
+"""As fast as the subject can; lines at a steady rate; nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,14 @@ class Run:
 
     Attributes:
         case: the case's name.
+        kind: what the case is about, which says what of its figures means something.
         subject: who ran.
         session: when the suite was started that this run is part of, ISO 8601.
         version: what the subject says of its version.
         input_bytes: bytes of input (lines of a file, or packed entries).
         events: lines that were put in.
-        wall_s: from the first arrival at the end to the last; of an idle case: how long it was watched.
+        wall_s: from the first arrival at the end to the last; at a rate, from the first line that was
+            written; idle, how long it was watched.
         cpu_s: CPU seconds of the subject's processes after they were ready.
         start_cpu_s: CPU seconds until they were ready.
         peak_bytes: highest resident memory.
@@ -39,6 +44,7 @@ class Run:
     """
 
     case: str
+    kind: Kind
     subject: str
     session: str
     version: str
@@ -162,8 +168,12 @@ class Results:
             self._fresh.add(key)
         self._runs[run.case] = [*kept, run]
 
+    def kind(self, case: str) -> Kind:
+        """What a case that has runs is about."""
+        return self._runs[case][0].kind
+
     def by_subject(self, case: str) -> dict[str, Figures]:
-        """The figures of a case, in the order in which the subjects first ran."""
+        """The figures of a case, logflow's first."""
         found: dict[str, list[Run]] = defaultdict(list)
         for run in self._runs.get(case, []):
             found[run.subject].append(run)

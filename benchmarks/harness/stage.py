@@ -22,7 +22,7 @@ from typing import Self
 from harness.check import Check, check
 from harness.ends import Arrived, FileProgress, listens, open_receiver
 from harness.measure import Usage, settle, usage_of
-from harness.results import Run
+from harness.results import Kind, Run
 from harness.subjects import Subject
 from logflow.testing.processes import Process, free_ports
 
@@ -158,6 +158,7 @@ class Stage:
 
     def result(
         self,
+        kind: Kind,
         *,
         input_bytes: int,
         events: int,
@@ -170,6 +171,7 @@ class Stage:
         """Put a run together."""
         return Run(
             case=self.folder.name,
+            kind=kind,
             subject=self.job.subject.name,
             session=self.job.session,
             version=self.job.subject.version,
