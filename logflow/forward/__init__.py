@@ -5,5 +5,5 @@
     frames  handshake  identity  intake  reader      bytes in, bytes or values out; no I/O
     acks  gate  detector  health  balancer           decisions; time is an argument
     endpoint  connection  upstream                   a client: one connection, one server
-    listeners  receiver                              a server: its sockets, one connection
+    receiver                                         a server: one connection
 """

@@ -23,11 +23,12 @@ from logflow.errors import ComponentError
 from logflow.forward.endpoint import DEFAULT_PORT
 from logflow.forward.gate import Gate
 from logflow.forward.handshake import ServerSecrets
-from logflow.forward.listeners import Listeners
 from logflow.forward.receiver import Limits, Receiver, Shared
+from logflow.sources.complaints import Complaints
+from logflow.sources.listeners import Listeners
+from logflow.sources.tls import HandshakeFailures, Tls
 
 _STOP_GRACE_S = 1.0
-_COMPLAINTS_PER_MINUTE = 10
 
 
 class User(Options):
@@ -84,7 +85,8 @@ class ForwardSource(Source):
         self.config: ForwardSource.Config = config
         self._shared: Shared | None = None
         self._listeners: Listeners | None = None
-        self._complaints = _Complaints(context)
+        self._complaints = Complaints(context)
+        self._handshake_failures = HandshakeFailures(context, self._complaints)
 
     @property
     def port(self) -> int:
@@ -100,7 +102,7 @@ class ForwardSource(Source):
         """
         config = self.config
         address = config.listen or (None if config.unix else ("127.0.0.1", DEFAULT_PORT))
-        tls = config.tls.context() if config.tls else None
+        tls = Tls(config.tls.context(), config.read_timeout, self._handshake_failures) if config.tls else None
         listeners = Listeners(address, config.unix, tls, udp=config.udp_heartbeat)
         try:
             await listeners.open()
@@ -119,7 +121,7 @@ class ForwardSource(Source):
         tasks = _Tasks()
         shared = self._shared = self._make_shared(emit, tasks)
         try:
-            await self._listeners.serve(lambda: Receiver(shared), self.config.read_timeout)
+            await self._listeners.serve(lambda: Receiver(shared))
             await self._expire_connections(shared)
         finally:
             self._close_listeners()
@@ -195,26 +197,3 @@ class _Tasks:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-
-
-class _Complaints:
-    """Logs what peers do wrong; a flood of it becomes a number."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._minute = -1
-        self._logged = 0
-        self._suppressed = 0
-
-    def __call__(self, sentence: str) -> None:
-        minute = int(self._context.clock.monotonic() // 60)
-        if minute != self._minute:
-            self._minute, self._logged = minute, 0
-        if self._logged >= _COMPLAINTS_PER_MINUTE:
-            self._suppressed += 1
-            return
-        self._logged += 1
-        if self._suppressed:
-            sentence += f" {self._suppressed} more were not logged."
-            self._suppressed = 0
-        self._context.log.warning("Source %s: %s", self._context.name, sentence)

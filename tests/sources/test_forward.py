@@ -581,6 +581,9 @@ async def test_tls_is_spoken_and_client_certificates_are_asked_for(start, tmp_pa
         plain.cut()
         await client.close()
     assert running.emit.count == 300
+    assert running.counted("tls_handshakes_failed") == 2
+    assert "The TLS handshake with 127.0.0.1 failed: peer did not return a certificate." in caplog.text
+    assert "The TLS handshake with 127.0.0.1 failed: wrong version number." in caplog.text
 
 
 # -- stopping ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import logging
+import ssl
 import zlib
 
 import aiohttp
@@ -21,6 +22,7 @@ from logflow.outputs.http import HttpOutput
 from logflow.sources.http import HttpSource
 from logflow.telemetry.metrics import Metrics
 from logflow.testing import Collector, FakeClock, make_context, run_source
+from logflow.testing.forwarding import make_certificates
 
 T0 = 1_700_000_000_000_000_000
 
@@ -445,3 +447,17 @@ async def test_an_address_in_use_is_a_clear_error(serve, tmp_path):
 def test_a_mistake_in_the_configuration_is_explained(options):
     with pytest.raises(ValidationError):
         HttpSource.Config(type="http", **options)
+
+
+async def test_https_is_spoken_and_whose_handshake_failed_is_told(serve, tmp_path, caplog):
+    files = make_certificates(tmp_path)
+    server = await serve(tls={"cert_file": str(files.server), "key_file": str(files.server_key)})
+    with pytest.raises(aiohttp.ClientError):
+        await server.post("/app", b"{}")
+    assert server.counters() == {"tls_handshakes_failed": 1}
+    assert "The TLS handshake with 127.0.0.1 failed: http request." in caplog.text
+    context = ssl.create_default_context(cafile=str(files.ca))
+    url = f"https://127.0.0.1:{server.source.port}/app"
+    async with server.session.post(url, data=b"{}", ssl=context) as response:
+        assert response.status == 200
+    assert server.collector.count == 1

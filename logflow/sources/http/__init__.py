@@ -31,8 +31,11 @@ from logflow.config.fields import Address, Duration, ParserField, Size, parse_si
 from logflow.config.options import SourceConfig
 from logflow.config.tls import ServerTls
 from logflow.errors import ComponentError
+from logflow.sources.complaints import Complaints
 from logflow.sources.http.bodies import BodyReader
 from logflow.sources.http.requests import Limits, RequestHandler, check_tag
+from logflow.sources.listeners import Listeners
+from logflow.sources.tls import HandshakeFailures, Tls
 
 _HEADER_BYTES, _HEADERS = 8 << 10, 64
 _HANDSHAKE_S = 10.0
@@ -87,17 +90,17 @@ class HttpSource(Source):
             auth=config.auth,
             root_tag=config.tag,
         )
-        self._listener: asyncio.Server | None = None
+        self._listeners: Listeners | None = None
         self._server: web.Server | None = None
         self._malformed = context.counter("requests_malformed", "Requests that were not HTTP.")
         self._refused = context.counter("connections_refused", "Connections beyond max_connections.")
+        self._handshake_failures = HandshakeFailures(context, Complaints(context))
 
     @property
     def port(self) -> int:
         """The port in use, once opened: tells which one was chosen for port 0."""
-        assert self._listener is not None
-        port: int = self._listener.sockets[0].getsockname()[1]
-        return port
+        assert self._listeners is not None
+        return self._listeners.port
 
     async def open(self) -> None:
         """Listen; until :meth:`run` the answer is 503.
@@ -105,45 +108,48 @@ class HttpSource(Source):
         Raises:
             ComponentError: the address is taken, or a certificate cannot be used.
         """
-        host, port = self.config.listen
-        tls = self.config.tls.context() if self.config.tls else None
+        tls = (
+            Tls(self.config.tls.context(), _HANDSHAKE_S, self._handshake_failures)
+            if self.config.tls
+            else None
+        )
+        listeners = Listeners(self.config.listen, None, tls, udp=False)
         self._server = web.Server(
             self._handler, access_log=None, logger=_protocol_log(self._malformed), auto_decompress=False,
             keepalive_timeout=self.config.idle_timeout, lingering_time=_LINGER_S,
             max_line_size=_HEADER_BYTES, max_field_size=_HEADER_BYTES, max_headers=_HEADERS,
         )  # fmt: skip
         try:
-            self._listener = await asyncio.get_running_loop().create_server(
-                self._connection, host, port, ssl=tls,
-                ssl_handshake_timeout=_HANDSHAKE_S if tls else None,
-            )  # fmt: skip
+            await listeners.open()
         except OSError as error:
             raise ComponentError(
-                f"source {self.context.name}: cannot listen on {host}:{port}: {error.strerror or error}; "
+                f"source {self.context.name}: cannot listen on {error.filename}: {error.strerror or error}; "
                 "stop what listens there, or set another address"
             ) from error
+        self._listeners = listeners
+        await listeners.serve(self._connection)
 
     async def run(self, emit: Emit) -> None:
         """Take requests until cancelled; those under way are answered until :meth:`drain`."""
-        if self._listener is None:
+        if self._listeners is None:
             await self.open()
-        assert self._listener is not None
+        assert self._listeners is not None
         self._handler.emit = emit
         try:
             await asyncio.get_running_loop().create_future()
         finally:
             self._handler.emit = None
-            self._listener.close()
+            self._listeners.close()
 
     async def drain(self) -> None:
         """Answer what is still open, then close the connections."""
         self._handler.release()
-        if self._listener is not None:
-            self._listener.close()
+        if self._listeners is not None:
+            self._listeners.close()
         if self._server is not None:
             self._server.pre_shutdown()
             await self._server.shutdown(_STOP_GRACE_S)
-        self._server = self._listener = None
+        self._server = self._listeners = None
 
     def _connection(self) -> asyncio.Protocol:
         assert self._server is not None

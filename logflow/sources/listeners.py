@@ -1,4 +1,4 @@
-"""The sockets that a forward source listens on: TCP and its UDP heartbeats, and a unix socket.
+"""The sockets that a source listens on: TCP (with TLS if asked), UDP heartbeats, and a unix socket.
 
 They listen from :meth:`Listeners.open` on, so that nobody is refused while the service starts, and are
 served from :meth:`Listeners.serve` on.
@@ -10,12 +10,13 @@ import asyncio
 import errno
 import os
 import socket
-import ssl
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
+
+from logflow.sources.tls import Tls, TlsAcceptor
 
 _BACKLOG = 512
 _HEARTBEAT = b"\x00"
@@ -26,7 +27,7 @@ class Listeners:
     """All listening sockets of one source."""
 
     def __init__(
-        self, address: tuple[str, int] | None, unix: Path | None, tls: ssl.SSLContext | None, *, udp: bool
+        self, address: tuple[str, int] | None, unix: Path | None, tls: Tls | None, *, udp: bool
     ) -> None:
         """Describe them; nothing is opened yet.
 
@@ -41,7 +42,7 @@ class Listeners:
         self._tls = tls
         self._udp = udp
         self._sockets: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsAcceptor] = []
         self._heartbeats: list[asyncio.DatagramTransport] = []
 
     @property
@@ -73,22 +74,21 @@ class Listeners:
             self.close()
             raise
 
-    async def serve(self, accept: Callable[[], asyncio.BaseProtocol], handshake_timeout_s: float) -> None:
+    async def serve(self, accept: Callable[[], asyncio.BaseProtocol]) -> None:
         """Accept connections, those that came since :meth:`open` among them.
 
         Args:
             accept: makes the protocol of each connection.
-            handshake_timeout_s: longest time for TLS's handshake.
         """
         loop = asyncio.get_running_loop()
         for listener in self._sockets:
+            server: asyncio.Server | TlsAcceptor
             if listener.family == socket.AF_UNIX:
                 server = await loop.create_unix_server(accept, sock=listener, backlog=_BACKLOG)
+            elif self._tls is not None:
+                server = TlsAcceptor(self._tls, listener, accept)
             else:
-                server = await loop.create_server(
-                    accept, sock=listener, backlog=_BACKLOG, ssl=self._tls,
-                    ssl_handshake_timeout=handshake_timeout_s if self._tls else None,
-                )  # fmt: skip
+                server = await loop.create_server(accept, sock=listener, backlog=_BACKLOG)
             self._servers.append(server)
 
     def close(self) -> None:

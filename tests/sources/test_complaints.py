@@ -1,0 +1,26 @@
+"""A flood of complaints becomes a number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from logflow.sources.complaints import Complaints
+from logflow.testing import FakeClock, make_context
+
+
+async def test_ten_a_minute_are_logged_and_how_many_were_not_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = FakeClock()
+    complain = Complaints(make_context(tmp_path, clock=clock))
+    for _ in range(15):
+        complain("A frame is torn.")
+    await clock.advance(60.0)
+    complain("A frame is torn.")
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 11
+    assert all(": A frame is torn." in line for line in lines)
+    assert lines[-1].endswith(" 5 more were not logged.")
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
