@@ -68,7 +68,7 @@ def _logflow(engine: str, most_mb: int) -> Subject:
 _PEERS = {
     "fluent-bit": ("FLUENT_BIT", "fluent-bit.conf", ["-q", "-c"], 200),
     "fluentd": ("FLUENTD", "fluentd.conf", ["--no-supervisor", "-q", "-c"], 50),
-    "vector": ("VECTOR", "vector.yaml", ["-q", "--config"], 200),
+    "vector": ("VECTOR", "vector.yaml", ["--dangerously-allow-env-var-interpolation", "-q", "--config"], 200),
     "otelcol": ("OTELCOL", "otelcol.yaml", ["--config"], 200),
 }
 
