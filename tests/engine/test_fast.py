@@ -17,6 +17,7 @@ from logflow.engine._python.fast_cri import FastCri
 from logflow.engine._python.fast_docker import FastDocker
 from logflow.engine._python.lines import PythonLineParser
 from logflow.engine.api import LineFormat
+from logflow.packing import unpack_entries
 from logflow.parsers.json import JsonParser
 from logflow.parsers.raw import RawParser
 from logflow.testing import make_context
@@ -167,6 +168,16 @@ def test_lines_that_are_alike_take_the_fast_path(fast: FastLines, lines: list[by
 def test_lines_that_are_not_take_the_exact_path(fast: FastLines, lines: list[bytes], busy: Any) -> None:
     """Nothing is guessed."""
     assert fast.pack(lines, busy, NOW_NS) is None
+
+
+@given(st.lists(st.integers(0, 999_999_999), min_size=1, max_size=300))
+@settings(max_examples=50, deadline=None)
+def test_nanoseconds_are_read_exactly(nanoseconds: list[int]) -> None:
+    """However many are read together."""
+    lines = [CRI.replace(b"123456789", b"%09d" % each) for each in nanoseconds]
+    packed = FastCri(JSON, 1000).pack(lines, (), NOW_NS)
+    assert packed is not None
+    assert [time.nanoseconds for time, _ in unpack_entries(packed.entries)] == nanoseconds
 
 
 def test_the_caches_are_bounded() -> None:

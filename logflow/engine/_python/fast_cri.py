@@ -39,7 +39,8 @@ _MOST_LAYOUTS = 8
 _match_head = re.compile(
     rb"[0-9T:-]{19}(?:\.[0-9]{1,9})?(?P<offset>Z|[+-][0-9]{2}:[0-9]{2}) (?:stdout|stderr) F (?P<brace>\{?)"
 ).match
-_find_zero, _find_e, _find_o = (re.compile(text).finditer for text in (b"\0", b"e", b"o"))
+_find_zero = re.compile(b"\0").finditer
+_STREAMS = {ord("o"): "stdout", ord("e"): "stderr"}
 
 
 class _Layout:
@@ -85,12 +86,9 @@ class _Layout:
             raise Unlike
         return line[:at] + b".000000000"[at - 19 :] + line[at:]
 
-    def streams(self, heads: bytes) -> tuple[str, list[int]]:
-        """Which stream the first of the lines is of, and which lines are of the other."""
-        letters = heads[self._letter :: self._width]
-        if letters[0] == ord("o"):
-            return "stdout", [match.start() for match in _find_e(letters)]
-        return "stderr", [match.start() for match in _find_o(letters)]
+    def streams(self, heads: bytes) -> list[str]:
+        """Which streams the lines are of."""
+        return list(map(_STREAMS.__getitem__, heads[self._letter :: self._width]))
 
 
 class FastCri:
@@ -123,8 +121,8 @@ class FastCri:
 
     def _pack(self, layout: _Layout, lines: list[bytes], busy: Collection[str], *, is_json: bool) -> Packed:
         lines, heads = layout.align(lines)
-        stream, others = layout.streams(heads)
-        if busy and (stream in busy or others):
+        streams = layout.streams(heads)
+        if busy and not set(streams).isdisjoint(busy):
             raise Unlike
         messages = b"".join(map(layout.message, lines))
         check_lengths(lines, self._max_line, len(messages))
@@ -133,5 +131,5 @@ class FastCri:
             records = decode(messages, len(lines))
         else:
             records = self._texts.records(messages, lines, layout.start)
-        entries = self._packer.pack(layout.seconds.times(heads, len(lines)), records, stream, others)
+        entries = self._packer.pack(layout.seconds.times(heads, len(lines)), records, streams)
         return Packed(entries, len(lines) if self._texts.unless_json and not is_json else 0)

@@ -16,6 +16,7 @@ from logflow.engine._python.fast import (
     Packed,
     Packer,
     Seconds,
+    Times,
     Unlike,
     begin_with_brace,
     check_ends,
@@ -71,22 +72,15 @@ class FastDocker:
         for line, record in zip(found, records, strict=True):
             if line.attrs is not msgspec.UNSET:
                 record.setdefault("attrs", line.attrs)
-        streams = list(map(_stream, found))
-        stream = streams[0]
-        others = [] if streams.count(stream) == len(streams) else _others(streams)
-        return self._packer.pack(self._times(found), records, stream, others)
+        return self._packer.pack(self._times(found), records, map(_stream, found))
 
-    def _times(self, found: list[_Line]) -> list[int]:
+    def _times(self, found: list[_Line]) -> Times:
         heads = "".join(map(_time, found)).encode()
         if len(heads) != (FRACTION_END + 1) * len(found):
             heads = "".join([_with_zeros(line.time) for line in found]).encode()
         if heads.translate(TO_TEMPLATE) != (ZEROS + b"Z") * len(found):
             raise Unlike
         return self._seconds.times(heads, len(found))
-
-
-def _others(streams: list[str]) -> list[int]:
-    return [index for index, stream in enumerate(streams) if stream != streams[0]]
 
 
 def _with_zeros(time: str) -> str:
