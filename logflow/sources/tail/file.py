@@ -90,8 +90,6 @@ class LogFile:
         """Nothing more will be read."""
         self.closed = False
         self.quiet_since_s = 0.0
-        self.settle_by_s: float | None = None
-        """Until when the next file waits for this one to be safe."""
         self.seen = 0
         """Number of the last scan that found it under a configured path."""
         self.watch = -1
@@ -292,11 +290,6 @@ class LogFile:
     def all_safe(self) -> bool:
         """Whether nothing is in flight."""
         return not self._in_flight
-
-    async def settled(self) -> None:
-        """Return when nothing is in flight."""
-        while self._in_flight:  # the first one is not safe yet, whatever later ones are
-            await self._in_flight[0].receipt
 
     def hand_carry(self) -> bytes:
         """Give the open joins away, to the file that continues this one."""

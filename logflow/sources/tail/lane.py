@@ -1,8 +1,10 @@
 """The files that were found at one path, one after another: what one container wrote.
 
+They are read in this order, and buffers hand out the events of one tag in the order in which they came.
+
 ::
 
-    0.log.A  ──handed──►  0.log.B  ──handed──►  0.log         read in this order, never side by side
+    0.log.A  ──handed──►  0.log.B  ──handed──►  0.log         never read side by side
     lingers, then         at its end            waits
     finished, forgotten
 
@@ -86,8 +88,6 @@ class Lane:
         self.gone = False
         """Nothing is at the path now."""
         self.running = False
-        self.settling = False
-        """It runs, and waits until what it read of one file is safe before it reads the next one."""
         self.woken = False
         self.timer_set = False
         self._shared = shared
@@ -153,30 +153,7 @@ class Lane:
         for file in tuple(self.files):
             if not file.finished and not (await self._read(file, emit) and await self._passed(file, emit)):
                 break
-            await self._settle(file)
         self.retire()
-
-    async def _settle(self, file: LogFile) -> None:
-        """Wait until what was read of a file is safe, before the next one is read.
-
-        To a buffer each file is a stream of its own, and it may deliver two of them side by side; but the
-        order of what one container wrote is to be kept. An output that is down may not hold up the
-        others of its route for good, though: after ``rotate_wait`` the next file is read all the same.
-        """
-        clock = self._shared.context.clock
-        if file.settle_by_s is None:
-            file.settle_by_s = clock.monotonic() + self._shared.rotate_wait_s
-        left_s = file.settle_by_s - clock.monotonic()
-        if file.all_safe or left_s <= _PRECISION_S:
-            return
-        self.settling = True
-        waits = [asyncio.ensure_future(file.settled()), asyncio.ensure_future(clock.sleep(left_s))]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self.settling = False
-            for wait in waits:
-                wait.cancel()
 
     def _complain(self, why: str) -> None:
         """Say once that a file cannot be read; the next scan tries again."""

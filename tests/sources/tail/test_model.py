@@ -209,7 +209,7 @@ class Agent:
 
     def _busy(self) -> bool:
         lanes = self.source._catalogue.lanes.values()
-        return self.source._looking.locked() or any(lane.running and not lane.settling for lane in lanes)
+        return self.source._looking.locked() or any(lane.running for lane in lanes)
 
     async def deliver_all(self, expected: int) -> None:
         """Deliver until so many events were received, one file after the other."""

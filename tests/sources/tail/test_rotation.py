@@ -173,7 +173,7 @@ async def test_bytes_of_a_deleted_file_that_are_unread_at_the_end_are_counted(
     assert "was deleted and 4 bytes of it had not been read" in caplog.text
 
 
-async def test_a_file_is_finished_and_the_next_one_read_when_everything_is_safe(
+async def test_the_next_file_is_read_at_once_and_each_is_finished_when_its_lines_are_safe(
     tail: Any, kubelet: Kubelet
 ) -> None:
     tail.collector = Collector(settle=False)
@@ -182,49 +182,15 @@ async def test_a_file_is_finished_and_the_next_one_read_when_everything_is_safe(
         await tail.lines(1)
         kubelet.rotate()
         kubelet.write("stdout F two")
-        await tail.rest(4)
-        assert tail.messages() == ["one"], "two files are not delivered side by side"
-        assert {state["offset"] for state in tail.states()} == {0}
+        await tail.read("one", "two")
+        await tail.rest(10)
+        assert [state["offset"] for state in tail.states()] == [0, 0]
         tail.collector.receipts[0].settle()
-        await tail.lines(2)
         await tail.rest(10)
         assert [state["offset"] for state in tail.states()] == [0]
         tail.collector.settle_all()
         await tail.rest(1)
         assert [state["offset"] for state in tail.states()] == [34]
-
-
-async def test_an_output_that_is_down_does_not_hold_up_the_next_file_for_good(
-    tail: Any, kubelet: Kubelet
-) -> None:
-    tail.collector = Collector(settle=False)
-    async with tail.running():
-        kubelet.write("stdout F one")
-        await tail.lines(1)
-        kubelet.rotate()
-        kubelet.write("stdout F two")
-        await tail.lines(2)
-        kubelet.write("stdout F three")
-        await tail.lines(3, step_s=0.1)
-        assert tail.clock.monotonic() < 12, "it is waited for once"
-
-
-async def test_receipts_that_resolve_out_of_order_end_the_wait_for_a_file(
-    tail: Any, kubelet: Kubelet
-) -> None:
-    """A buffer that drops the newest settles them before those that wait."""
-    tail.collector = Collector(settle=False)
-    async with tail.running():
-        for index in range(3):
-            kubelet.write(f"stdout F {index}")
-            await tail.lines(index + 1)
-        tail.collector.receipts[2].settle()
-        kubelet.rotate()
-        kubelet.write("stdout F next")
-        await tail.rest(3)
-        assert len(tail.messages()) == 3
-        tail.collector.settle_all()
-        await tail.lines(4)
 
 
 async def test_rotated_names_that_the_glob_finds_too_are_not_read_twice(tail: Any) -> None:
@@ -462,10 +428,8 @@ async def test_a_join_that_was_handed_over_is_not_handed_over_again_after_a_kill
         await tail.lines(1)
         kubelet.rotate()
         kubelet.write("stdout F two", "stdout F three")
-        await tail.rest(2)
-        on_disk = tail.checkpoints.streams("test")
-        first.receipts[0].settle()
         await tail.lines(3)
+        on_disk = tail.checkpoints.streams("test")
     assert [state["offset"] for state in on_disk.values()] == [0, 0]
     for stream, state in on_disk.items():
         tail.checkpoints.save("test", stream, state)
