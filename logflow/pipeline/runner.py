@@ -25,7 +25,6 @@ from logflow.pipeline.build import Pipeline
 from logflow.pipeline.flusher import describe
 from logflow.pipeline.replay import Replayer
 from logflow.pipeline.retry import Backoff
-from logflow.telemetry.admin import AdminServer
 from logflow.telemetry.ledger import Account
 
 _log = logging.getLogger("logflow.service")
@@ -72,6 +71,8 @@ class Runner:
             for flusher in pipeline.flushers.values():
                 stack.push_async_callback(flusher.output.close)
             if (address := pipeline.settings.admin.listen) is not None:
+                from logflow.telemetry.admin import AdminServer  # noqa: PLC0415 - loads an HTTP server
+
                 admin = AdminServer(pipeline, self)
                 await admin.open(address)
                 stack.push_async_callback(admin.close)
