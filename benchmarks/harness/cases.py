@@ -59,12 +59,12 @@ class Case:
             started_ns = time.time_ns()
             feed()
             used = stage.wait_for(lines, _QUIET_S, lambda: None, _POLL_S)
-            _, first_ns, last_ns = stage.arrived()
+            arrived = stage.arrived()
             return stage.result(
                 "speed",
                 input_bytes=input_path.stat().st_size,
                 events=lines,
-                seconds=(last_ns - (started_ns if self.sink == "file" else first_ns)) / 1e9,
+                seconds=arrived.seconds(started_ns),
                 started=started,
                 used=used,
                 found=stage.check({0: lines}),

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from harness.receive import Progress
+from harness.receive import Arrived, Progress
 from logflow.testing.processes import Process
 
-HARNESS = {"PYTHONPATH": str(Path(__file__).parents[1])}
+_PYTHONPATH = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+HARNESS = {"PYTHONPATH": os.pathsep.join(filter(None, _PYTHONPATH))}
 """Environment of the harness's own processes."""
 _START_S = 30.0
 _MARK = b'"num"'
 """Every line of JSON has it once, whoever wrote it."""
-
-Arrived = Callable[[], tuple[int, int, int]]
-"""Says (events, wall-clock ns of the first, of the latest) so far."""
 
 
 class FileProgress:
@@ -27,11 +25,10 @@ class FileProgress:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._read: dict[Path, tuple[int, bytes]] = {}
-        self._lines = 0
-        self._first_ns = self._last_ns = 0
+        self._arrived = Arrived(0, 0, 0, 0)
 
-    def read(self) -> tuple[int, int, int]:
-        """(lines, first ns, latest ns) so far."""
+    def read(self) -> Arrived:
+        """What has arrived so far."""
         for path in self._directory.rglob("*"):
             if not path.is_file():
                 continue
@@ -40,15 +37,14 @@ class FileProgress:
                 file.seek(offset)
                 while block := file.read(8 << 20):
                     offset += len(block)
-                    self._lines += (rest + block).count(_MARK)
+                    if lines := (rest + block).count(_MARK):
+                        self._arrived = self._arrived.after(lines)
                     rest = (rest + block)[1 - len(_MARK) :]
-                    self._last_ns = time.time_ns()
-                    self._first_ns = self._first_ns or self._last_ns
             self._read[path] = offset, rest
-        return self._lines, self._first_ns, self._last_ns
+        return self._arrived
 
 
-def open_receiver(stack: ExitStack, work: Path, protocol: str, port: int) -> Arrived:
+def open_receiver(stack: ExitStack, work: Path, protocol: str, port: int) -> Callable[[], Arrived]:
     """Start a receiver of ``forward`` or ``http``; what it gets is in ``end-<protocol>*.data``."""
     path = work / f"end-{protocol}"
     argv = [sys.executable, "-m", "harness.receive", protocol, str(port), str(path)]

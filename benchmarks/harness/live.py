@@ -68,7 +68,7 @@ class LiveCase:
             assert writer.stdout is not None
             lines = json.loads(writer.stdout.read())["lines"]
             used = stage.wait_for(sum(lines), _QUIET_S, poll, _POLL_S)
-            last_ns = stage.arrived()[2]
+            last_ns = stage.arrived().last_ns
             return stage.result(
                 "rate",
                 input_bytes=sum(path.stat().st_size for path in (stage.work / "input").iterdir()),
@@ -132,7 +132,7 @@ class IdleCase:
                 seconds=spent_s,
                 started=busy,
                 used=used,
-                found=_counted(stage.arrived()[0], lines),
+                found=_counted(stage.arrived().events, lines),
             )
         return replace(run, start_cpu_s=started.cpu_s)
 

@@ -1,8 +1,7 @@
 """Receivers: a forward server and an HTTP server that keep what they get and cost little.
 
 ``python -m harness.receive forward PORT FILE`` (or ``http``). What arrives is appended to FILE; how far it
-is stands in ``FILE.progress``: three unsigned 64-bit integers, events and the wall-clock nanoseconds of
-the first and the latest arrival.
+is stands in ``FILE.progress``: the four numbers of :class:`Arrived` as unsigned 64-bit integers.
 """
 
 from __future__ import annotations
@@ -14,13 +13,46 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import msgpack
 
 from logflow.engine import load_engine
 
-_PROGRESS = struct.Struct("<QQQ")
+_PROGRESS = struct.Struct("<QQQQ")
 _BLOCK = 4 << 20
+
+
+class Arrived(NamedTuple):
+    """What has arrived so far.
+
+    Attributes:
+        events: how many lines.
+        first_events: how many of them came with the first arrival.
+        first_ns: wall-clock time of the first arrival; 0 before it.
+        last_ns: wall-clock time of the latest.
+    """
+
+    events: int
+    first_events: int
+    first_ns: int
+    last_ns: int
+
+    def after(self, events: int) -> Arrived:
+        """The same once some more events have arrived, now."""
+        now_ns = time.time_ns()
+        first_events, first_ns = (self.first_events, self.first_ns) if self.first_ns else (events, now_ns)
+        return Arrived(self.events + events, first_events, first_ns, now_ns)
+
+    def seconds(self, started_ns: int) -> float:
+        """How long all of it took, at the speed at which what followed the first arrival came.
+
+        So neither counts how long a subject took to notice its input, nor gains it anything to send much
+        at once. All that came at once is counted from ``started_ns`` on, when the input was there.
+        """
+        if self.events == self.first_events:
+            return (self.last_ns - started_ns) / 1e9
+        return (self.last_ns - self.first_ns) / 1e9 * self.events / (self.events - self.first_events)
 
 
 class Progress:
@@ -36,13 +68,11 @@ class Progress:
     def add(self, events: int) -> None:
         """Count arrivals."""
         with self._lock:
-            total, first_ns, _ = self.read()
-            now_ns = time.time_ns()
-            _PROGRESS.pack_into(self._map, 0, total + events, first_ns or now_ns, now_ns)
+            _PROGRESS.pack_into(self._map, 0, *self.read().after(events))
 
-    def read(self) -> tuple[int, int, int]:
-        """(events, first ns, latest ns)."""
-        return _PROGRESS.unpack_from(self._map)
+    def read(self) -> Arrived:
+        """What has arrived so far."""
+        return Arrived(*_PROGRESS.unpack_from(self._map))
 
 
 def receive_forward(port: int, path: Path) -> None:

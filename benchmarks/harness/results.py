@@ -33,8 +33,8 @@ class Run:
         version: what the subject says of its version.
         input_bytes: bytes of input (lines of a file, or packed entries).
         events: lines that were put in.
-        wall_s: from the first arrival at the end to the last; at a rate, from the first line that was
-            written; idle, how long it was watched.
+        wall_s: how long it took at the speed of what followed the first arrival; at a rate, from the first
+            line written to the last one's arrival; idle, how long it was watched.
         cpu_s: CPU seconds of the subject's processes after they were ready.
         start_cpu_s: CPU seconds until they were ready.
         peak_bytes: highest resident memory.

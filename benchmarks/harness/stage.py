@@ -20,8 +20,9 @@ from types import TracebackType
 from typing import Self
 
 from harness.check import Check, check
-from harness.ends import Arrived, FileProgress, listens, open_receiver
+from harness.ends import FileProgress, listens, open_receiver
 from harness.measure import Usage, settle, usage_of
+from harness.receive import Arrived
 from harness.results import Kind, Run
 from harness.subjects import Subject
 from logflow.testing.processes import Process, free_ports
@@ -68,7 +69,7 @@ class Stage:
         self._sinks = dict.fromkeys(sinks, out_port)
         if len(self._sinks) > 1:
             self._sinks["http"] = http_port
-        self._ends: list[Arrived] = []
+        self._ends: list[Callable[[], Arrived]] = []
         self._processes: list[Process] = []
 
     def __enter__(self) -> Self:
@@ -129,18 +130,16 @@ class Stage:
         """Whether all of the subject's processes run."""
         return all(process.running for process in self._processes)
 
-    def arrived(self) -> tuple[int, int, int]:
-        """(events, first ns, latest ns) at the ends so far."""
-        found = [end() for end in self._ends]
-        firsts = [first_ns for _, first_ns, _ in found if first_ns]
-        return sum(events for events, _, _ in found), min(firsts, default=0), max(each[2] for each in found)
+    def arrived(self) -> Arrived:
+        """What has arrived so far, at the one end that got anything."""
+        return max(end() for end in self._ends)
 
     def wait_for(self, lines: int, quiet_s: float, poll: Callable[[], None], poll_s: float) -> Usage:
         """Wait until so many lines have arrived, or nothing moves for a while; returns what was used."""
         most, moved_s = 0, time.monotonic()
         while True:
             poll()
-            events = self.arrived()[0]
+            events = self.arrived().events
             used = self.used()
             if events > most:
                 most, moved_s = events, time.monotonic()
