@@ -148,10 +148,11 @@ class FrameReader:
         end = max(self._needed + _BEYOND_BYTES, self._filled + READ_BYTES)
         if self._buffer is None:
             self._buffer = self._pool.take(READ_BYTES)
-        elif self._filled == len(self._buffer):
-            # An announced length is believed as far as this peer has kept its word before.
-            believed = max(_GROWTH * self._filled, self._largest)
-            self._replace(self._buffer, 0, min(end, believed + READ_BYTES))
+        # An announced length is believed as far as this peer has kept its word before.
+        size = min(end, max(_GROWTH * self._filled, self._largest) + READ_BYTES)
+        begun = self._filled <= _BEYOND_BYTES and size > len(self._buffer) + READ_BYTES
+        if begun or self._filled == len(self._buffer):
+            self._replace(self._buffer, 0, size)
         return memoryview(self._buffer)[self._filled : end]
 
     def filled(self, size: int) -> None:

@@ -21,6 +21,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from logflow.batch import Batch
@@ -37,8 +38,9 @@ from logflow.forward.intake import Opened, Request, open_request, requests
 from logflow.forward.reader import READ_BYTES, BufferPool, FrameReader, Slab
 from logflow.receipt import Receipt
 
-_INLINE_BYTES = 64 * 1024
-"""Requests above this are opened in a thread."""
+_INLINE_BYTES = {"native": 2 * 1024 * 1024, "python": 64 * 1024}
+"""Requests above this are opened in a thread: below it, an engine takes less time than the way to a thread
+and back, and in no case more than 10 ms or so."""
 _QUEUED_BYTES = 4 * READ_BYTES
 """Reading pauses while more than this waits to be handled."""
 _LARGE_BYTES = 4 * READ_BYTES
@@ -107,6 +109,7 @@ class Receiver(asyncio.BufferedProtocol):
         self._pass: Pass | None = None
         self._problem: MalformedData | None = None
         self._worker: asyncio.Task[None] | None = None
+        self._starting = False
         self._rescan: asyncio.TimerHandle | None = None
         self._emitting: Request | None = None
         self._woken = asyncio.Event()
@@ -258,7 +261,7 @@ class Receiver(asyncio.BufferedProtocol):
             delay_s = _SCAN_SHARE * (time.perf_counter() - started)
             self._rescan = asyncio.get_running_loop().call_later(delay_s, self._scan_anyway)
         if (self._slabs or self._problem) and self._worker is None:
-            self._worker = self._shared.spawn(self._work())
+            self._worker, self._starting = self._shared.spawn(self._work()), True
         self._steer()
 
     def _collect(self) -> None:
@@ -281,7 +284,8 @@ class Receiver(asyncio.BufferedProtocol):
         """Read on, or leave what comes in the client's socket."""
         if self._transport is None:
             return
-        queued = sum(slab.size for slab, _ in self._slabs)
+        # What a worker that starts will take at once does not wait.
+        queued = sum(slab.size for slab, _ in islice(self._slabs, int(self._starting), None))
         if self._ending or self._problem or queued > _QUEUED_BYTES or not self._has_pass():
             self._transport.pause_reading()
         else:
@@ -311,6 +315,7 @@ class Receiver(asyncio.BufferedProtocol):
     # -- handling ---------------------------------------------------------------------------------
 
     async def _work(self) -> None:
+        self._starting = False
         try:
             while self._slabs:
                 slab, entry = self._slabs.popleft()
@@ -384,7 +389,7 @@ class Receiver(asyncio.BufferedProtocol):
     async def _open(self, request: Request) -> Opened:
         shared = self._shared
         arguments = (shared.engine, request, self._peer, shared.limits.max_frame)
-        if request.size <= _INLINE_BYTES and request.option.compressed == "none":
+        if request.size <= _INLINE_BYTES[shared.engine.name] and request.option.compressed == "none":
             return open_request(*arguments)
         return await asyncio.get_running_loop().run_in_executor(None, open_request, *arguments)
 

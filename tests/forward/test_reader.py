@@ -142,6 +142,14 @@ def test_memory_grows_with_what_came_and_not_with_what_was_announced(engine):
     assert len(reader.space()) <= READ_BYTES
 
 
+def test_a_large_frame_after_another_is_read_at_once(engine):
+    """A peer that has kept its word is given room for the whole frame as soon as it has begun."""
+    large = fluentd_request("t", [(1, {"x": "y" * 500_000})], b"id")
+    reader = FrameReader(engine.scan_frames, LIMIT, BufferPool())
+    receive(reader, large + large[:1000], [])
+    assert len(reader.space()) >= len(large) - 1000
+
+
 @pytest.mark.parametrize("header", [b"\xc6", b"\xdb"])
 def test_a_length_of_4_gb_is_refused_at_once(engine, header):
     reader = FrameReader(engine.scan_frames, LIMIT, BufferPool())
