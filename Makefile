@@ -22,10 +22,10 @@ export PYO3_PYTHON := $(abspath $(PYTHON))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fmt fmt-check lint type native-check bench fuzz torture docs clean
+.PHONY: help demo test check fmt fmt-check lint type native-check bench bench-micro fuzz torture docs clean
 
 help: ## show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## run the whole pipeline on this machine, with a verdict (about 30 seconds)
 	$(PYTHON) -m logflow demo $(ARGS)
@@ -61,6 +61,9 @@ endif
 
 bench: $(INSTALLED_BENCH) ## run all benchmarks and print ratios
 	$(PYTHON) benchmarks/run.py $(ARGS)
+
+bench-micro: $(INSTALLED) ## measure every function of the engines by itself
+	$(PYTHON) -m pytest benchmarks/micro --benchmark-quiet --speeds benchmarks/results/micro.json $(ARGS)
 
 fuzz: $(INSTALLED) ## feed the native engine with hostile input for a while
 	native/fuzz.sh $(ARGS)

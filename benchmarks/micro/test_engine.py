@@ -1,8 +1,9 @@
-"""Every engine function by itself, both engines: ``pytest benchmarks/micro``.
+"""Every engine function by itself, both engines: ``make bench-micro``, or ``pytest benchmarks/micro``.
 
 The data are CRI lines of about 283 bytes whose message is a JSON object of 8 fields, and what becomes
-of them. Beside the time of a round stands ``MB_per_s`` of input. ``plain_loop`` is what the Python
-engine is measured against: msgspec decoding and encoding one message after another.
+of them. A table at the end shows MB/s of input, of each function's fastest round, for either engine.
+``plain_loop`` is what the Python engine is measured against: msgspec decoding and encoding one message
+after another.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import random
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import pytest
@@ -26,6 +27,14 @@ from logflow.errors import ComponentError
 from logflow.testing import make_context
 
 LINES = 400
+
+
+class Speeds(Protocol):
+    """What ``conftest.py`` collects."""
+
+    def add(self, name: str, mb_per_s: int) -> None: ...
+
+
 NGINX = (
     r"^(?P<remote>[^ ]*) [^ ]* (?P<user>[^ ]*) \[(?P<time>[^\]]*)\] "
     r'"(?P<method>\S+) (?P<path>[^ "]*) [^"]*" (?P<code>[0-9]+) (?P<size>[0-9]+) "(?P<referer>[^"]*)" '
@@ -90,6 +99,18 @@ def logfmt_line(number: int, rng: random.Random) -> bytes:
     return f'level=info number={number} msg="request handled" path=/x/{rng.randrange(10**6)} ok\n'.encode()
 
 
+def ltsv_line(number: int, rng: random.Random) -> bytes:
+    return (
+        f"host:10.0.0.1\tlevel:info\tnumber:{number}\tmsg:request handled\tpath:/x/{rng.randrange(10**6)}\n"
+    ).encode()
+
+
+def partial_line(number: int, rng: random.Random) -> bytes:
+    head, text = cri_line(number, rng).split(b" F ")
+    middle = len(text) // 2
+    return head + b" P " + text[:middle] + b"\n" + head + b" F " + text[middle:]
+
+
 def block(make: Callable[[int, random.Random], bytes]) -> bytes:
     rng = random.Random(1)
     return b"".join(make(number, rng) for number in range(LINES))
@@ -123,14 +144,25 @@ def entries(make_parser: Callable[..., Parser]) -> bytes:
     return lines.parse(block(cri_line), b"", 0).entries
 
 
-def run(benchmark: Any, size: int, function: Callable[..., Any], *arguments: Any) -> Any:
-    result = benchmark(function, *arguments)
-    if benchmark.stats is not None:  # None with --benchmark-disable
-        benchmark.extra_info["MB_per_s"] = round(size / benchmark.stats.stats.min / 1e6)
-    return result
+Run = Callable[..., Any]
 
 
-def test_plain_loop(benchmark: Any) -> None:
+@pytest.fixture
+def run(benchmark: Any, request: pytest.FixtureRequest, speeds: Speeds) -> Run:
+    """``run(size, function, *arguments)``: measure a call that takes so many bytes."""
+
+    def measure(size: int, function: Callable[..., Any], *arguments: Any) -> Any:
+        result = benchmark(function, *arguments)
+        if benchmark.stats is not None:  # None with --benchmark-disable
+            speed = round(size / benchmark.stats.stats.min / 1e6)
+            benchmark.extra_info["MB_per_s"] = speed
+            speeds.add(request.node.name, speed)
+        return result
+
+    return measure
+
+
+def test_plain_loop(run: Run) -> None:
     messages = [line.split(b" ", 3)[3] for line in block(cri_line).splitlines()]
     decode, encode = msgspec.json.Decoder().decode, msgspec.msgpack.Encoder().encode
 
@@ -138,7 +170,7 @@ def test_plain_loop(benchmark: Any) -> None:
         for text in messages:
             encode(decode(text))
 
-    run(benchmark, len(block(cri_line)), loop)
+    run(len(block(cri_line)), loop)
 
 
 @pytest.mark.parametrize(
@@ -146,47 +178,48 @@ def test_plain_loop(benchmark: Any) -> None:
     [
         ("cri", cri_line, {"name": "json"}),
         ("cri", cri_line, {"name": "raw"}),
+        ("cri", partial_line, {"name": "json"}),
         ("docker", docker_line, {"name": "json"}),
         ("plain", json_line, {"name": "json"}),
         ("plain", json_line, {"name": "json", "time_key": "x"}),
         ("cri", text_line, {"name": "json"}),
         ("plain", nginx_line, NGINX_PARSER),
         ("plain", logfmt_line, {"name": "logfmt"}),
+        ("plain", ltsv_line, {"name": "ltsv"}),
     ],
-    ids=["cri-json", "cri-raw", "docker-json", "plain-json", "plain-json-time", "cri-text", "plain-regex",
-         "plain-logfmt"],
+    ids=["cri-json", "cri-raw", "cri-partial", "docker-json", "plain-json", "plain-json-time", "cri-text",
+         "nginx-regex", "plain-logfmt", "plain-ltsv"],
 )  # fmt: skip
 def test_line_parser(
-    benchmark: Any, engine: Engine, make_parser: Any, line_format: Any, make: Any, parser: dict[str, Any]
+    run: Run, engine: Engine, make_parser: Any, line_format: Any, make: Any, parser: dict[str, Any]
 ) -> None:
     data = block(make)
     lines = engine.line_parser(line_format, make_parser(**parser), max_line=1 << 20)
-    parsed = run(benchmark, len(data), lines.parse, data, b"", 0)
+    parsed = run(len(data), lines.parse, data, b"", 0)
     assert (parsed.events, parsed.malformed) == (LINES, 0)
     assert parsed.unparsed == (LINES if make is text_line else 0)
 
 
 @pytest.mark.parametrize("name", ["count", "offsets", "time_range", "normalize"])
-def test_walking(benchmark: Any, engine: Engine, entries: bytes, name: str) -> None:
-    run(benchmark, len(entries), getattr(engine, name), entries)
+def test_walking(run: Run, engine: Engine, entries: bytes, name: str) -> None:
+    run(len(entries), getattr(engine, name), entries)
 
 
-def test_normalize_with_metadata(benchmark: Any, engine: Engine, entries: bytes) -> None:
+def test_normalize_with_metadata(run: Run, engine: Engine, entries: bytes) -> None:
     starts = [*engine.offsets(entries), len(entries)]
     data = b"".join(
         b"\x92\x92" + entries[start + 1 : start + 11] + b"\x80" + entries[start + 11 : end]
         for start, end in pairwise(starts)
     )
-    assert run(benchmark, len(data), engine.normalize, data) == (entries, LINES)
+    assert run(len(data), engine.normalize, data) == (entries, LINES)
 
 
-def test_to_ndjson(benchmark: Any, engine: Engine, entries: bytes) -> None:
-    run(benchmark, len(entries), engine.to_ndjson, entries, "kube.default.web.app")
+def test_to_ndjson(run: Run, engine: Engine, entries: bytes) -> None:
+    run(len(entries), engine.to_ndjson, entries, "kube.default.web.app")
 
 
-def test_splice(benchmark: Any, engine: Engine, entries: bytes) -> None:
+def test_splice(run: Run, engine: Engine, entries: bytes) -> None:
     run(
-        benchmark,
         len(entries),
         engine.splice,
         entries,
@@ -194,26 +227,25 @@ def test_splice(benchmark: Any, engine: Engine, entries: bytes) -> None:
     )
 
 
-def test_grep(benchmark: Any, engine: Engine, entries: bytes) -> None:
+def test_grep(run: Run, engine: Engine, entries: bytes) -> None:
     run(
-        benchmark,
         len(entries),
         engine.grep([("level", "^(info|warn)$")], [("path", "^/admin")]).apply,
         entries,
     )
 
 
-def test_modify(benchmark: Any, engine: Engine, entries: bytes) -> None:
+def test_modify(run: Run, engine: Engine, entries: bytes) -> None:
     changes = [("set", "where", "{tag}/{level}"), ("rename", "msg", "message"), ("remove", "trace", None)]
-    run(benchmark, len(entries), engine.modify(changes, {}).apply, entries, "kube.default.web.app")
+    run(len(entries), engine.modify(changes, {}).apply, entries, "kube.default.web.app")
 
 
 @pytest.mark.parametrize("mode", ["packed", "forward", "message"])
-def test_scan_frames(benchmark: Any, engine: Engine, entries: bytes, mode: str) -> None:
+def test_scan_frames(run: Run, engine: Engine, entries: bytes, mode: str) -> None:
     starts = [*engine.offsets(entries), len(entries)]
     data = {
         "packed": b"\x92\xa3tag\xc6" + len(entries).to_bytes(4, "big") + entries,
         "forward": b"\x92\xa3tag\xdd" + LINES.to_bytes(4, "big") + entries,
         "message": b"".join(b"\x93\xa3tag" + entries[start + 1 : end] for start, end in pairwise(starts)),
     }[mode]
-    run(benchmark, len(data), engine.scan_frames, data, 1 << 30)
+    run(len(data), engine.scan_frames, data, 1 << 30)
