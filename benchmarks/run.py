@@ -9,6 +9,7 @@ plots after the last one where matplotlib is there. ``benchmarks/README.md`` say
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -180,7 +181,9 @@ def report_only(options: argparse.Namespace) -> int:
         return 1
     if options.plots_only:
         return 0 if write_plots(results, options.results, list(CASES)) else 1
-    text = markdown(results, list(CASES))
+    micro = options.results / "micro.json"
+    speeds = json.loads(micro.read_text())["speeds"] if micro.exists() else None
+    text = markdown(results, list(CASES), speeds)
     if options.update_readme is None:
         print(text)
         return 0

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from harness.results import Figures, Results
 
 MARKERS = ("<!-- benchmarks -->", "<!-- /benchmarks -->")
 """Between these, a page holds what :func:`markdown` makes."""
 _TAIL_HEAD = f"{'peak MB':>9}{'lost':>8}{'doubled':>9}{'disordered':>12}"
+_ENGINE_ROWS = (
+    "line_parser cri-json", "line_parser docker-json", "line_parser plain-json", "line_parser nginx-regex",
+    "to_ndjson", "splice", "grep", "modify", "normalize_with_metadata", "scan_frames forward",
+)  # fmt: skip
+"""Those of the micro-benchmarks that say most."""
+Speeds: TypeAlias = Mapping[str, Mapping[str, int]]
+"""MB/s by function and engine."""
 _NAMES = {
     "logflow-native": "logflow",
     "logflow-python": "logflow in pure Python",
@@ -90,8 +98,14 @@ def _ratio(value: float, base: float) -> str:
     return f"{value / base:.2f}" if base else ""
 
 
-def markdown(results: Results, order: Sequence[str]) -> str:
-    """The README's tables: at full speed, at a steady rate, idle; and the conditions."""
+def markdown(results: Results, order: Sequence[str], speeds: Speeds | None = None) -> str:
+    """The README's tables: at full speed, at a steady rate, idle, the engines; and the conditions.
+
+    Args:
+        results: of the cases.
+        order: the cases in the order in which they are shown.
+        speeds: of the micro-benchmarks, as ``--speeds`` writes them.
+    """
     cases = [case for case in order if case in results.cases]
     rows = {case: results.by_subject(case) for case in cases}
     subjects = list(dict.fromkeys(name for found in rows.values() for name in found))
@@ -127,6 +141,17 @@ def markdown(results: Results, order: Sequence[str]) -> str:
                     ]
                     for case in idle
                     for row in rows[case].values()
+                ],
+            )
+        )
+    if speeds:
+        parts.append(
+            _grid(
+                ["engine, one core, MB/s", "native", "pure Python"],
+                [
+                    [function.replace("_", " "), f"{row.get('native', '–')}", f"{row.get('python', '–')}"]
+                    for function in _ENGINE_ROWS
+                    if (row := speeds.get(function))
                 ],
             )
         )
