@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -183,11 +184,13 @@ def report_only(options: argparse.Namespace) -> int:
         return 0 if write_plots(results, options.results, list(CASES)) else 1
     micro = options.results / "micro.json"
     speeds = json.loads(micro.read_text())["speeds"] if micro.exists() else None
-    text = markdown(results, list(CASES), speeds)
+    page: Path = options.update_readme or HERE.parent / "README.md"
+    drawn = options.results / "summary.svg"
+    plot = os.path.relpath(drawn, page.parent) if drawn.exists() else None
+    text = markdown(results, list(CASES), speeds, plot)
     if options.update_readme is None:
         print(text)
         return 0
-    page: Path = options.update_readme
     try:
         page.write_text(replace_between_markers(page.read_text(), text))
     except (OSError, ValueError) as error:

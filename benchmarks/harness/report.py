@@ -98,13 +98,16 @@ def _ratio(value: float, base: float) -> str:
     return f"{value / base:.2f}" if base else ""
 
 
-def markdown(results: Results, order: Sequence[str], speeds: Speeds | None = None) -> str:
+def markdown(
+    results: Results, order: Sequence[str], speeds: Speeds | None = None, plot: str | None = None
+) -> str:
     """The README's tables: at full speed, at a steady rate, idle, the engines; and the conditions.
 
     Args:
         results: of the cases.
         order: the cases in the order in which they are shown.
         speeds: of the micro-benchmarks, as ``--speeds`` writes them.
+        plot: where the summary's plot is, seen from the page.
     """
     cases = [case for case in order if case in results.cases]
     rows = {case: results.by_subject(case) for case in cases}
@@ -113,6 +116,8 @@ def markdown(results: Results, order: Sequence[str], speeds: Speeds | None = Non
         [case for case in cases if results.kind(case) == kind] for kind in ("speed", "rate", "idle")
     )
     parts = [_conditions(results)]
+    if plot:
+        parts.append(f"![CPU seconds per GB of input, by case and subject]({plot})")
     if fast:
         parts.append(
             _grid(
