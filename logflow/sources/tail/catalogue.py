@@ -28,7 +28,7 @@ from logflow.sources.tail.identity import HEAD_BYTES, NOTHING, TAIL_BYTES, FileS
 from logflow.sources.tail.lane import Lane
 from logflow.sources.tail.rotated import Again, Sibling
 from logflow.sources.tail.shared import Shared
-from logflow.sources.tail.tags import TagTemplate
+from logflow.sources.tail.tags import TagTemplate, is_container_log
 from logflow.sources.tail.watcher import Watcher
 
 _LISTINGS = 3
@@ -76,6 +76,8 @@ class Catalogue:
         self._by_inode: dict[tuple[int, int], tuple[LogFile, Lane]] = {}
         self._unreadable: set[str] = set()
         self._restored = False
+        self._looked_ns = 0
+        """What was last written to before this time is not new: it was there at an earlier look."""
 
     @property
     def files(self) -> list[LogFile]:
@@ -101,6 +103,7 @@ class Catalogue:
             if index % _FILES_AT_ONCE == _FILES_AT_ONCE - 1:
                 await asyncio.sleep(0)
         self._shared.scans += 1
+        self._looked_ns = max(self._looked_ns, *(file.mtime_ns for file in found), 0)
         for path in self.lanes.keys() - {file.path for file in found}:
             self._miss(path)
         if first:  # only now: the successor of a file is taken up after it, but before it is read
@@ -161,8 +164,12 @@ class Catalogue:
         inode = (status.st_dev, status.st_ino)
         lane = self._lane(path, os.path.realpath(path))
         lane.gone = False
-        from_end = first and self._from_end and not lane.files and lane.last is None
-        await self._take_up_rotated(lane, inode)
+        never_seen = not lane.files and lane.last is None
+        from_end = first and self._from_end and never_seen
+        if never_seen and not from_end and is_container_log(lane.real):
+            await self._take_up_unseen(lane, inode)
+        else:
+            await self._take_up_rotated(lane, inode)
         if inode in self._by_inode:  # renamed, or taken up by another task, in this moment
             content.close()
             return
@@ -206,6 +213,19 @@ class Catalogue:
                 ):
                     break
             return len(lane.files) > files
+
+    async def _take_up_unseen(self, lane: Lane, current: tuple[int, int]) -> None:
+        """Add what a container wrote and had rotated away before its file was first seen.
+
+        Only a container's: other paths come back, and what lies beside them may have been read long ago.
+        """
+        async with lane.taking_up:
+            if lane.files:
+                return
+            after_ns = self._looked_ns
+            siblings = await self._shared.in_thread(partial(rotated.unseen, lane.real, current, after_ns))
+            for sibling in siblings:
+                self._begin_rotated(lane, sibling, None)
 
     def _begin_rotated(self, lane: Lane, sibling: Sibling, before: LogFile | None) -> bool:
         """Add a rotated file; ``False`` when it is not there any more: compressed by now, say."""
@@ -342,6 +362,7 @@ class Catalogue:
     async def _restore(self, found: Sequence[Found]) -> None:
         """Find the files again whose positions were saved."""
         states = self._saved_states()
+        self._looked_ns = max((state.mtime_ns for _, state in states), default=0)
         paths = {(file.device, file.inode): file.path for file in found}
         located = await asyncio.to_thread(
             lambda: [rotated.locate(state, paths.get((state.device, state.inode))) for _, state in states]

@@ -34,7 +34,8 @@ class TailConfig(SourceConfig):
     )
     read_from: Literal["beginning", "end"] = Field(
         "beginning",
-        description="Where to begin with files that are there at the start and were never seen before.",
+        description="Where to begin with files that are there at the start and were never seen before; "
+        "`beginning` reads a container's rotated files as well, where they are not compressed.",
     )
     max_line: Size = Field(
         parse_size("1MiB"), ge=64, description="Longest message; what is longer is cut there and marked."

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import NamedTuple
 
 from logflow.sources.tail.content import Content, open_content
@@ -131,6 +132,20 @@ def newer(latest: FileState, until: FileState | None = None) -> list[Sibling]:
         if _holds(siblings[index], latest):
             return siblings[index + 1 :]
     return [sibling for sibling in siblings if sibling.mtime_ns > latest.mtime_ns]
+
+
+def unseen(real: str, current: tuple[int, int], after_ns: int) -> list[Sibling]:
+    """The rotated predecessors of a file that was never seen before, oldest first.
+
+    Not the compressed ones: when they were written to does not tell how old their lines are.
+
+    Args:
+        real: where the file is.
+        current: its device and inode; it may be rotated away in this moment.
+        after_ns: what was not written to since then is older than the last look at the directory.
+    """
+    siblings = takewhile(lambda sibling: (sibling.device, sibling.inode) != current, rotated(real))
+    return [s for s in siblings if s.mtime_ns > after_ns and not s.path.endswith(".gz")]
 
 
 def _holds(sibling: Sibling, state: FileState) -> bool:

@@ -82,6 +82,11 @@ def path_parts(path: str, real: str) -> dict[str, str]:
     return safe | {"path": ".".join(pieces) or "_"}
 
 
+def is_container_log(real: str) -> bool:
+    """Whether a path is that of one container alone, which no other will ever have."""
+    return any(pattern.search(real) for pattern in (_POD_PATH, _DOCKER_PATH))
+
+
 def safe_part(text: str) -> str:
     """Make one part of a tag: letters, digits, ``-`` and ``_``; whatever else becomes ``_``."""
     return _UNSAFE.sub("_", text) or "_"

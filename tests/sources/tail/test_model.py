@@ -261,11 +261,23 @@ def apply_to_writer(writer: Writer, action: tuple[Any, ...]) -> None:
         writer.rotate()
 
 
-async def scenario(root: Path, how: Literal["rename", "copy"], steps: list[tuple[Any, ...]]) -> None:
-    logs = root / "logs"
-    logs.mkdir()
+def begin_writer(logs: Path, how: Literal["rename", "copy"], *, rotated_unseen: bool) -> Writer:
+    """A container with its first line, which may be in a rotated file by now."""
+    logs.mkdir(parents=True)
     writer = Writer(logs / "0.log", how)
     writer.write("stdout", 1, finish=True, torn=False)
+    if rotated_unseen:
+        for _ in range(2 if how == "rename" else 1):
+            writer.rotate()
+        writer.write("stderr", 2, finish=False, torn=False)
+    return writer
+
+
+async def scenario(
+    root: Path, how: Literal["rename", "copy"], steps: list[tuple[Any, ...]], *, rotated_unseen: bool
+) -> None:
+    logs = root / "logs" / "shop_web-0_4f6c1f0e" / "web"
+    writer = begin_writer(logs, how, rotated_unseen=rotated_unseen)
     agent = Agent(root, logs)
     await agent.start()
     agent.checkpoints.flush()  # a file of which nothing is known is not looked for among rotated ones
@@ -308,8 +320,11 @@ def check(agent: Agent, writer: Writer) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["rename", "copy"])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=st.lists(actions, max_size=25))
+@given(steps=st.lists(actions, max_size=25), rotated_unseen=st.booleans())
 def test_every_line_arrives_once_and_in_order(
-    tmp_path_factory: pytest.TempPathFactory, how: Literal["rename", "copy"], steps: list[tuple[Any, ...]]
+    tmp_path_factory: pytest.TempPathFactory,
+    how: Literal["rename", "copy"],
+    steps: list[tuple[Any, ...]],
+    rotated_unseen: bool,
 ) -> None:
-    asyncio.run(scenario(tmp_path_factory.mktemp("tail"), how, steps))
+    asyncio.run(scenario(tmp_path_factory.mktemp("tail"), how, steps, rotated_unseen=rotated_unseen))

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 import pytest
 
+from logflow.sources.tail import rotated
 from logflow.testing import Collector
 
 T = "2026-01-31T12:00:00Z"
@@ -413,6 +414,140 @@ async def test_a_damaged_gz_does_not_hold_up_what_follows(
         async with tail.running():
             await tail.until(lambda: tail.messages()[-1:] == ["last"])
     assert tail.messages()[-2:] == ["after", "last"]
+
+
+# -- a container that was never seen before --------------------------------------------------------
+
+
+@pytest.fixture
+def pod(tail: Any) -> Iterator[Kubelet]:
+    """A container's file, as the kubelet lays it out."""
+    directory = tail.logs / "shop_web-0_4f6c1f0e" / "web"
+    directory.mkdir(parents=True)
+    kubelet = Kubelet(directory / "0.log")
+    yield kubelet
+    kubelet.close()
+
+
+PODS = "*/*/*.log"
+
+
+def age(path: Path, seconds: int) -> None:
+    """Have a file last written to so long ago."""
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - seconds * 10**9))
+
+
+async def test_what_a_container_had_rotated_away_before_it_was_seen_is_read_first(
+    tail: Any, pod: Kubelet
+) -> None:
+    pod.write("stdout F compressed: nobody reads it")
+    pod.rotate()
+    pod.write("stdout F one", "stdout P two-")
+    pod.rotate()
+    append(Path(f"{pod.path}.20260131-000003"), f"{T} stdout P two-")
+    pod.write("stdout F two")
+    async with tail.running(paths=[f"{tail.logs}/{PODS}"], tag="{pod}"):
+        await tail.read("one", "two-two-two")
+        await tail.rest(10)
+        assert {batch.tag for batch in tail.collector.batches} == {"web-0"}
+        assert len(tail.states()) == 1
+    pod.rotate()
+    pod.write("stdout F three")
+    async with tail.running(paths=[f"{tail.logs}/{PODS}"]):
+        await tail.read("one", "two-two-two", "three")
+
+
+async def test_it_is_not_read_again_after_a_kill(tail: Any, pod: Kubelet) -> None:
+    pod.write("stdout F one")
+    pod.rotate()
+    pod.write("stdout F two")
+    tail.collector = first = Collector(settle=False)
+    async with tail.running(paths=[f"{tail.logs}/{PODS}"]):
+        await tail.lines(2)
+        on_disk = tail.checkpoints.streams("test")
+    for stream, state in on_disk.items():
+        tail.checkpoints.save("test", stream, state)
+    tail.collector = Collector()
+    async with tail.running(paths=[f"{tail.logs}/{PODS}"]):
+        await tail.read("one", "two")
+        await tail.rest(10)
+    assert [batch.origin for batch in tail.collector.batches] == [batch.origin for batch in first.batches]
+    async with tail.running(paths=[f"{tail.logs}/{PODS}"]):
+        await tail.rest(10)
+    assert tail.messages() == ["one", "two"]
+
+
+async def test_a_container_that_came_while_nobody_followed_is_read_from_its_first_line(
+    tail: Any, pod: Kubelet
+) -> None:
+    tail.log.write_text("known\n")
+    age(tail.log, 60)
+    paths = [f"{tail.logs}/*.log", f"{tail.logs}/{PODS}"]
+    async with tail.running(paths=paths, exclude=["0.log"]):
+        await tail.read("known")
+    pod.write("stdout F one")
+    pod.rotate()
+    pod.write("stdout F two")
+    async with tail.running(paths=paths, read_from="beginning"):
+        await tail.read("known", "one", "two")
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_what_is_older_than_the_last_look_was_read_then(tail: Any, pod: Kubelet, restart: bool) -> None:
+    """Somebody removed the file of a container, whose rotated files were read long ago."""
+    tail.log.write_text("known\n")
+    paths = [f"{tail.logs}/*.log", f"{tail.logs}/{PODS}"]
+    pod.write("stdout F one")
+    pod.rotate()
+    age(Path(f"{pod.path}.20260131-000001"), 60)
+    pod.write("stdout F two")
+    async with tail.running(paths=paths):
+        await tail.lines(3)
+        await tail.rest(10)
+        pod.path.unlink()
+        await tail.rest(20)
+        assert len(tail.states()) == 1
+        if not restart:
+            pod.reopen()
+            pod.write("stdout F three")
+            await tail.lines(4)
+            await tail.rest(10)
+    if restart:
+        pod.reopen()
+        pod.write("stdout F three")
+        async with tail.running(paths=paths):
+            await tail.lines(4)
+            await tail.rest(10)
+    assert sorted(tail.messages()) == ["known", "one", "three", "two"]
+
+
+async def test_reading_from_the_end_leaves_rotated_files_alone(tail: Any, pod: Kubelet) -> None:
+    pod.write("stdout F one")
+    pod.rotate()
+    pod.write("stdout F two")
+    async with tail.running(paths=[f"{tail.logs}/{PODS}"], read_from="end"):
+        await tail.rest(3)
+        pod.write("stdout F three")
+        await tail.read("three")
+
+
+async def test_what_lies_beside_other_files_is_not_read(tail: Any) -> None:
+    """Their paths come back: it may have been read long ago."""
+    append(Path(f"{tail.log}.1"), "old")
+    append(tail.log, "new")
+    async with tail.running():
+        await tail.read("new")
+
+
+def test_the_file_itself_may_be_rotated_away_while_the_others_are_looked_for(pod: Kubelet) -> None:
+    for index in range(3):
+        pod.write(f"stdout F {index}")
+        (pod.path.parent / "0.log").rename(f"{pod.path}.20260131-{index}00000")
+        pod.reopen()
+    current = Path(f"{pod.path}.20260131-100000").stat()
+    found = rotated.unseen(str(pod.path), (current.st_dev, current.st_ino), 0)
+    assert [sibling.path for sibling in found] == [f"{pod.path}.20260131-000000"]
 
 
 # -- hand-over and kill -9 -------------------------------------------------------------------------
