@@ -16,7 +16,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from logflow.cli.configuration import add_config_option, load_settings
 from logflow.errors import ComponentError
@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from logflow.pipeline.build import Pipeline
 
 _PROGRESS_S = 1.0
-_POLL_S = 0.05
+_POLL_S = 0.02
+_DONE_S = 0.1
+_STILL_S = 1.0
+_NOTHING_S = 10.0
+"""How long nothing may move before it has come to its end: all was read; all was generated; nothing comes."""
+_SHORT_S = 2.0
+"""What took less time is not a figure to rely on."""
 _SAMPLE_LINES = 20_000
 _GENERATED_BYTES = 200
 """What a generated event counts as."""
@@ -49,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="logflow-bench-") as temporary:
         directory = Path(temporary)
         plan = _plan(settings, directory, args)
+        print("\n".join(_described(settings, plan, outputs=args.outputs)), file=sys.stderr)
         figures = asyncio.run(_measure(plan))
     print("\n".join(figures))
     return 0
@@ -60,6 +67,48 @@ class _Plan:
 
     settings: Settings
     input_bytes: int
+
+
+class _Progress:
+    """One line that is kept fresh on a terminal, plain lines in a pipe."""
+
+    def __init__(self, stream: TextIO, total_bytes: int, started_s: float) -> None:
+        self._stream = stream
+        self._total_bytes = total_bytes
+        self._started_s = self._shown_s = started_s
+        self._fresh_s = _PROGRESS_S / 5 if stream.isatty() else _PROGRESS_S
+
+    def show(self, events: int, read_bytes: int) -> None:
+        """Say how far it is, if it is time to."""
+        now_s = time.monotonic()
+        if now_s - self._shown_s < self._fresh_s:
+            return
+        self._shown_s = now_s
+        spent_s, share = now_s - self._started_s, min(read_bytes / self._total_bytes, 1.0)
+        rest = f", about {spent_s / share - spent_s:.0f} s to go" if share else ""
+        text = f"{share:4.0%}  {spent_s:5.1f} s  {events:,} events{rest}"
+        start, end = ("\r\x1b[K", "") if self._stream.isatty() else ("", "\n")
+        print(f"{start}{text}", end=end, file=self._stream, flush=True)
+
+    def end(self) -> None:
+        """Leave a clean line behind."""
+        if self._stream.isatty():
+            print("\r\x1b[K", end="", file=self._stream, flush=True)
+
+
+def _described(settings: Settings, plan: _Plan, *, outputs: bool) -> list[str]:
+    """What is measured and what is not, as sentences."""
+    sources = ", ".join(f"{name} ({source.type})" for name, source in settings.sources.items())
+    ends = ", ".join(f"{name} ({output.type})" for name, output in settings.outputs.items())
+    fate = (
+        "deliver for real"
+        if outputs
+        else "are replaced by ones that take everything at once (--outputs delivers for real)"
+    )
+    return [
+        f"The sources {sources} are given {plan.input_bytes / 1e6:,.0f} MB of sample input.",
+        f"The outputs {ends} {fate}; parsers, filters, routes and buffers are your own.",
+    ]
 
 
 def _plan(settings: Settings, directory: Path, args: argparse.Namespace) -> _Plan:
@@ -81,7 +130,7 @@ def _plan(settings: Settings, directory: Path, args: argparse.Namespace) -> _Pla
             )
         else:
             sources[name] = GenerateConfig(
-                type="generate", tag=name, rate=0, count=max(size // 200, 1), size=100
+                type="generate", tag=name, rate=0, count=max(size // _GENERATED_BYTES, 1), size=100
             )
             total += size
     outputs: dict[str, Any] = {}
@@ -140,45 +189,61 @@ async def _measure(plan: _Plan) -> list[str]:
     pipeline = build(plan.settings)
     runner = Runner(pipeline)
     started_s, started_cpu_s = time.monotonic(), time.process_time()
+    progress = _Progress(sys.stderr, plan.input_bytes, started_s)
     task = asyncio.create_task(runner.run())
-    watcher = asyncio.create_task(_watch(pipeline, plan, started_s))
+    watcher = asyncio.create_task(_watch(pipeline, plan, progress))
     await asyncio.wait([task, watcher], return_when=asyncio.FIRST_COMPLETED)
-    wall_s, cpu_s = time.monotonic() - started_s, time.process_time() - started_cpu_s
+    cpu_s = time.process_time() - started_cpu_s
+    moved_s = watcher.result() if watcher.done() else time.monotonic()
+    progress.end()
     watcher.cancel()
     runner.stop()
     await task
-    events, size = _delivered(pipeline), plan.input_bytes
+    return _figures(pipeline, plan.input_bytes, moved_s - started_s, cpu_s)
+
+
+def _figures(pipeline: Pipeline, size: int, wall_s: float, cpu_s: float) -> list[str]:
+    """What was measured, with the answer first."""
+    events = _delivered(pipeline)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    return [
-        f"engine         {pipeline.engine.name}",
-        f"events         {events:,} of {size / 1e6:,.0f} MB in {wall_s:.2f} s",
-        f"throughput     {events / wall_s:,.0f} events/s, {size / wall_s / 1e6:,.0f} MB/s",
-        f"per core       {events / cpu_s:,.0f} events/s, {cpu_s / size * 1e9:.2f} CPU s per GB",
-        f"peak memory    {peak_mb:,.0f} MB",
-    ]
+    each = size / events if events else 0.0
+    figures = {
+        "this machine": f"{events / wall_s:,.0f} events/s, {size / wall_s / 1e6:,.0f} MB/s",
+        "per core": f"{events / cpu_s:,.0f} events/s, {cpu_s / size * 1e9:.2f} CPU s per GB",
+        "cores busy": f"{cpu_s / wall_s:.1f}",
+        "events": f"{events:,} of {each:,.0f} bytes, {size / 1e6:,.0f} MB in {wall_s:.2f} s",
+        "peak memory": f"{peak_mb:,.0f} MB",
+        "engine": pipeline.engine.name,
+    }
+    lines = [f"{name:<15}{text}" for name, text in figures.items()]
+    if wall_s < _SHORT_S:
+        lines.append("This took too little time to rely on; give a larger --size-mb for a steady figure.")
+    return lines
 
 
-async def _watch(pipeline: Pipeline, plan: _Plan, started_s: float) -> None:
-    """Return once nothing more moves; shows progress meanwhile."""
-    shown_s = time.monotonic()
-    last, still = -1, 0
-    while still < 1.0 / _POLL_S:
+async def _watch(pipeline: Pipeline, plan: _Plan, progress: _Progress) -> float:
+    """Return once nothing more moves, with the time at which the last event did; shows progress meanwhile."""
+    last, moved_s = 0, time.monotonic()
+    while True:
         await asyncio.sleep(_POLL_S)
-        events = _delivered(pipeline)
-        still = still + 1 if events == last and events else 0
-        if still == 1 and _everything_read(pipeline, plan):
-            return
-        last = events
-        if time.monotonic() - shown_s > _PROGRESS_S:
-            shown_s = time.monotonic()
-            print(f"{shown_s - started_s:5.1f} s  {events:,} events", file=sys.stderr)
+        events, now_s = _delivered(pipeline), time.monotonic()
+        if events != last:
+            last, moved_s = events, now_s
+        still_s = _DONE_S if _everything_read(pipeline, plan) else _STILL_S if events else _NOTHING_S
+        if now_s - moved_s > still_s:
+            return moved_s
+        progress.show(events, _read_bytes(pipeline) or _GENERATED_BYTES * events)
 
 
 def _everything_read(pipeline: Pipeline, plan: _Plan) -> bool:
     """Whether the sources have come to the end of their files and nothing waits."""
-    read = sum(cell.value for cell in pipeline.metrics.counters() if cell.name == "bytes_read")
     waiting = sum(flusher.buffer.waiting.events for flusher in pipeline.flushers.values())
-    return read >= plan.input_bytes and not waiting
+    return _read_bytes(pipeline) >= plan.input_bytes and not waiting
+
+
+def _read_bytes(pipeline: Pipeline) -> int:
+    """Bytes that sources have read from files."""
+    return sum(cell.value for cell in pipeline.metrics.counters() if cell.name == "bytes_read")
 
 
 def _delivered(pipeline: Pipeline) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import FunctionType
 
 import msgpack
 import pytest
@@ -39,9 +40,8 @@ FORMATS = [as_json, as_spaced_json, as_otlp, as_requests, as_packed, as_packed_r
 
 
 @pytest.mark.parametrize("make", FORMATS)
-def test_faults_are_counted(make: object, tmp_path: Path) -> None:
+def test_faults_are_counted(make: FunctionType, tmp_path: Path) -> None:
     """One line is missing, one came twice, and one came after a later one."""
-    assert callable(make)
     path = tmp_path / "end.data"
     path.write_bytes(make([0, 1, 1, 4, 3, 300, 70_000]))
     found = check([path], {0: 70_001}, packed="packed" in make.__name__)
