@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::forecast::{Forecast, Place};
 use crate::keys::FEW_KEYS;
 use crate::mp::{self, Fault, MAX_DEPTH, Value};
-use crate::out::Out;
+use crate::out::{Out, Padded};
 use crate::scan;
 use crate::text;
 use crate::time::Formatter;
@@ -38,10 +38,10 @@ pub struct Writer {
 /// What stands at the beginning of each line.
 struct Prefix {
     /// `{"time_key":"`, or what there is without a time.
-    before_time: Vec<u8>,
+    before_time: Padded,
     has_time: bool,
-    /// `","tag_key":"tag"`, or what there is without a tag.
-    after_time: Vec<u8>,
+    /// `","tag_key":"tag",`, or what there is without a tag.
+    after_time: Padded,
     /// Keys, as JSON strings, that a record's own fields must not have.
     taken: Vec<Vec<u8>>,
 }
@@ -70,7 +70,12 @@ impl Prefix {
             after_time.push(b',');
         }
         let has_time = time_key.is_some();
-        Self { before_time, has_time, after_time, taken: time_key.into_iter().chain(tag_key).collect() }
+        Self {
+            before_time: Padded::new(&before_time),
+            has_time,
+            after_time: Padded::new(&after_time),
+            taken: time_key.into_iter().chain(tag_key).collect(),
+        }
     }
 }
 
@@ -101,11 +106,11 @@ impl Writer {
     #[inline]
     fn line(&mut self, data: &[u8], at: usize, prefix: &Prefix) -> Result<usize, Error> {
         let head = entries::head(data, at)?;
-        self.out.extend(&prefix.before_time);
+        self.out.extend_padded(&prefix.before_time);
         if prefix.has_time {
             self.time(head.seconds, head.nanoseconds);
         }
-        self.out.extend(&prefix.after_time);
+        self.out.extend_padded(&prefix.after_time);
         let end = self.record(data, head.first, head.pairs, &prefix.taken)?;
         // The last comma, if any, becomes the brace.
         let last = self.out.len() - 1;
@@ -129,9 +134,7 @@ impl Writer {
             let start = self.out.len();
             node.write(&mut self.out);
             self.pairs.push(Pair { start, key_end: self.out.len() - 1 });
-            at += node.text_len();
-            at = self.value(data, at, MAX_DEPTH - 1)?;
-            self.out.push(b',');
+            at = self.item(data, at + node.text_len(), MAX_DEPTH - 1)?;
             place = next;
             done += 1;
         }
@@ -163,8 +166,7 @@ impl Writer {
             place = place.and_then(|place| {
                 self.forecast.learn(place, &data[at..next], &self.out.as_slice()[start..=key_end], ())
             });
-            at = self.value(data, next, MAX_DEPTH - 1)?;
-            self.out.push(b',');
+            at = self.item(data, next, MAX_DEPTH - 1)?;
             if is_taken {
                 self.out.truncate(start);
                 self.pairs.pop();
@@ -220,6 +222,22 @@ impl Writer {
         true
     }
 
+    /// Write the value at `at` and a comma; else as `value`.
+    #[inline(always)]
+    fn item(&mut self, data: &[u8], at: usize, depth: usize) -> Result<usize, Fault> {
+        let first = data.get(at).copied().unwrap_or(0);
+        if let (0xa0..=0xbf, Some(chunk)) = (first, data.get(at + 1..).and_then(|rest| rest.first_chunk())) {
+            let n = usize::from(first & 31);
+            if scan::is_plain(chunk, n) {
+                self.out.quoted(chunk, n);
+                return Ok(at + 1 + n);
+            }
+        }
+        let next = self.value(data, at, depth)?;
+        self.out.push(b',');
+        Ok(next)
+    }
+
     /// Write the value at `at`; returns the position after it. It may hold `depth` levels of containers.
     #[inline]
     pub fn value(&mut self, data: &[u8], at: usize, depth: usize) -> Result<usize, Fault> {
@@ -237,8 +255,8 @@ impl Writer {
     #[inline]
     fn scalar(&mut self, value: Value<'_>) {
         match value {
-            Value::UInt(value) => self.out.extend(itoa::Buffer::new().format(value).as_bytes()),
-            Value::Int(value) => self.out.extend(itoa::Buffer::new().format(value).as_bytes()),
+            Value::UInt(value) => self.out.extend_number(itoa::Buffer::new().format(value).as_bytes()),
+            Value::Int(value) => self.out.extend_number(itoa::Buffer::new().format(value).as_bytes()),
             Value::F64(value) => self.float(value),
             Value::Bool(true) => self.out.put(*b"true"),
             Value::Bool(false) => self.out.put(*b"false"),
@@ -256,22 +274,23 @@ impl Writer {
         }
         let mut buffer = zmij::Buffer::new();
         let text = buffer.format_finite(value).as_bytes();
-        match memchr::memchr(b'+', text) {
+        // Only large numbers have a positive exponent.
+        match if value.abs() < 1e15 { None } else { memchr::memchr(b'+', text) } {
             Some(plus) => {
                 self.out.extend(&text[..plus]);
                 self.out.extend(&text[plus + 1..]);
             }
-            None => self.out.extend(text),
+            None => self.out.extend_number(text),
         }
     }
 
     fn array(&mut self, data: &[u8], mut at: usize, count: usize, depth: usize) -> Result<usize, Fault> {
         self.out.push(b'[');
-        for i in 0..count {
-            if i > 0 {
-                self.out.push(b',');
-            }
-            at = self.value(data, at, depth)?;
+        for _ in 0..count {
+            at = self.item(data, at, depth)?;
+        }
+        if count > 0 {
+            self.out.truncate(self.out.len() - 1);
         }
         self.out.push(b']');
         Ok(at)
@@ -287,8 +306,7 @@ impl Writer {
             self.pairs.push(Pair { start, key_end: self.out.len() });
             double |= self.is_double(base);
             self.out.push(b':');
-            at = self.value(data, at, depth)?;
-            self.out.push(b',');
+            at = self.item(data, at, depth)?;
         }
         self.drop_doubles(base, double);
         self.pairs.truncate(base);
@@ -347,6 +365,7 @@ impl Writer {
         match data[start..].first_chunk() {
             Some(chunk) if end - start <= SHORT && scan::is_plain(chunk, end - start) => {
                 self.out.quoted(chunk, end - start);
+                self.out.truncate(self.out.len() - 1);
             }
             _ => self.long_text(data, start, end),
         }

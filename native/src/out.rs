@@ -135,6 +135,33 @@ impl Out {
         self.len += bytes.len();
     }
 
+    /// Append what is likely to have at most 16 bytes, such as a number.
+    #[inline]
+    pub fn extend_number(&mut self, text: &[u8]) {
+        let n = text.len();
+        match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+            (Some(first), Some(last)) if n <= 16 => {
+                self.reserve(16);
+                let to = &mut self.buf[self.len..self.len + 16];
+                to[..8].copy_from_slice(first);
+                to[n - 8..n].copy_from_slice(last);
+                self.len += n;
+            }
+            _ => self.extend(text),
+        }
+    }
+
+    /// Append a text that was padded before.
+    #[inline]
+    pub fn extend_padded(&mut self, text: &Padded) {
+        self.reserve(text.chunks.len() * STEP);
+        let to = &mut self.buf[self.len..self.len + text.chunks.len() * STEP];
+        for (to, chunk) in to.as_chunks_mut().0.iter_mut().zip(&text.chunks) {
+            *to = *chunk;
+        }
+        self.len += text.len;
+    }
+
     /// Append `src[start..end]`; faster than `extend` where the part is short and not at the end.
     #[inline]
     pub fn copy_short(&mut self, src: &[u8], start: usize, end: usize) {
@@ -296,15 +323,16 @@ impl Out {
         self.len += end - start;
     }
 
-    /// Write the first `n` bytes of a chunk between quotes.
+    /// Write the first `n` bytes of a chunk between quotes, and a comma.
     #[inline(always)]
     pub fn quoted(&mut self, chunk: &[u8; STEP], n: usize) {
-        self.reserve(2 + STEP);
-        let to = &mut self.buf[self.len..self.len + 2 + STEP];
+        self.reserve(3 + STEP);
+        let to = &mut self.buf[self.len..self.len + 3 + STEP];
         to[0] = b'"';
         to[1..=STEP].copy_from_slice(chunk);
         to[1 + n] = b'"';
-        self.len += 2 + n;
+        to[2 + n] = b',';
+        self.len += 3 + n;
     }
 
     pub fn bin(&mut self, data: &[u8]) {
@@ -387,6 +415,19 @@ impl Out {
     pub fn set_entry_time(&mut self, at: usize, time_ns: u64) {
         self.overwrite(at + 3, &((time_ns / 1_000_000_000) as u32).to_be_bytes());
         self.overwrite(at + 7, &((time_ns % 1_000_000_000) as u32).to_be_bytes());
+    }
+}
+
+/// A text that is copied 32 bytes at a time.
+pub struct Padded {
+    chunks: Vec<[u8; STEP]>,
+    len: usize,
+}
+
+impl Padded {
+    pub fn new(text: &[u8]) -> Self {
+        let padded = |part: &[u8]| std::array::from_fn(|i| part.get(i).copied().unwrap_or(0));
+        Self { chunks: text.chunks(STEP).map(padded).collect(), len: text.len() }
     }
 }
 
