@@ -8,7 +8,7 @@ import os
 import random
 import subprocess
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,8 @@ class Faults:
         self._kinds = kinds
         self._round: list[str] = []
         self.counts: Counter[str] = Counter()
+        self.corrupt: Counter[str] = Counter()
+        """Events that aggregators reported as destroyed, by output, in the lives that are over."""
 
     KINDS = (
         "kill-agent",
@@ -40,6 +42,7 @@ class Faults:
         "lose-acks",
         "fill-agent-disk",
         "fill-aggregator-disk",
+        "corrupt",
     )
 
     async def strike(self) -> None:
@@ -55,12 +58,24 @@ class Faults:
             "lose-acks": self._lose_acks,
             "fill-agent-disk": lambda: self._fill(self._stage.agent),
             "fill-aggregator-disk": lambda: self._fill(self._rng.choice(self._stage.aggregators)),
+            "corrupt": self._corrupt,
         }
         await actions[kind]()
         self.counts[kind] += 1
 
-    async def _kill(self, member: Member) -> None:
+    async def _end(self, member: Member) -> None:
+        """Kill a process; what it reported as destroyed is noted first, as its ledger ends with it."""
+        if "corrupt" in self._kinds and member in self._stage.aggregators and member.process.running:
+            await self.note_corrupt(member)
         member.process.kill()
+
+    async def note_corrupt(self, member: Member) -> None:
+        """Add up what an aggregator says was destroyed in its disk buffers."""
+        await member.wait_until_up()
+        self.corrupt += await asyncio.to_thread(member.dropped, "corrupt")
+
+    async def _kill(self, member: Member) -> None:
+        await self._end(member)
         await asyncio.sleep(self._rng.uniform(0.0, 0.3))
         member.process.start()
         # Half of the time it is left to come up by itself, so that the next fault may strike meanwhile.
@@ -80,12 +95,38 @@ class Faults:
         await asyncio.to_thread(fill_disk, ballast)
         await asyncio.sleep(self._rng.uniform(0.2, 1.0))
         if self._rng.random() < 0.3:
-            member.process.kill()
+            await self._end(member)
             member.process.start()
             await asyncio.sleep(0.2)
         ballast.unlink()
         if not member.process.running:  # it may refuse to start on a full disk, but must say so
             member.process.start()
+
+    async def _corrupt(self) -> None:
+        """Flip a bit in what waits at an aggregator for the sinks, while it is down."""
+        member = self._rng.choice(self._stage.aggregators)
+        await member.wait_until_up()
+        for sink in self._stage.sinks:
+            await self._end(sink)
+        await asyncio.sleep(self._rng.uniform(0.3, 1.0))  # now lines wait
+        await self._end(member)
+        flip_bit(self._rng, sorted((member.directory / "data" / "buffers" / "sink").glob("*.segment")))
+        for struck in (member, *self._stage.sinks):
+            struck.process.start()
+
+
+def flip_bit(rng: random.Random, paths: Sequence[Path]) -> None:
+    """Flip one bit at a random place of the files, every byte of them as likely as any other."""
+    at = rng.randrange(sum(path.stat().st_size for path in paths))
+    for path in paths:
+        if at < (size := path.stat().st_size):
+            break
+        at -= size
+    with path.open("r+b") as file:
+        file.seek(at)
+        [byte] = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 1 << rng.randrange(8)]))
 
 
 def fill_disk(path: Path) -> None:

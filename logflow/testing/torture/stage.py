@@ -7,6 +7,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
+from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,13 @@ class Member:
                 return status
         except (OSError, urllib.error.URLError, ValueError):
             return None
+
+    def dropped(self, reason: str) -> Counter[str]:
+        """Events that its ledger calls dropped for a reason, by output; none while it does not answer."""
+        events: Counter[str] = Counter()
+        for account in (self.status() or {"ledger": []})["ledger"]:
+            events[account["output"]] += account["dropped"].get(reason, 0)
+        return events
 
 
 class Stage:

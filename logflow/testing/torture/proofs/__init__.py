@@ -26,8 +26,8 @@ from pathlib import Path
 
 from logflow.testing.oracle import Verdict
 from logflow.testing.processes import free_ports
-from logflow.testing.torture.faults import fill_disk, small_disk
-from logflow.testing.torture.proofs.rig import RETRY, Client, Rig, dropped, packed_request, until, waiting
+from logflow.testing.torture.faults import fill_disk, flip_bit, small_disk
+from logflow.testing.torture.proofs.rig import RETRY, Client, Rig, packed_request, until, waiting
 from logflow.testing.torture.proxy import CruelProxy
 
 _SMALL_DISK_BYTES = 128 << 20
@@ -62,7 +62,7 @@ async def lost_acks(directory: Path, *, count: int, lines_per_s: float = 1000.0)
         progress = rig.finish(writer)
         await until(lambda: rig.archived_lines() >= progress.lines and not waiting(agent), "all arrived")
         await proxy.close()
-        repeats = dropped(aggregator, "duplicate")
+        repeats = aggregator.dropped("duplicate").total()
         return Proof(rig.verdict(progress.written), {"acks_lost": proxy.swallowed, "repeated_lines": repeats})
 
 
@@ -78,7 +78,7 @@ async def resends(directory: Path, *, count: int, kill_every: int) -> Proof:
 
         def kill() -> None:
             nonlocal kills, repeats
-            repeats += dropped(aggregator, "duplicate")
+            repeats += aggregator.dropped("duplicate").total()
             aggregator.process.kill()
             aggregator.process.start()
             kills += 1
@@ -93,7 +93,7 @@ async def resends(directory: Path, *, count: int, kill_every: int) -> Proof:
             "acks_lost": proxy.swallowed,
             "resends": client.resends,
             "kills": kills,
-            "repeated_lines": repeats + dropped(aggregator, "duplicate"),
+            "repeated_lines": repeats + aggregator.dropped("duplicate").total(),
         }
         client.cut()
         return Proof(rig.verdict({client.SERIES: client.sent}), figures)
@@ -150,14 +150,14 @@ async def flipped_bits(directory: Path, *, rounds: int, flips: int, chunks: int 
             aggregator.process.send(signal.SIGTERM)
             await asyncio.to_thread(aggregator.process.wait, 30.0)
             for _ in range(flips):
-                _flip(rng, sorted(buffer.glob("*.segment")))
+                flip_bit(rng, sorted(buffer.glob("*.segment")))
             rig.archive.unlink()
             archive.rename(rig.archive)
             said, aside = len(rig.log_of(aggregator)), len(list(buffer.glob("corrupt/*")))
             aggregator.process.start()
             await aggregator.wait_until_up()
             await until(lambda: waiting(aggregator) == 0, "the rest was delivered")
-            corrupt = dropped(aggregator, "corrupt")
+            corrupt = aggregator.dropped("corrupt").total()
             await until(
                 lambda e=earlier, c=corrupt: rig.archived_lines() >= e + chunks * 50 - c,  # type: ignore[misc]
                 "the lines that the ledger calls delivered are in the files",
@@ -178,20 +178,6 @@ def _put_away(archive: Path) -> Path:
     archive.mkdir(exist_ok=True)
     archive.rename(away)
     return away
-
-
-def _flip(rng: random.Random, paths: list[Path]) -> None:
-    """Flip one bit at a random place of the files, every byte of them as likely as any other."""
-    at = rng.randrange(sum(path.stat().st_size for path in paths))
-    for path in paths:
-        if at < (size := path.stat().st_size):
-            break
-        at -= size
-    with path.open("r+b") as file:
-        file.seek(at)
-        [byte] = file.read(1)
-        file.seek(at)
-        file.write(bytes([byte ^ 1 << rng.randrange(8)]))
 
 
 async def sink_down(directory: Path, *, down_s: float, up_s: float) -> Proof:

@@ -202,12 +202,6 @@ async def until(condition: Callable[[], bool], what: str, timeout_s: float = _WA
     return time.monotonic() - started_s
 
 
-def dropped(member: Member, reason: str) -> int:
-    """Events that a member's ledger calls dropped for a reason."""
-    status = member.status() or {"ledger": []}
-    return sum(account["dropped"].get(reason, 0) for account in status["ledger"])
-
-
 def waiting(member: Member) -> int:
     """Events that wait in a member's buffers; -1 while it does not answer."""
     status = member.status()
