@@ -117,6 +117,7 @@ class MemoryBuffer(Buffer):
         self._size = 0
         self._room = asyncio.Event()
         self._more = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     async def open(self, account_of: Callable[[str], Account]) -> None:
         """Nothing to recover: what was lost with the process is read again by the sources."""
@@ -216,13 +217,15 @@ class MemoryBuffer(Buffer):
 
     async def take(self) -> Chunk:
         """Wait for the next chunk; its cut is journalled before this returns."""
-        while True:
-            now_s = self._clock.monotonic()
-            while self._due and self._due[0][0] <= now_s:
-                _, _, tag = heapq.heappop(self._due)
-                if (chunk := self._take_from(tag, now_s)) is not None:
-                    return chunk
-            await self._wait_for_more(self._due[0][0] - now_s if self._due else None)
+        # One waits for chunks, the others for their turn: otherwise each chunk would wake all of them.
+        async with self._turn:
+            while True:
+                now_s = self._clock.monotonic()
+                while self._due and self._due[0][0] <= now_s:
+                    _, _, tag = heapq.heappop(self._due)
+                    if (chunk := self._take_from(tag, now_s)) is not None:
+                        return chunk
+                await self._wait_for_more(self._due[0][0] - now_s if self._due else None)
 
     async def _wait_for_more(self, delay_s: float | None) -> None:
         """Wait until something changes, or until the earliest queue is due."""

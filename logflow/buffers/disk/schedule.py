@@ -22,6 +22,7 @@ class Schedule:
         self._due: list[tuple[float, int, Queue]] = []
         self._order = count()
         self._changed = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     def add(self, queue: Queue) -> None:
         """Note when the queue may have its next chunk, and tell whoever waits for one."""
@@ -39,16 +40,18 @@ class Schedule:
 
     async def next(self) -> Queue:
         """Wait for a queue that is due, and mark it busy."""
-        while True:
-            now_s = self._clock.monotonic()
-            while self._due and self._due[0][0] <= now_s:
-                queue = heapq.heappop(self._due)[2]
-                queue.due_s = None
-                if not (queue.busy or queue.empty):
-                    queue.busy = True
-                    self._pacer.took(queue.tag, now_s)
-                    return queue
-            await self._wait(self._due[0][0] - now_s if self._due else None)
+        # One waits for queues, the others for their turn: otherwise each chunk would wake all of them.
+        async with self._turn:
+            while True:
+                now_s = self._clock.monotonic()
+                while self._due and self._due[0][0] <= now_s:
+                    queue = heapq.heappop(self._due)[2]
+                    queue.due_s = None
+                    if not (queue.busy or queue.empty):
+                        queue.busy = True
+                        self._pacer.took(queue.tag, now_s)
+                        return queue
+                await self._wait(self._due[0][0] - now_s if self._due else None)
 
     async def _wait(self, delay_s: float | None) -> None:
         """Wait until something changes, or until the earliest queue is due."""
