@@ -113,8 +113,12 @@ def main() -> int:
     except ValueError as error:
         parser.error(str(error))
     results = Results.load(options.results, Machine.here())
-    with tempfile.TemporaryDirectory(prefix="logflow-bench-") as temporary:
-        clean = run_all(turns, results, options, options.dir or Path(temporary))
+    try:
+        with tempfile.TemporaryDirectory(prefix="logflow-bench-") as temporary:
+            clean = run_all(turns, results, options, options.dir or Path(temporary))
+    except KeyboardInterrupt:
+        print(f"\nInterrupted; the runs that ended are in {options.results}.", file=sys.stderr)
+        return 130
     write_plots(results, options.results, list(CASES))
     return 0 if clean else 1
 

@@ -47,7 +47,7 @@ class Case:
         """Run one subject once, from a clean start.
 
         Raises:
-            ComponentError: the subject did not start.
+            ComponentError: the subject did not start, or ended.
         """
         corpus = self.directory / "corpora" / f"{self.corpus}-{job.size_bytes}.log"
         lines = write_corpus(self.corpus, corpus, job.size_bytes)

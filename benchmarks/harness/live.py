@@ -22,6 +22,8 @@ from logflow.testing.oracle import percentile
 _QUIET_S = 20.0
 _POLL_S = 0.003
 _WRITTEN = re.compile(rb'"t":\s?(\d+)|"t","value":\{"intValue":"(\d+)"')
+_WARM_UP = 1 / 3
+"""Share of the time before latencies count."""
 _IDLE_FILES = 20
 _IDLE_LINES = 100
 _IDLE_POLL_S = 0.1
@@ -52,7 +54,7 @@ class LiveCase:
         """Run one subject once.
 
         Raises:
-            ComponentError: the subject did not start.
+            ComponentError: the subject did not start, or ended.
         """
         with Stage(self.folder, self.directory, job, [self.sink]) as stage:
             (stage.work / "input").mkdir()
@@ -61,6 +63,7 @@ class LiveCase:
             started = stage.start()
             writer = self._write(stage)
             begun_s, begun_ns = time.monotonic(), time.time_ns()
+            latencies.since_ns = begun_ns + int(job.seconds * _WARM_UP * 1e9)
             while writer.poll() is None:
                 poll()
                 job.show(0.95 * min((time.monotonic() - begun_s) / job.seconds, 1.0))
@@ -107,7 +110,7 @@ class IdleCase:
         """Watch one subject being idle.
 
         Raises:
-            ComponentError: the subject did not start.
+            ComponentError: the subject did not start, or ended.
         """
         lines = _IDLE_FILES * _IDLE_LINES
         rng = random.Random(1)
@@ -125,6 +128,7 @@ class IdleCase:
                 job.show(spent_s / job.seconds)
                 time.sleep(_IDLE_POLL_S)
             used = stage.used()
+            stage.check_running()
             run = stage.result(
                 "idle",
                 input_bytes=0,
@@ -144,9 +148,15 @@ def _counted(arrived: int, expected: int) -> Check:
 
 @dataclass
 class _Latencies:
-    """Follows files and compares each line's time of writing with the moment it is seen."""
+    """Follows files and compares each line's time of writing with the moment it is seen.
+
+    Attributes:
+        directory: holds the files.
+        since_ns: lines written before do not count: a subject may take its time to find new files.
+    """
 
     directory: Path
+    since_ns: int = 0
     _offsets: dict[Path, int] = field(default_factory=dict)
     _values_ns: list[int] = field(default_factory=list)
 
@@ -163,9 +173,9 @@ class _Latencies:
             now_ns = time.time_ns()
             whole = data.rfind(b"\n") + 1
             self._offsets[path] = offset + whole
-            self._values_ns += [
-                now_ns - int(match[1] or match[2]) for match in _WRITTEN.finditer(data, 0, whole)
-            ]
+            for match in _WRITTEN.finditer(data, 0, whole):
+                if (written_ns := int(match[1] or match[2])) >= self.since_ns:
+                    self._values_ns.append(now_ns - written_ns)
 
     def percentiles(self) -> tuple[float, float, float] | None:
         """p50, p99 and p999 in milliseconds; None when nothing was seen."""

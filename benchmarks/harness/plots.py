@@ -90,16 +90,20 @@ def _write_summary(cases: dict[str, dict[str, Figures]], directory: Path) -> Pat
             label = None if name in labelled else named(name)
             labelled.add(name)
             bars = axes.barh([place], [rows[name].cpu_per_gb], 0.9, color=_colour(name), label=label)
-            axes.bar_label(bars, labels=[f"{rows[name].cpu_per_gb:.2g}"], padding=2, fontsize=8)
+            axes.bar_label(bars, labels=[_short(rows[name].cpu_per_gb)], padding=2, fontsize=8)
             place += 1
         place += 1
     axes.set_yticks(ticks, list(cases))
     axes.invert_yaxis()
-    axes.margins(x=0.1)
+    axes.margins(x=0.1, y=0.02)
     axes.set_xlabel("CPU seconds per GB of input (less is better)")
     axes.legend(loc="lower right", frameon=False)
     _tidy(axes)
     return _save(figure, directory / "summary.svg")
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value < 10 else f"{value:.0f}"
 
 
 def _colour(name: str) -> str:

@@ -117,25 +117,32 @@ class Stage:
             if listening or config == aggregator:
                 process.wait_for(lambda: listens(self.in_port), f"listen on {self.in_port}", _START_S)
         started = settle([process.pid for process in self._processes], 1.0)
-        for process in self._processes:
-            process.check_running()
+        self.check_running()
         return started
 
     def used(self) -> Usage:
         """What the subject's processes have used so far."""
         return usage_of(process.pid for process in self._processes)
 
-    @property
-    def running(self) -> bool:
-        """Whether all of the subject's processes run."""
-        return all(process.running for process in self._processes)
+    def check_running(self) -> None:
+        """Make sure that all of the subject's processes run.
+
+        Raises:
+            ComponentError: one ended.
+        """
+        for process in self._processes:
+            process.check_running()
 
     def arrived(self) -> Arrived:
         """What has arrived so far, at the one end that got anything."""
         return max(end() for end in self._ends)
 
     def wait_for(self, lines: int, quiet_s: float, poll: Callable[[], None], poll_s: float) -> Usage:
-        """Wait until so many lines have arrived, or nothing moves for a while; returns what was used."""
+        """Wait until so many lines have arrived, or nothing moves for a while; returns what was used.
+
+        Raises:
+            ComponentError: the subject ended before.
+        """
         most, moved_s = 0, time.monotonic()
         while True:
             poll()
@@ -143,8 +150,9 @@ class Stage:
             used = self.used()
             if events > most:
                 most, moved_s = events, time.monotonic()
-            if events >= lines or time.monotonic() - moved_s > quiet_s or not self.running:
+            if events >= lines or time.monotonic() - moved_s > quiet_s:
                 return used
+            self.check_running()
             self.job.show(events / lines)
             time.sleep(poll_s)
 
