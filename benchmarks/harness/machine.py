@@ -68,7 +68,8 @@ def said_by(argv: list[str]) -> str:
 
 
 def commit() -> str:
-    """The project's commit, with a ``+`` when tracked files differ from it; empty outside of a repository."""
-    found = said_by(["git", "-C", str(_ROOT), "rev-parse", "--short", "HEAD"])
-    changed = said_by(["git", "-C", str(_ROOT), "status", "--porcelain", "--untracked-files=no"])
+    """The project's commit, with a ``+`` when its program differs from it; empty outside of a repository."""
+    git = ["git", "-C", str(_ROOT)]
+    found = said_by([*git, "rev-parse", "--short", "HEAD"])
+    changed = said_by([*git, "status", "--porcelain", "--untracked-files=no", "--", "logflow", "native"])
     return f"{found}{'+' if changed else ''}"

@@ -131,6 +131,7 @@ def markdown(
             _grid(
                 [*heads, "lost / doubled / disordered", "p50 / p99 / p999 ms"],
                 [_steady_row(case, row) for case in steady for row in rows[case].values()],
+                names=2,
             )
         )
     if idle:
@@ -205,6 +206,6 @@ def _steady_row(case: str, row: Figures) -> list[str]:
     ]  # fmt: skip
 
 
-def _grid(head: list[str], rows: list[list[str]]) -> str:
-    ruler = ["---", *("---:" for _ in head[1:])]
+def _grid(head: list[str], rows: list[list[str]], names: int = 1) -> str:
+    ruler = ["---" if column < names else "---:" for column in range(len(head))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ruler, *rows])
