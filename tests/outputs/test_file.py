@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from logflow.batch import Batch, Chunk
 from logflow.compression import decompress
 from logflow.errors import ComponentError, DeliveryError, MalformedData
-from logflow.outputs.file import FileOutput, render
+from logflow.outputs.file import FileOutput, render, writer
 from logflow.outputs.file.disk import Disk
 from logflow.testing import FakeClock, make_context
 
@@ -286,6 +286,25 @@ async def test_two_outputs_do_not_write_to_one_file(make, tmp_path):
     await first.close()
     await second.write(chunk({"n": 1}))
     assert len(files(tmp_path)["app.jsonl"].splitlines()) == 2
+
+
+@pytest.mark.parametrize("sync", ["batch", "never"])
+async def test_what_was_synced_long_ago_need_not_stay_in_memory(make, tmp_path, monkeypatch, sync):
+    """All of it but the end and what was there before; only what is on the disk can be given up."""
+
+    class Recording(Disk):
+        def uncache(self, fd, start, end):
+            given_up.append((start, end))
+            super().uncache(fd, start, end)
+
+    given_up = []
+    monkeypatch.setattr(writer, "_CACHED_BYTES", 100)
+    monkeypatch.setattr(writer, "_UNCACHE_BYTES", 50)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "app.jsonl").write_bytes(b"before\n")
+    output = make(disk=Recording(), time_key=None, tag_key=None, sync=sync)
+    await deliver(output, *(chunk({"n": "." * 21}) for _ in range(10)))  # 30 bytes each
+    assert given_up == ([] if sync == "never" else [(7, 57), (57, 117), (117, 177)])
 
 
 async def test_something_that_is_no_file_is_refused(make, tmp_path):

@@ -37,6 +37,10 @@ class Disk:
         """Return when the file's data would survive a power cut."""
         os.fdatasync(fd)
 
+    def uncache(self, fd: int, start: int, end: int) -> None:
+        """Tell the system that a part of a file, which was synced, need not stay in memory."""
+        os.posix_fadvise(fd, start, end - start, os.POSIX_FADV_DONTNEED)
+
     def rename(self, old: str, new: str) -> None:
         """Rename a file, replacing what has the new name."""
         os.rename(old, new)  # noqa: PTH104 - one system call, as the module says

@@ -17,6 +17,11 @@ stands before 1, when all that the file has is committed::
     b  journal let(file), close it     the next chunk makes a new one
     c  remove the oldest               done again with the next rotation
 
+What is synced need not stay in memory: a written log is seldom read again, and would only push out what
+other programs use, or count against the memory of a container. So the end of a file stays in the system's
+cache, for those who follow it, and what lies before is given up as the file grows. That saves work as well,
+as the memory is used again at once.
+
 If a write fails (no space), the files are cut back at once; if even that fails, before the next write.
 A commit that was not written whole is none.
 
@@ -49,6 +54,9 @@ from logflow.outputs.file.disk import Disk
 from logflow.outputs.file.journal import Journal, Owned
 
 _TAIL_BYTES = 64
+_CACHED_BYTES = 64 << 20
+_UNCACHE_BYTES = 8 << 20
+"""What stays in the system's cache of a file that is written to, and what is given up at once."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
 _SUFFIX = re.compile(r"\.(?:gz|zst)$")
 
@@ -88,6 +96,8 @@ class _File:
     tail: bytes = b""
     uncut: bool = False
     """A failed write could not be cut off: it is before anything else is written."""
+    cached_from: int = 0
+    """Where the part begins that the system was not told to give up."""
     used_s: float = 0.0
     written_ns: int = 0
 
@@ -144,9 +154,11 @@ class Writer:
                 with suppress(OSError):
                     self._cut(file)
             raise
-        for file, tail, _ in written:
+        for file, tail, length in written:
             file.tail, file.uncut = tail, False
             file.written_ns = self._clock.time_ns()
+            if self._options.durable:
+                self._uncache(file, length)
 
     def _write_slices(self, file: _File, slices: Iterable[bytes]) -> tuple[bytes, int]:
         """Write what is not committed yet; returns the file's last bytes and its length."""
@@ -167,6 +179,14 @@ class Writer:
             if os.fstat(file.fd).st_size > file.owned.length:
                 self._disk.truncate(file.fd, file.owned.length)
             file.uncut = False
+
+    def _uncache(self, file: _File, length: int) -> None:
+        """Give up what lies far before the end; what was in the file before it was opened is left alone."""
+        end = length - _CACHED_BYTES
+        if end - file.cached_from >= _UNCACHE_BYTES:
+            with suppress(OSError):  # it is only advice
+                self._disk.uncache(file.fd, file.cached_from, end)
+            file.cached_from = end
 
     # -- files ------------------------------------------------------------------------------------
 
@@ -228,6 +248,7 @@ class Writer:
             self._disk.close(fd)
             raise
         file.fd, file.written_ns, file.uncut = fd, status.st_mtime_ns, False
+        file.cached_from = status.st_size
         if not status.st_size:
             self._sync_names(file.path)
         # Data may reach the disk before the commit does: from here on the journal must know the length.
