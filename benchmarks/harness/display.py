@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from statistics import fmean
@@ -33,20 +34,24 @@ class Display:
 
     def begin(self, text: str) -> None:
         """Say that the next run begins."""
-        self._text = f"[{len(self._durations) + 1}/{len(self._plan)}] {text}"
+        self._text = text
         self._run_begun_s = self._clock()
-        self._show("" if self._stream.isatty() else "begins")
+        self._show("")
 
     def update(self, share: float) -> None:
         """Say how much of the run is done, from 0 to 1; cheap to call often."""
         fresh_s = _FRESH_S if self._stream.isatty() else _LINE_S
         if self._clock() - self._shown_s >= fresh_s:
-            self._show(f"{share:4.0%}")
+            self._show(f"{share:4.0%}, ")
 
     def end(self, outcome: str) -> None:
         """Say what became of the run."""
+        self._write(f"{self._place}{self._text}: {outcome}", last=True)
         self._durations.append((self._plan[len(self._durations)], self._clock() - self._run_begun_s))
-        self._write(f"{self._text}: {outcome}", last=True)
+
+    @property
+    def _place(self) -> str:
+        return f"[{len(self._durations) + 1}/{len(self._plan)}] "
 
     def _show(self, state: str) -> None:
         now_s = self._clock()
@@ -54,12 +59,15 @@ class Display:
         spent_s = now_s - self._run_begun_s
         rest_s = expected_s(self._durations, self._plan[len(self._durations) :], spent_s)
         rest = "" if rest_s is None else f", about {minutes(rest_s)} to go"
-        self._write(f"{self._text}: {state} {minutes(now_s - self._begun_s)} elapsed{rest}", last=False)
+        elapsed = minutes(now_s - self._begun_s)
+        self._write(f"{self._place}{state}{elapsed} elapsed{rest}: {self._text}", last=False)
 
     def _write(self, line: str, *, last: bool) -> None:
         if not self._stream.isatty():
             print(line, file=self._stream, flush=True)
             return
+        if not last:  # a line that wraps could not be written over
+            line = line[: shutil.get_terminal_size().columns - 1]
         padding = " " * max(self._width - len(line), 0)
         self._width = 0 if last else len(line)
         print(f"\r{line}{padding}", end="\n" if last else "", file=self._stream, flush=True)

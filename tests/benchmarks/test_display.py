@@ -53,10 +53,10 @@ def test_a_pipe_gets_plain_lines() -> None:
     display.end("well")
     display.begin("a: slow")
     assert stream.getvalue().splitlines() == [
-        "[1/2] a: native: begins 0:00 elapsed",
-        "[1/2] a: native:  50% 0:11 elapsed",
+        "[1/2] 0:00 elapsed: a: native",
+        "[1/2]  50%, 0:11 elapsed: a: native",
         "[1/2] a: native: well",
-        "[2/2] a: slow: begins 0:20 elapsed, about 0:20 to go",
+        "[2/2] 0:20 elapsed, about 0:20 to go: a: slow",
     ]
 
 
@@ -71,7 +71,7 @@ def test_a_terminal_gets_one_line_that_is_kept_fresh() -> None:
     written = stream.getvalue()
     assert written.count("\n") == 1
     assert written.count("\r") == 3
-    assert "25% 0:01 elapsed" in written
+    assert "25%, 0:01 elapsed" in written
 
 
 def test_minutes() -> None:
