@@ -185,9 +185,22 @@ def _conditions(results: Results) -> str:
     counts = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
     how = "one round" if rounds == [1] else f"medians of {counts} rounds"
     return (
-        f"Measured on {span}: {results.machine}; {how}, the subjects in turn, "
-        f"everything on one machine over loopback. {'; '.join(versions)}."
+        f"Measured on {span}: {results.machine}; {how}, the subjects in turn, everything on one machine over "
+        f"loopback. {'; '.join(versions)}. CPU seconds are those after the start{_inputs(results)}."
     )
+
+
+def _inputs(results: Results) -> str:
+    """How much input each subject got at full speed, where that differs."""
+    sizes: dict[str, float] = {}
+    for case in results.cases:
+        if results.kind(case) == "speed":
+            for name, row in results.by_subject(case).items():
+                sizes[name] = max(row.input_mb, sizes.get(name, 0.0))
+    if not sizes or max(sizes.values()) < 1.5 * min(sizes.values()):
+        return ""
+    listed = ", ".join(f"{size:.0f} MB for {named(name)}" for name, size in sizes.items())
+    return f", for a GB of input, of which there were {listed}"
 
 
 def _speed(row: Figures | None) -> str:

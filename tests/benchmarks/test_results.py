@@ -120,13 +120,20 @@ def test_markdown_has_a_table_of_each_kind() -> None:
     assert lines[0].startswith(
         "Measured on 2026-01-01: A processor, 2 cores, 8 GB of memory, Linux 6.1, Python"
     )
-    assert lines[0].endswith("1.0; 2.0.")
+    assert lines[0].endswith("1.0; 2.0. CPU seconds are those after the start.")
     assert "](results/summary.svg)" in lines[2]
     assert "| `a_to_b` | 2.00 (250) | 16.00 (250), 10 lost |" in lines
     assert "| `only_ours` | 2.00 (250) | – |" in lines
     assert "| `steady` | logflow | 500 | 50 % | 80 | 0 / 0 / 0 | 1 / 2 / 3 |" in lines
     assert "| logflow | 60 | 0.50 % | 0.50 |" in lines
     assert "| to ndjson | 900 | 90 |" in lines
+
+
+def test_markdown_says_who_got_less_input() -> None:
+    """Figures per GB can be compared then, but the reader should know."""
+    less = replace(run(subject="fluentd"), input_bytes=50_000_000)
+    first = markdown(results(run(), less), ["a_to_b"]).splitlines()[0]
+    assert first.endswith("of which there were 500 MB for logflow, 50 MB for Fluentd.")
 
 
 def test_a_page_is_changed_between_its_markers_alone() -> None:
