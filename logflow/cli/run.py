@@ -37,7 +37,6 @@ def run(args: argparse.Namespace) -> int:
 
         set_up_logging(settings.log)
         logging.getLogger("logflow.run").info("%s starts.", version_line(settings.engine))
-        gc.collect()
         gc.freeze()
         gc.enable()
         return asyncio.run(serve(settings, lambda: load_settings(args, quiet=True)))

@@ -17,8 +17,6 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from logflow.config.explain import did_you_mean, explain
-from logflow.config.mistakes import find_mistakes, scalars_meant_as_text
 from logflow.config.models import Settings
 from logflow.config.reading import MAX_FILE_BYTES, read_tree
 from logflow.config.substitution import Substitution
@@ -191,6 +189,10 @@ def _validate(root: Mapping, files: _Files, problems: list[Problem]) -> Settings
         try:
             settings = Settings.model_validate(to_data(root, as_text))
         except ValidationError as error:
+            # What explains mistakes is loaded only for those who make some.
+            from logflow.config.explain import explain  # noqa: PLC0415
+            from logflow.config.mistakes import find_mistakes, scalars_meant_as_text  # noqa: PLC0415
+
             mistakes = find_mistakes(error, root, Settings)
             if found := scalars_meant_as_text(mistakes) - as_text:
                 as_text |= found
@@ -224,14 +226,18 @@ def _defined(root: Mapping, section: str) -> dict[str, Node]:
 
 def _unknown_outputs(root: Mapping) -> list[Problem]:
     known = _defined(root, "outputs")
+    unknown = [(path, name) for path, name in _named_outputs(root) if name.text not in known]
+    if not unknown:
+        return []
+    from logflow.config.explain import did_you_mean  # noqa: PLC0415 - as above
+
     return [
         Problem(
             name.place,
             path,
             f"there is no output {show(name)}; {did_you_mean(name.text, known, what='outputs')}",
         )
-        for path, name in _named_outputs(root)
-        if name.text not in known
+        for path, name in unknown
     ]
 
 
