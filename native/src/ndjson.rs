@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::forecast::{Forecast, Place};
 use crate::keys::FEW_KEYS;
 use crate::mp::{self, Fault, MAX_DEPTH, Value};
+use crate::num;
 use crate::out::{Out, Padded};
 use crate::scan;
 use crate::text;
@@ -14,6 +15,8 @@ use crate::time::Formatter;
 
 /// Longest text that is looked at in one go.
 const SHORT: usize = 32;
+/// Bytes from which the head of most values can be told.
+const LOOK: usize = 3;
 
 /// Characters that are kept of the JSON of a key that is no string.
 const MAX_KEY_TEXT: usize = 256;
@@ -225,17 +228,49 @@ impl Writer {
     /// Write the value at `at` and a comma; else as `value`.
     #[inline(always)]
     fn item(&mut self, data: &[u8], at: usize, depth: usize) -> Result<usize, Fault> {
-        let first = data.get(at).copied().unwrap_or(0);
-        if let (0xa0..=0xbf, Some(chunk)) = (first, data.get(at + 1..).and_then(|rest| rest.first_chunk())) {
-            let n = usize::from(first & 31);
-            if scan::is_plain(chunk, n) {
-                self.out.quoted(chunk, n);
-                return Ok(at + 1 + n);
+        // What most values are, where the data goes on for long enough; all others take the longer way.
+        if let Some(&[first, a, b, ..]) = data.get(at..).and_then(|rest| rest.first_chunk::<LOOK>()) {
+            let next = match first {
+                0xa0..=0xbf => self.short_item(data, at + 1, usize::from(first & 31)),
+                0xd9 if usize::from(a) <= SHORT => self.short_item(data, at + 2, usize::from(a)),
+                0x00..=0x7f => Some(self.number_item(u64::from(first), at + 1)),
+                0xcc => Some(self.number_item(u64::from(a), at + 2)),
+                0xcd => Some(self.number_item(u64::from(u16::from_be_bytes([a, b])), at + 3)),
+                _ => None,
+            };
+            if let Some(next) = next {
+                return Ok(next);
             }
         }
         let next = self.value(data, at, depth)?;
         self.out.push(b',');
         Ok(next)
+    }
+
+    /// Write `n` bytes of text and a comma, unless there is something special about them.
+    #[inline(always)]
+    fn short_item(&mut self, data: &[u8], start: usize, n: usize) -> Option<usize> {
+        let chunk = data[start..].first_chunk()?;
+        scan::is_plain(chunk, n).then(|| self.out.quoted(chunk, n))?;
+        Some(start + n)
+    }
+
+    #[inline(always)]
+    fn number_item(&mut self, value: u64, next: usize) -> usize {
+        self.number(value);
+        self.out.push(b',');
+        next
+    }
+
+    #[inline(always)]
+    fn number(&mut self, value: u64) {
+        if value >= 100_000_000 {
+            return self.out.extend_number(itoa::Buffer::new().format(value).as_bytes());
+        }
+        let digits = u64::from_le_bytes(num::eight_digits(value as u32));
+        // Zeros at the beginning are the lowest bytes; the last digit is written whatever it is.
+        let zeros = ((digits ^ 0x3030_3030_3030_3030).trailing_zeros() / 8).min(7);
+        self.out.put_first((digits >> (8 * zeros)).to_le_bytes(), 8 - zeros as usize);
     }
 
     /// Write the value at `at`; returns the position after it. It may hold `depth` levels of containers.
@@ -255,7 +290,7 @@ impl Writer {
     #[inline]
     fn scalar(&mut self, value: Value<'_>) {
         match value {
-            Value::UInt(value) => self.out.extend_number(itoa::Buffer::new().format(value).as_bytes()),
+            Value::UInt(value) => self.number(value),
             Value::Int(value) => self.out.extend_number(itoa::Buffer::new().format(value).as_bytes()),
             Value::F64(value) => self.float(value),
             Value::Bool(true) => self.out.put(*b"true"),

@@ -116,6 +116,19 @@ fn float(src: &[u8], start: usize, mut at: usize, mut mantissa: u64, out: &mut O
     Ok(at)
 }
 
+/// The eight decimal digits of a number below 10**8, the first in the lowest byte.
+#[inline(always)]
+pub fn eight_digits(value: u32) -> [u8; 8] {
+    // Split into halves, these into halves, and these into digits; each division is a multiplication and a
+    // shift that is exact in its range, done in all lanes at once.
+    let fours = u64::from(value / 10_000) | u64::from(value % 10_000) << 32;
+    let hundreds = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
+    let twos = hundreds | (fours - hundreds * 100) << 16;
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    let ones = tens | (twos - tens * 10) << 8;
+    (ones | 0x3030_3030_3030_3030).to_le_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +137,13 @@ mod tests {
         let mut out = Out::default();
         let end = transcode(text.as_bytes(), 0, &mut out, &mut Long::default()).ok()?;
         (end == text.len()).then(|| out.into_vec())
+    }
+
+    #[test]
+    fn writes_all_digits() {
+        for value in (0..10_000).chain((0..100_000_000).step_by(9_973)).chain([99_999_999]) {
+            assert_eq!(eight_digits(value), *format!("{value:08}").as_bytes());
+        }
     }
 
     #[test]

@@ -151,6 +151,15 @@ impl Out {
         }
     }
 
+    /// Append the first `n` of a constant number of bytes.
+    #[inline(always)]
+    pub fn put_first<const N: usize>(&mut self, bytes: [u8; N], n: usize) {
+        debug_assert!(n <= N);
+        self.reserve(N);
+        self.buf[self.len..self.len + N].copy_from_slice(&bytes);
+        self.len += n;
+    }
+
     /// Append a text that was padded before.
     #[inline]
     pub fn extend_padded(&mut self, text: &Padded) {
