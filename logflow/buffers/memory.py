@@ -73,6 +73,11 @@ class _Queue:
             return next(iter(self.lanes.values()))
         return min(self.lanes.values(), key=lambda lane: lane[0].number)
 
+    @property
+    def stream(self) -> str | None:
+        """The stream of the first batch; ``None`` also when nothing waits but a chunk that was put back."""
+        return _stream(self.first().batch) if self.lanes else None
+
     def first(self) -> _Item:
         """The batch that came first."""
         return self.first_lane()[0]
@@ -251,7 +256,7 @@ class MemoryBuffer(Buffer):
         if queue.scheduled and not ready:
             return
         queue.scheduled = True
-        due_s = now_s if ready else self._pacer.due(tag, now_s)
+        due_s = now_s if ready else self._pacer.due((tag, queue.stream), now_s)
         heapq.heappush(self._due, (due_s, next(self._sequence), tag))
         self._wake()
 
@@ -267,7 +272,7 @@ class MemoryBuffer(Buffer):
         items = self._next_items(tag, queue) if queue.lanes else []
         if not items:
             return None
-        self._pacer.took(tag, now_s)
+        self._pacer.took((tag, _stream(items[0].batch)), now_s)
         return self._make_chunk(tag, queue, items)
 
     def _next_items(self, tag: str, queue: _Queue) -> list[_Item]:

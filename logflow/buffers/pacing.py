@@ -2,15 +2,16 @@
 
 Every chunk costs a write, an acknowledgement and some bookkeeping, so an output is given at most
 about :data:`_CHUNKS_PER_S` chunks a second. With ``n`` busy queues each may have a chunk every
-``n / _CHUNKS_PER_S`` seconds, and never waits longer than ``flush_interval``. A queue that has been
-quiet is served at once.
+``n / _CHUNKS_PER_S`` seconds, but not more often than every :data:`_LEAST_S`, as nobody would notice;
+none waits longer than ``flush_interval``. A queue that has been quiet is served at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 
-_CHUNKS_PER_S = 500
+_CHUNKS_PER_S = 200
+_LEAST_S = 0.02
 _BUSY_S = 1.0
 """A queue counts as busy for this long after its last chunk."""
 
@@ -34,4 +35,5 @@ class Pacer:
         last_s = self._last.get(queue)
         if last_s is None:
             return now_s
-        return max(now_s, last_s + min(self._flush_interval_s, len(self._last) / _CHUNKS_PER_S))
+        interval_s = max(_LEAST_S, len(self._last) / _CHUNKS_PER_S)
+        return max(now_s, last_s + min(self._flush_interval_s, interval_s))

@@ -11,18 +11,18 @@ def test_a_quiet_queue_is_served_at_once() -> None:
 
 
 def test_a_busy_queue_waits_a_little() -> None:
-    """One busy queue may have a chunk every two milliseconds."""
+    """One busy queue may have a chunk every 20 milliseconds."""
     pacer = Pacer(1.0)
     pacer.took("a", 10.0)
-    assert 10.0 < pacer.due("a", 10.0) <= 10.002
+    assert 10.0 < pacer.due("a", 10.0) <= 10.02
 
 
 def test_many_busy_queues_share_the_rate() -> None:
-    """A hundred busy queues each wait a hundred times longer."""
+    """A hundred of them are given two hundred chunks a second in all."""
     pacer = Pacer(1.0)
     for queue in range(100):
         pacer.took(queue, 10.0)
-    assert abs(pacer.due(0, 10.0) - 10.2) < 1e-9
+    assert abs(pacer.due(0, 10.0) - 10.5) < 1e-9
 
 
 def test_never_waits_longer_than_the_flush_interval() -> None:
@@ -39,5 +39,5 @@ def test_forgets_queues_that_went_quiet() -> None:
     for queue in range(100):
         pacer.took(queue, 10.0)
     pacer.took("new", 20.0)
-    assert pacer.due("new", 20.0) <= 20.002
+    assert pacer.due("new", 20.0) <= 20.02
     assert pacer.due(0, 20.0) == 20.0

@@ -15,7 +15,7 @@ from logflow.sources.tail import inotify
 from logflow.sources.tail.inotify import Inotify, Notice
 from logflow.sources.tail.lane import Lane
 
-_GATHER_S = 0.01
+_GATHER_S = 0.02
 """Notices are taken at most this often: what is written in between is read in one go."""
 
 _DIRECTORY_MASK = (
