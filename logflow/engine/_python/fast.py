@@ -30,8 +30,7 @@ LINES = 2048
 """Most lines that are handled together."""
 
 _CACHED = 4096
-_OPENING, _CLOSING, _RETURN = b"{}\r"
-_first, _before_last = itemgetter(0), itemgetter(-2)
+_OPENING, _CLOSING = b"{}"
 
 # Messages that are not nested deep; all that the unions say is how deep.
 Flat = str | int | float | bool | None
@@ -84,12 +83,12 @@ def decode(messages: bytes, count: int) -> list[Record]:
 
 def begin_with_brace(lines: list[bytes]) -> bool:
     """Whether all lines do."""
-    return list(map(_first, lines)).count(_OPENING) == len(lines)
+    return [line[0] for line in lines].count(_OPENING) == len(lines)
 
 
 def check_ends(lines: list[bytes]) -> None:
     """Check that all lines end with a closing brace."""
-    if list(map(_before_last, lines)).count(_CLOSING) != len(lines):
+    if [line[-2] for line in lines].count(_CLOSING) != len(lines):
         raise Unlike
 
 

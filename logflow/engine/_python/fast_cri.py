@@ -14,7 +14,7 @@ were left out, they are put back first. Columns of the joined heads are then tak
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from operator import itemgetter
 
 from logflow.engine._python.fast import (
@@ -86,9 +86,9 @@ class _Layout:
             raise Unlike
         return line[:at] + b".000000000"[at - 19 :] + line[at:]
 
-    def streams(self, heads: bytes) -> list[str]:
+    def streams(self, heads: bytes) -> Iterator[str]:
         """Which streams the lines are of."""
-        return list(map(_STREAMS.__getitem__, heads[self._letter :: self._width]))
+        return map(_STREAMS.__getitem__, heads[self._letter :: self._width])
 
 
 class FastCri:
@@ -121,8 +121,7 @@ class FastCri:
 
     def _pack(self, layout: _Layout, lines: list[bytes], busy: Collection[str], *, is_json: bool) -> Packed:
         lines, heads = layout.align(lines)
-        streams = layout.streams(heads)
-        if busy and not set(streams).isdisjoint(busy):
+        if busy and not set(layout.streams(heads)).isdisjoint(busy):
             raise Unlike
         messages = b"".join(map(layout.message, lines))
         check_lengths(lines, self._max_line, len(messages))
@@ -131,5 +130,5 @@ class FastCri:
             records = decode(messages, len(lines))
         else:
             records = self._texts.records(messages, lines, layout.start)
-        entries = self._packer.pack(layout.seconds.times(heads, len(lines)), records, streams)
+        entries = self._packer.pack(layout.seconds.times(heads, len(lines)), records, layout.streams(heads))
         return Packed(entries, len(lines) if self._texts.unless_json and not is_json else 0)
