@@ -171,6 +171,7 @@ class Writer:
             self._disk.write_all(file.fd, data)
             tail = (tail + data[-_TAIL_BYTES:])[-_TAIL_BYTES:]
             length += len(data)
+            del data  # so that the next slice is made in the same memory
         return tail, length
 
     def _cut(self, file: _File) -> None:
