@@ -114,24 +114,28 @@ class Flusher:
 
     async def _work(self) -> None:
         while True:
-            try:
-                chunk = await self.buffer.take()
-            except OSError as error:  # a full disk is back-pressure: whatever waits goes on waiting
-                self._failed(error, "cannot get its next chunk")
-                await self._clock.sleep(_DISK_RETRY_S)
-                continue
-            try:
-                reason = await self._deliver(chunk)
-            except BaseException:
-                self.buffer.put_back(chunk)
-                raise
-            # What was delivered is committed even while the service stops.
-            if reason is None:
-                await asyncio.shield(self.buffer.commit(chunk))
-                self.status.chunks += 1
-            else:
-                await asyncio.shield(self.buffer.discard(chunk, reason))
-            self.status.progress_s = self._clock.monotonic()
+            await self._deal_with_next()
+
+    async def _deal_with_next(self) -> None:
+        """Take a chunk and see it through. When this returns nothing holds the chunk's memory any more."""
+        try:
+            chunk = await self.buffer.take()
+        except OSError as error:  # a full disk is back-pressure: whatever waits goes on waiting
+            self._failed(error, "cannot get its next chunk")
+            await self._clock.sleep(_DISK_RETRY_S)
+            return
+        try:
+            reason = await self._deliver(chunk)
+        except BaseException:
+            self.buffer.put_back(chunk)
+            raise
+        # What was delivered is committed even while the service stops.
+        if reason is None:
+            await asyncio.shield(self.buffer.commit(chunk))
+            self.status.chunks += 1
+        else:
+            await asyncio.shield(self.buffer.discard(chunk, reason))
+        self.status.progress_s = self._clock.monotonic()
 
     async def _deliver(self, chunk: Chunk) -> str | None:
         """Write until it works; returns the reason when the chunk was given up instead."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -200,6 +201,18 @@ async def test_works_on_several_tags_at_once() -> None:
         await bench.clock.advance(0)
     assert bench.account.delivered == 5
     assert bench.output.most_active == 2
+
+
+async def test_an_idle_worker_holds_no_chunk() -> None:
+    """Each of many workers would otherwise keep the memory of the last one it delivered."""
+    bench = Bench([], concurrency=4)
+    for number in range(4):
+        await bench.put(number, tag=f"t{number}")
+    async with bench.running():
+        await bench.clock.advance(0)
+        assert len(bench.output.delivered) == 4
+        bench.output.delivered.clear()
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, Chunk)]
 
 
 async def test_an_outage_is_one_log_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:

@@ -181,11 +181,7 @@ class Lane:
             lines = self._lines(file)
             while lines is not None:
                 await emit.ready(self.tag)
-                step = await self._step(file, lines)
-                if step is not None:
-                    await self._emit(file, step, emit)
-                    file.quiet_since_s = self._shared.context.clock.monotonic()
-                elif not file.searching:
+                if not await self._read_block(file, lines, emit):
                     break
                 await asyncio.sleep(0)  # other files' turn
         except ReplacedError:
@@ -195,6 +191,15 @@ class Lane:
             if file.content.grows:
                 raise
             self._abandon(file, error)
+        return True
+
+    async def _read_block(self, file: LogFile, lines: LineParser, emit: Emit) -> bool:
+        """Hand on the next block; whether there may be more. Its memory is not held any longer then."""
+        step = await self._step(file, lines)
+        if step is None:
+            return file.searching
+        await self._emit(file, step, emit)
+        file.quiet_since_s = self._shared.context.clock.monotonic()
         return True
 
     def _lines(self, file: LogFile, *, whole: bool = False) -> LineParser | None:

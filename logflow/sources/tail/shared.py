@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -15,8 +16,9 @@ from logflow.sources.tail.file import LogFile, Sizes
 _SAVE_S = 0.15
 """Positions are saved at most this often."""
 
-_THREADS = 4
-"""Most files that are read and parsed at once, each in its thread; bounds the memory for blocks."""
+_THREADS = 2
+"""Most files that are read and parsed at once. Each thread parses hundreds of megabytes a second, and has
+a heap of its own that grows with what waits; the second one is there for when the first is slow."""
 
 _T = TypeVar("_T")
 
@@ -83,7 +85,7 @@ class Shared:
         sizes: how much is read at once.
         parser_for: compiles (once) the parser of a line format.
         scans: how many scans of the configured paths were completed.
-        threads: bounds what is read at once.
+        threads: read and parse.
     """
 
     context: Context
@@ -93,7 +95,7 @@ class Shared:
     sizes: Sizes
     parser_for: Callable[[LineFormat], LineParser]
     scans: int = 0
-    threads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_THREADS))
+    threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "tail"))
 
     @property
     def parallel(self) -> bool:
@@ -102,10 +104,9 @@ class Shared:
 
     async def in_thread(self, function: Callable[[], _T]) -> _T:
         """Call a function in a thread; when cancelled, wait until it has come to its end."""
-        async with self.threads:
-            future = asyncio.get_running_loop().run_in_executor(None, function)
-            try:
-                return await asyncio.shield(future)
-            except asyncio.CancelledError:
-                await asyncio.wait([future])
-                raise
+        future = asyncio.get_running_loop().run_in_executor(self.threads, function)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise

@@ -95,6 +95,7 @@ class TailSource(Source):
         """Save the last positions and close the files."""
         self._positions.save_all()
         self._catalogue.close_all()
+        self._shared.threads.shutdown(wait=False)
 
     async def _scan_regularly(self) -> None:
         while True:
