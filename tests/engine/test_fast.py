@@ -170,6 +170,22 @@ def test_lines_that_are_not_take_the_exact_path(fast: FastLines, lines: list[byt
     assert fast.pack(lines, busy, NOW_NS) is None
 
 
+@pytest.mark.parametrize(
+    "unlike", [b"text\n", CRI.replace(b" F ", b" P "), CRI.replace(b"stdout F", b"stderr P")]
+)
+@pytest.mark.parametrize("at", [0, 31, 32, 150, 299])
+def test_one_line_that_is_unlike_changes_nothing_for_the_others(
+    parsers: list[Parser], unlike: bytes, at: int
+) -> None:
+    """Whether it stands at a seam of the few lines that are then tried together, or leaves a join open."""
+    lines = [CRI.replace(b"1}", b"%d}" % number) for number in range(300)]
+    lines[at] = unlike
+    fast = PythonLineParser("cri", parsers[0], 1000, None, "message")
+    exact = PythonLineParser("cri", parsers[0], 1000, None, "message")
+    exact._fast = None
+    assert fast.parse(b"".join(lines), b"", NOW_NS) == exact.parse(b"".join(lines), b"", NOW_NS)
+
+
 @given(st.lists(st.integers(0, 999_999_999), min_size=1, max_size=300))
 @settings(max_examples=50, deadline=None)
 def test_nanoseconds_are_read_exactly(nanoseconds: list[int]) -> None:

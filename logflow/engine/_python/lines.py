@@ -33,6 +33,8 @@ _encode = msgspec.msgpack.Encoder(order="sorted").encode
 _Joins: TypeAlias = dict[str, tuple[int, bytes, bool]]
 """Open joins by stream: time of the first piece, text so far, whether some of it was left out."""
 _decode_carry = msgspec.msgpack.Decoder(_Joins).decode
+_FEW = 32
+"""Lines that are tried together after a lot of them turned out to be unlike."""
 _STREAM: dict[str, Record] = {"stdout": {"stream": "stdout"}, "stderr": {"stream": "stderr"}}
 
 
@@ -111,19 +113,33 @@ class PythonLineParser:
         stream = BytesIO(block)
         while lot := stream.readlines(LOT):
             counts.lines += len(lot)
-            packed = self._fast.pack(lot, joins, now_ns) if self._fast is not None else None
+            packed = self._pack_alike(lot, joins, now_ns, counts)
             if packed is not None:
-                counts.events += len(lot)
-                counts.unparsed += packed.unparsed
-                yield packed.entries
+                yield packed
                 continue
-            messages = _Messages()
-            if self._split is None:
-                for line in lot:
-                    messages.add(now_ns, _without_newline(line), self._extra, self._max_line)
-            else:
-                self._join(self._split, messages, lot, joins, now_ns)
-            yield self._pack(messages, counts)
+            # One line that is unlike the others should not cost all of them the fast way.
+            for start in range(0, len(lot), _FEW):
+                few = lot[start : start + _FEW]
+                packed = self._pack_alike(few, joins, now_ns, counts)
+                yield self._pack_exactly(few, joins, now_ns, counts) if packed is None else packed
+
+    def _pack_alike(self, lines: list[bytes], joins: _Joins, now_ns: int, counts: _Counts) -> bytes | None:
+        """Pack lines the fast way; ``None`` when they must go the exact way."""
+        packed = self._fast.pack(lines, joins, now_ns) if self._fast is not None else None
+        if packed is None:
+            return None
+        counts.events += len(lines)
+        counts.unparsed += packed.unparsed
+        return packed.entries
+
+    def _pack_exactly(self, lines: list[bytes], joins: _Joins, now_ns: int, counts: _Counts) -> bytes:
+        messages = _Messages()
+        if self._split is None:
+            for line in lines:
+                messages.add(now_ns, _without_newline(line), self._extra, self._max_line)
+        else:
+            self._join(self._split, messages, lines, joins, now_ns)
+        return self._pack(messages, counts)
 
     def _join(
         self, split: Callable[[bytes], CriLine | DockerLine | None],
