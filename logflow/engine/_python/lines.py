@@ -118,8 +118,9 @@ class PythonLineParser:
                 yield packed
                 continue
             # One line that is unlike the others should not cost all of them the fast way.
-            for start in range(0, len(lot), _FEW):
-                few = lot[start : start + _FEW]
+            step = _FEW if self._fast is not None else len(lot)
+            for start in range(0, len(lot), step):
+                few = lot[start : start + step]
                 packed = self._pack_alike(few, joins, now_ns, counts)
                 yield self._pack_exactly(few, joins, now_ns, counts) if packed is None else packed
 
