@@ -165,10 +165,12 @@ class Checkpoints:
         edges.update(self._accepted.get(stream, {}).values())
         return sorted(edges)
 
-    # -- notes: kept by outputs ------------------------------------------------------------------
+    # -- notes: made by outputs ------------------------------------------------------------------
 
     def note(self, output: str, key: bytes, text: str) -> None:
         """Remember ``text`` about a chunk; on disk when it returns. ``""`` forgets it.
+
+        Outputs remember; the buffer forgets, when the chunk can never come again.
 
         Raises:
             OSError: it cannot be written now; it is remembered and written later.

@@ -344,14 +344,14 @@ class MemoryBuffer(Buffer):
         items = self._taken.pop(chunk.id)
         for item in items:
             item.account.deliver(item.batch.count)
-        self._finish_all(chunk.tag, self._queues[chunk.tag], items)
+        self._finish_chunk(chunk, items)
 
     async def discard(self, chunk: Chunk, reason: str) -> None:
         """The chunk was dealt with in another way."""
         items = self._taken.pop(chunk.id)
         for item in items:
             item.account.drop(item.batch.count, reason)
-        self._finish_all(chunk.tag, self._queues[chunk.tag], items)
+        self._finish_chunk(chunk, items)
 
     def put_back(self, chunk: Chunk) -> None:
         """The chunk will be taken again, first in its queue."""
@@ -359,6 +359,11 @@ class MemoryBuffer(Buffer):
         queue.in_flight = False
         queue.returned = chunk
         self._schedule(chunk.tag, queue)
+
+    def _finish_chunk(self, chunk: Chunk, items: list[_Item]) -> None:
+        self._finish_all(chunk.tag, self._queues[chunk.tag], items)
+        # After the record that its spans are accepted: until that is written, the chunk may come again.
+        self._checkpoints.note(self._name, chunk.id, "")
 
     def _finish_all(self, tag: str, queue: _Queue, items: list[_Item]) -> None:
         for item in items:

@@ -208,7 +208,6 @@ class ForwardOutput(Output):
                 problems.append(str(error))
             else:
                 self._doubts.pop(chunk.id, None)
-                self.context.checkpoints.note(self.context.name, chunk.id, "")
                 if place:
                     self._failovers()
                 return

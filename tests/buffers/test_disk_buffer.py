@@ -127,6 +127,18 @@ async def test_what_was_committed_does_not_come_back(bench: Bench) -> None:
     assert await bench.drain() == [3]
 
 
+async def test_a_note_about_a_chunk_lasts_until_the_chunk_cannot_come_again(bench: Bench) -> None:
+    """It is forgotten when the disk says that the chunk is done."""
+    await bench.store(make_batch())
+    chunk = await bench.take()
+    bench.checkpoints.note("out", chunk.id, "where it is")
+    await bench.buffer.commit(chunk)
+    assert bench.checkpoints.noted("out", chunk.id)
+    await bench.reopen()
+    assert not bench.checkpoints.noted("out", chunk.id)
+    assert not await bench.has_chunk()
+
+
 async def test_a_chunk_in_flight_comes_back_the_same(bench: Bench) -> None:
     """A restart gives the same chunk: same id, same events, whatever was put behind it."""
     for number in range(3):

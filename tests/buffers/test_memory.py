@@ -227,6 +227,29 @@ async def test_a_chunk_is_cut_in_the_journal_before_it_is_handed_out(tmp_path: P
     checkpoints.close()
 
 
+@pytest.mark.parametrize("end", ["commit", "discard"])
+async def test_a_note_about_a_chunk_lasts_until_the_chunk_cannot_come_again(tmp_path: Path, end: str) -> None:
+    """Whenever the process is killed: where the note is gone, the chunk is known to be delivered."""
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.open()
+    bench = Bench(checkpoints)
+    await bench.put(make_batch(1, Span("a", 0, 10)))
+    chunk = await bench.take()
+    checkpoints.note("out", chunk.id, "where it is")
+    await (bench.buffer.commit(chunk) if end == "commit" else bench.buffer.discard(chunk, "gave_up"))
+    checkpoints.close()
+    journal = (tmp_path / "checkpoints").read_bytes()
+    for size in range(len(journal) + 1):
+        (tmp_path / "torn").write_bytes(journal[:size])
+        torn = Checkpoints(tmp_path / "torn")
+        torn.open()
+        if torn.planned("out", "a") and not torn.noted("out", chunk.id):
+            sent = b"where it is" in journal[:size]
+            assert torn.accepted("out", "a") == 10 or not sent
+        torn.close()
+    assert not checkpoints.noted("out", chunk.id)
+
+
 async def test_empty_batches_move_progress_on() -> None:
     """A span whose events were all filtered out settles without a chunk."""
     bench = Bench()

@@ -453,8 +453,8 @@ async def test_a_chunk_that_went_elsewhere_is_asked_for_there_after_a_restart(op
         assert len(second.requests) == 2
 
 
-async def test_what_was_noted_is_forgotten_with_the_ack(open_output):
-    """Notes do not pile up."""
+async def test_what_was_noted_outlives_the_ack(open_output):
+    """The buffer forgets it, once it is known for good that the chunk was delivered."""
     async with (
         scripted_server() as first,
         scripted_server() as second,
@@ -463,7 +463,8 @@ async def test_what_was_noted_is_forgotten_with_the_ack(open_output):
         tag = tag_for(output, first)
         await first.stop()
         await output.write(make_chunk(1, tag))
-        assert output.context.checkpoints.noted("central", make_chunk(1).id) == ""
+        noted = output.context.checkpoints.noted("central", make_chunk(1).id)
+        assert noted == output.server(second).name
 
 
 def other_ack(request: Received, writer: asyncio.StreamWriter) -> None:

@@ -452,7 +452,7 @@ class DiskBuffer(Buffer):
         queue.remove_first_chunk()
         for row in rows:
             self._stock.release(row)
-        self._note_done(queue.tag, rows[0].seq, rows[-1].seq)
+        self._note_done(queue.tag, rows[0].seq, rows[-1].seq, chunk.id)
         self._free(queue)
         self._wake_puts()
         return rows
@@ -479,8 +479,11 @@ class DiskBuffer(Buffer):
         self._note_done(queue.tag, row.seq, row.seq)
         self._stock.tidy(queue)
 
-    def _note_done(self, tag: str, first: int, last: int) -> None:
-        self._writer.note(Item(done_record(tag, first, last)))
+    def _note_done(self, tag: str, first: int, last: int, chunk_id: bytes = b"") -> None:
+        def stored(_: Place | None) -> None:  # until now, the chunk might have come again
+            self._checkpoints.note(self._name, chunk_id, "")
+
+        self._writer.note(Item(done_record(tag, first, last), stored))
 
     async def _tidy(self, dead: list[Segment]) -> None:
         """Give space back; called by the writer between groups."""
