@@ -215,7 +215,7 @@ class MemoryBuffer(Buffer):
         if not (queue.lanes or queue.in_flight or queue.returned):
             del self._queues[item.batch.tag]
         item.account.drop(item.batch.count, "buffer_full")
-        self._finish(item)
+        self._finish([item])
         return True
 
     # -- out --------------------------------------------------------------------------------------
@@ -366,26 +366,29 @@ class MemoryBuffer(Buffer):
         self._checkpoints.note(self._name, chunk.id, "")
 
     def _finish_all(self, tag: str, queue: _Queue, items: list[_Item]) -> None:
-        for item in items:
-            self._finish(item)
+        self._finish(items)
         queue.in_flight = False
         if queue.lanes:
             self._schedule(tag, queue)
         else:
             self._queues.pop(tag, None)
 
-    def _finish(self, item: _Item) -> None:
-        """The buffer has nothing more to do with the batch: record that, and tell the source."""
-        self._size -= len(item.batch.entries)
-        self._events -= item.batch.count
-        match item.batch.origin:
-            case Span(stream, _, end):
-                self._checkpoints.accept(self._name, stream, end)
-            case DeliveryKey(key):
-                del self._keys_waiting[key]
-                self._keys.add(key)
-        for receipt in item.receipts:
-            receipt.settle()
+    def _finish(self, items: list[_Item]) -> None:
+        """The buffer has nothing more to do with these batches of one stream: record it, and tell the source.
+
+        One record for all of them: were a part of a chunk known to be accepted, and not the whole, the rest
+        would become a chunk of its own after a restart.
+        """
+        if isinstance(last := items[-1].batch.origin, Span):
+            self._checkpoints.accept(self._name, last.stream, last.end)
+        for item in items:
+            self._size -= len(item.batch.entries)
+            self._events -= item.batch.count
+            if isinstance(item.batch.origin, DeliveryKey):
+                del self._keys_waiting[item.batch.origin.key]
+                self._keys.add(item.batch.origin.key)
+            for receipt in item.receipts:
+                receipt.settle()
         self._room.set()
         self._room.clear()
 
