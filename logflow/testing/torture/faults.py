@@ -117,7 +117,9 @@ class Faults:
 
 def flip_bit(rng: random.Random, paths: Sequence[Path]) -> None:
     """Flip one bit at a random place of the files, every byte of them as likely as any other."""
-    at = rng.randrange(sum(path.stat().st_size for path in paths))
+    if not (total := sum(path.stat().st_size for path in paths)):
+        return
+    at = rng.randrange(total)
     for path in paths:
         if at < (size := path.stat().st_size):
             break
