@@ -16,7 +16,10 @@ from logflow.sources.tail.inotify import Inotify, Notice
 from logflow.sources.tail.lane import Lane
 
 _GATHER_S = 0.02
-"""Notices are taken at most this often: what is written in between is read in one go."""
+_GATHER_MOST_S = 0.2
+_READS_PER_S = 1000
+"""What is written between two looks at the notices is read in one go. A look costs a read of every file that
+was written to, so the more files these are, the longer the wait for the next one."""
 
 _DIRECTORY_MASK = (
     inotify.IN_CREATE | inotify.IN_DELETE | inotify.IN_MOVED_FROM | inotify.IN_MOVED_TO | inotify.IN_ATTRIB
@@ -129,11 +132,13 @@ class Watcher:
     def _take(self) -> None:
         """Take the notices that are there, then leave the kernel to gather more for a moment."""
         assert self._inotify is not None
-        for notice in self._inotify.read():
+        notices = self._inotify.read()
+        for notice in notices:
             self._tell(notice)
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._inotify.fd)
-        self._timer = loop.call_later(_GATHER_S, self._listen)
+        files = len({notice.watch for notice in notices})
+        self._timer = loop.call_later(min(max(_GATHER_S, files / _READS_PER_S), _GATHER_MOST_S), self._listen)
 
     def _tell(self, notice: Notice) -> None:
         if notice.mask & inotify.IN_Q_OVERFLOW:
