@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 from harness.receive import Arrived, Progress
@@ -15,12 +14,13 @@ _PYTHONPATH = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
 HARNESS = {"PYTHONPATH": os.pathsep.join(filter(None, _PYTHONPATH))}
 """Environment of the harness's own processes."""
 _START_S = 30.0
+_STOP_S = 60.0
 _MARK = b'"num"'
 """Every line of JSON has it once, whoever wrote it."""
 
 
-class FileProgress:
-    """Counts the lines in the files below a directory as they grow."""
+class FilesEnd:
+    """The files below a directory; their lines are counted as they grow."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -43,16 +43,46 @@ class FileProgress:
             self._read[path] = offset, rest
         return self._arrived
 
+    def stop(self) -> None:
+        """They are there."""
 
-def open_receiver(stack: ExitStack, work: Path, protocol: str, port: int) -> Callable[[], Arrived]:
-    """Start a receiver of ``forward`` or ``http``; what it gets is in ``end-<protocol>*.data``."""
-    path = work / f"end-{protocol}"
-    argv = [sys.executable, "-m", "harness.receive", protocol, str(port), str(path)]
-    receiver = Process(f"{protocol} receiver", argv, log=work / f"receiver-{protocol}.log", env=HARNESS)
-    receiver.start()
-    stack.callback(receiver.kill)
-    receiver.wait_for(lambda: listens(port), f"listen on {port}", _START_S)
-    return Progress(path.with_suffix(".progress")).read
+
+class ReceiverEnd:
+    """A receiver of ``forward`` or ``http`` in a process of its own.
+
+    Once it has been stopped, what it got is in ``end-<protocol>*.data`` below the directory.
+    """
+
+    def __init__(self, work: Path, protocol: str, port: int, expected_bytes: int) -> None:
+        """Prepare one that has memory for so many bytes from the start."""
+        self._path = work / f"end-{protocol}"
+        self._port = port
+        argv = [sys.executable, "-m", "harness.receive", protocol, str(port), str(self._path)]
+        self._process = Process(
+            f"{protocol} receiver",
+            [*argv, str(expected_bytes)],
+            log=work / f"receiver-{protocol}.log",
+            env=HARNESS,
+        )
+
+    def start(self) -> None:
+        """Start it, and return when it listens."""
+        self._process.start()
+        self._process.wait_for(lambda: listens(self._port), f"listen on {self._port}", _START_S)
+        self._progress = Progress(self._path.with_suffix(".progress"))
+
+    def read(self) -> Arrived:
+        """What has arrived so far."""
+        return self._progress.read()
+
+    def stop(self) -> None:
+        """Have it write what it got, and end."""
+        self._process.send(signal.SIGTERM)
+        self._process.wait(_STOP_S)
+
+    def kill(self) -> None:
+        """End it, if it still runs."""
+        self._process.kill()
 
 
 def listens(port: int) -> bool:

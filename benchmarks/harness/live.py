@@ -24,6 +24,8 @@ _POLL_S = 0.003
 _WRITTEN = re.compile(rb'"t":\s?(\d+)|"t","value":\{"intValue":"(\d+)"')
 _WARM_UP = 1 / 3
 """Share of the time before latencies count."""
+_LINE_BYTES = 300
+"""What a line takes about, as a packed entry."""
 _IDLE_FILES = 20
 _IDLE_LINES = 100
 _IDLE_POLL_S = 0.1
@@ -56,7 +58,8 @@ class LiveCase:
         Raises:
             ComponentError: the subject did not start, or ended.
         """
-        with Stage(self.folder, self.directory, job, [self.sink]) as stage:
+        expected_bytes = int(self.lines_per_s * job.seconds * _LINE_BYTES)
+        with Stage(self.folder, self.directory, job, [self.sink], expected_bytes) as stage:
             (stage.work / "input").mkdir()
             latencies = _Latencies(stage.work / "out")
             poll = latencies.read if self.sink == "file" else lambda: None
@@ -115,7 +118,7 @@ class IdleCase:
         lines = _IDLE_FILES * _IDLE_LINES
         rng = random.Random(1)
         text = "".join(f"{cri_json(line, line, rng)}\n" for line in range(_IDLE_LINES))
-        with Stage(self.folder, self.directory, job, ["forward", "http"]) as stage:
+        with Stage(self.folder, self.directory, job, ["forward", "http"], len(text) * _IDLE_FILES) as stage:
             (stage.work / "input").mkdir()
             started = stage.start()
             for index in range(_IDLE_FILES):

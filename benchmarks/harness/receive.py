@@ -1,21 +1,25 @@
 """Receivers: a forward server and an HTTP server that keep what they get and cost little.
 
-``python -m harness.receive forward PORT FILE`` (or ``http``). What arrives is appended to FILE; how far it
-is stands in ``FILE.progress``: the four numbers of :class:`Arrived` as unsigned 64-bit integers.
+``python -m harness.receive forward PORT FILE EXPECTED_BYTES`` (or ``http``). What arrives is kept in memory,
+and written to ``FILE.<connection>.data`` when SIGTERM ends the receiver. How far it is stands in
+``FILE.progress``: the four numbers of :class:`Arrived` as unsigned 64-bit integers.
 """
 
 from __future__ import annotations
 
 import mmap
+import signal
 import socket
 import struct
 import sys
 import threading
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgpack
+from typing_extensions import Buffer
 
 from logflow.engine import load_engine
 
@@ -75,21 +79,59 @@ class Progress:
         return Arrived(*_PROGRESS.unpack_from(self._map))
 
 
-def receive_forward(port: int, path: Path) -> None:
-    """Serve the Forward Protocol on loopback for ever; one file for each connection."""
+class Store:
+    """Keeps what arrives in memory that was there before.
+
+    Fresh memory, that of the page cache too, may cost many times what it costs to receive, and then the
+    receiver and not the subject would be measured.
+    """
+
+    def __init__(self, expected_bytes: int) -> None:
+        self._memory = mmap.mmap(-1, max(expected_bytes, mmap.PAGESIZE))
+        for start in range(0, len(self._memory), mmap.PAGESIZE):
+            self._memory[start] = 1
+        self._used = 0
+        self._parts: list[tuple[Path, Buffer]] = []
+        self._lock = threading.Lock()
+
+    def keep(self, path: Path, data: Buffer) -> None:
+        """Keep a copy of what is to be appended to a file."""
+        with memoryview(data) as view, self._lock:
+            start, end = self._used, self._used + len(view)
+            if end > len(self._memory):
+                self._parts.append((path, bytes(view)))
+                return
+            self._memory[start:end] = view
+            self._parts.append((path, memoryview(self._memory)[start:end]))
+            self._used = end
+
+    def write(self) -> None:
+        """Write all of it."""
+        with self._lock, ExitStack() as stack:
+            files: dict[Path, BinaryIO] = {}
+            for path, data in self._parts:
+                if path not in files:
+                    files[path] = stack.enter_context(path.open("ab"))
+                files[path].write(data)
+
+
+def receive_forward(port: int, path: Path, store: Store) -> None:
+    """Serve the Forward Protocol on loopback until SIGTERM; one file for each connection."""
     progress = Progress(path.with_suffix(".progress"), create=True)
     server = socket.create_server(("127.0.0.1", port), backlog=64)
-    for index in range(10_000):
-        connection, _ = server.accept()
-        file = path.with_suffix(f".{index}.data")
-        threading.Thread(target=_drain, args=(connection, file, progress), daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit())
+    with suppress(SystemExit):
+        for index in range(10_000):
+            connection, _ = server.accept()
+            file = path.with_suffix(f".{index}.data")
+            threading.Thread(target=_drain, args=(connection, file, progress, store), daemon=True).start()
 
 
-def _drain(connection: socket.socket, path: Path, progress: Progress) -> None:
+def _drain(connection: socket.socket, path: Path, progress: Progress, store: Store) -> None:
     engine = load_engine()
     buffer = bytearray(_BLOCK)
     filled, needed = 0, 1
-    with path.open("ab", buffering=0) as file, connection:
+    with connection:
         while True:
             if len(buffer) - filled < _BLOCK // 4:
                 buffer.extend(bytes(len(buffer)))
@@ -108,7 +150,7 @@ def _drain(connection: socket.socket, path: Path, progress: Progress) -> None:
                     events += option.get("size") or max(frame.events, 0)
                     if (chunk := option.get("chunk")) is not None:
                         acks += msgpack.packb({"ack": chunk})
-                file.write(view[:consumed])
+                store.keep(path, view[:consumed])
                 rest = bytes(view[consumed:filled])
             if events:
                 progress.add(events)
@@ -118,23 +160,32 @@ def _drain(connection: socket.socket, path: Path, progress: Progress) -> None:
             filled = len(rest)
 
 
-def receive_http(port: int, path: Path) -> None:
-    """Answer 200 to every POST, for ever."""
+def receive_http(port: int, path: Path, store: Store) -> None:
+    """Answer 200 to every POST, until SIGTERM."""
     from aiohttp import web
 
     progress = Progress(path.with_suffix(".progress"), create=True)
-    file = path.with_suffix(".0.data").open("ab", buffering=0)
+    file = path.with_suffix(".0.data")
 
-    async def store(request: web.Request) -> web.Response:
+    async def take(request: web.Request) -> web.Response:
         body = await request.read()
-        file.write(body)
+        store.keep(file, body)
         progress.add(body.count(b'"num"'))
         return web.Response()
 
     app = web.Application(client_max_size=1 << 30)
-    app.router.add_post("/{path:.*}", store)
-    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None)
+    app.router.add_post("/{path:.*}", take)
+    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None, shutdown_timeout=0.1)
+
+
+def main() -> None:
+    """Receive until SIGTERM, then write what came."""
+    store = Store(int(sys.argv[4]))
+    {"forward": receive_forward, "http": receive_http}[sys.argv[1]](
+        int(sys.argv[2]), Path(sys.argv[3]), store
+    )
+    store.write()
 
 
 if __name__ == "__main__":
-    {"forward": receive_forward, "http": receive_http}[sys.argv[1]](int(sys.argv[2]), Path(sys.argv[3]))
+    main()

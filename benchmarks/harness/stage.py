@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from harness.check import Check, check
-from harness.ends import FileProgress, listens, open_receiver
+from harness.ends import FilesEnd, ReceiverEnd, listens
 from harness.measure import Usage, settle, usage_of
 from harness.receive import Arrived
 from harness.results import Kind, Run
@@ -53,7 +53,10 @@ class Job:
 class Stage:
     """One run's surroundings, taken down when it is left."""
 
-    def __init__(self, folder: Path, directory: Path, job: Job, sinks: Iterable[str]) -> None:
+    def __init__(
+        self, folder: Path, directory: Path, job: Job, sinks: Iterable[str], expected_bytes: int
+    ) -> None:
+        """Prepare one whose receivers expect about so many bytes."""
         self.folder = folder
         self.job = job
         self.work = directory / "work"
@@ -69,7 +72,8 @@ class Stage:
         self._sinks = dict.fromkeys(sinks, out_port)
         if len(self._sinks) > 1:
             self._sinks["http"] = http_port
-        self._ends: list[Callable[[], Arrived]] = []
+        self._expected_bytes = expected_bytes
+        self._ends: list[FilesEnd | ReceiverEnd] = []
         self._processes: list[Process] = []
 
     def __enter__(self) -> Self:
@@ -78,9 +82,7 @@ class Stage:
         try:
             for sink, port in self._sinks.items():
                 self._ends.append(
-                    FileProgress(self.work / "out").read
-                    if sink == "file"
-                    else open_receiver(self.stack, self.work, sink, port)
+                    FilesEnd(self.work / "out") if sink == "file" else self._receiver(sink, port)
                 )
         except BaseException:
             self.stack.close()
@@ -91,6 +93,12 @@ class Stage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stack.close()
+
+    def _receiver(self, protocol: str, port: int) -> ReceiverEnd:
+        receiver = ReceiverEnd(self.work, protocol, port, self._expected_bytes)
+        self.stack.callback(receiver.kill)
+        receiver.start()
+        return receiver
 
     def start(self, *, listening: bool = False) -> Usage:
         """Start the subject, and its aggregator where the case has one; returns what the start used.
@@ -135,7 +143,7 @@ class Stage:
 
     def arrived(self) -> Arrived:
         """What has arrived so far, at the one end that got anything."""
-        return max(end() for end in self._ends)
+        return max(end.read() for end in self._ends)
 
     def wait_for(self, lines: int, quiet_s: float, poll: Callable[[], None], poll_s: float) -> Usage:
         """Wait until so many lines have arrived, or nothing moves for a while; returns what was used.
@@ -159,6 +167,8 @@ class Stage:
     def check(self, lines: dict[int, int]) -> Check:
         """Compare what arrived with the lines of each file, once stragglers had a moment to arrive."""
         time.sleep(_GRACE_S)
+        for end in self._ends:
+            end.stop()
         files = sorted(self.work.glob("end-*.data")) or sorted((self.work / "out").rglob("*"))
         packed = "forward" in self._sinks
         return check([path for path in files if path.is_file()], lines, packed=packed)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgpack
 import pytest
-from harness.ends import FileProgress
+from harness.ends import FilesEnd, ReceiverEnd
 from harness.feed import frames
 from harness.receive import Arrived, Progress
+
+from logflow.testing.processes import free_ports
 
 NOTHING = Arrived(0, 0, 0, 0)
 
@@ -42,7 +48,7 @@ def test_progress_is_shared_by_way_of_a_file(tmp_path: Path) -> None:
 
 def test_lines_are_counted_as_files_grow(tmp_path: Path) -> None:
     """Each line counts once, also when it was written in two pieces."""
-    progress = FileProgress(tmp_path)
+    progress = FilesEnd(tmp_path)
     assert progress.read() == NOTHING
     (tmp_path / "below").mkdir()
     path = tmp_path / "below" / "out.jsonl"
@@ -66,3 +72,47 @@ def test_a_feeder_cuts_between_entries(tmp_path: Path) -> None:
         unpacker = msgpack.Unpacker()
         unpacker.feed(data)
         assert len(list(unpacker)) == options["size"]
+
+
+@contextmanager
+def receiver(work: Path, protocol: str, expected_bytes: int) -> Iterator[tuple[ReceiverEnd, int]]:
+    (port,) = free_ports(1)
+    end = ReceiverEnd(work, protocol, port, expected_bytes)
+    try:
+        end.start()
+        yield end, port
+    finally:
+        end.kill()
+
+
+@pytest.mark.parametrize("expected_bytes", [0, 200, 1 << 20])
+def test_a_receiver_writes_what_it_got_when_it_is_stopped(tmp_path: Path, expected_bytes: int) -> None:
+    """Also when more came than it had been told to expect. Every request is acknowledged."""
+    (tmp_path / "entries").write_bytes(
+        b"".join(msgpack.packb([1, {"num": number}]) for number in range(2000))
+    )
+    sent = list(frames(tmp_path / "entries", 8192))
+    with receiver(tmp_path, "forward", expected_bytes) as (end, port):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            acks = msgpack.Unpacker()
+            for frame in sent:
+                connection.sendall(b"".join(frame))
+                while (ack := next(acks, None)) is None:
+                    acks.feed(connection.recv(1000))
+                assert ack == {"ack": msgpack.unpackb(frame[2])["chunk"]}
+        assert end.read().events == 2000
+        end.stop()
+    assert (tmp_path / "end-forward.0.data").read_bytes() == b"".join(b"".join(frame) for frame in sent)
+
+
+def test_an_http_receiver_keeps_every_body(tmp_path: Path) -> None:
+    """It counts their lines."""
+    with receiver(tmp_path, "http", 10) as (end, port):
+        for body in ('{"num":1}\n{"num":2}\n', '{"num":3}\n'):
+            client = http.client.HTTPConnection("127.0.0.1", port)
+            client.request("POST", "/logs", body)
+            assert client.getresponse().status == 200
+            client.close()
+        assert end.read().events == 3
+        end.stop()
+    assert (tmp_path / "end-http.0.data").read_text() == '{"num":1}\n{"num":2}\n{"num":3}\n'
