@@ -54,8 +54,8 @@ from logflow.outputs.file.disk import Disk
 from logflow.outputs.file.journal import Journal, Owned
 
 _TAIL_BYTES = 64
-_CACHED_BYTES = 64 << 20
-_UNCACHE_BYTES = 8 << 20
+_CACHED_BYTES = 4 << 20
+_UNCACHE_BYTES = 2 << 20
 """What stays in the system's cache of a file that is written to, and what is given up at once."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
 _SUFFIX = re.compile(r"\.(?:gz|zst)$")
