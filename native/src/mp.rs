@@ -66,6 +66,19 @@ fn be32(data: &[u8], at: usize) -> Read<usize> {
 #[inline(always)]
 pub fn skip(data: &[u8], at: usize, depth: usize) -> Read<usize> {
     let first = byte(data, at)?;
+    // Told apart by branches, which are foretold: the processor need not wait for the byte to go on.
+    if let 0xa0..=0xbf = first {
+        return whole(data, at + 1 + (first & 31));
+    }
+    if first < 0x80 {
+        return whole(data, at + 1);
+    }
+    if first == 0xcb {
+        return whole(data, at + 9);
+    }
+    if first == 0xd9 {
+        return whole(data, at + 2 + byte(data, at + 1)?);
+    }
     let size = SIZES[first];
     if size != 0 && size != 0xff {
         let next = at + usize::from(size);

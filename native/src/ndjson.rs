@@ -236,6 +236,7 @@ impl Writer {
                 0x00..=0x7f => Some(self.number_item(u64::from(first), at + 1)),
                 0xcc => Some(self.number_item(u64::from(a), at + 2)),
                 0xcd => Some(self.number_item(u64::from(u16::from_be_bytes([a, b])), at + 3)),
+                0xcb => self.float_item(data, at + 1),
                 _ => None,
             };
             if let Some(next) = next {
@@ -257,20 +258,17 @@ impl Writer {
 
     #[inline(always)]
     fn number_item(&mut self, value: u64, next: usize) -> usize {
-        self.number(value);
+        num::write_integer(value, &mut self.out);
         self.out.push(b',');
         next
     }
 
     #[inline(always)]
-    fn number(&mut self, value: u64) {
-        if value >= 100_000_000 {
-            return self.out.extend_number(itoa::Buffer::new().format(value).as_bytes());
-        }
-        let digits = u64::from_le_bytes(num::eight_digits(value as u32));
-        // Zeros at the beginning are the lowest bytes; the last digit is written whatever it is.
-        let zeros = ((digits ^ 0x3030_3030_3030_3030).trailing_zeros() / 8).min(7);
-        self.out.put_first((digits >> (8 * zeros)).to_le_bytes(), 8 - zeros as usize);
+    fn float_item(&mut self, data: &[u8], at: usize) -> Option<usize> {
+        let value = f64::from_be_bytes(*data[at..].first_chunk()?);
+        num::short_decimal(value)?.write(&mut self.out);
+        self.out.push(b',');
+        Some(at + 8)
     }
 
     /// Write the value at `at`; returns the position after it. It may hold `depth` levels of containers.
@@ -290,7 +288,7 @@ impl Writer {
     #[inline]
     fn scalar(&mut self, value: Value<'_>) {
         match value {
-            Value::UInt(value) => self.number(value),
+            Value::UInt(value) => num::write_integer(value, &mut self.out),
             Value::Int(value) => self.out.extend_number(itoa::Buffer::new().format(value).as_bytes()),
             Value::F64(value) => self.float(value),
             Value::Bool(true) => self.out.put(*b"true"),
@@ -373,8 +371,7 @@ impl Writer {
     fn time(&mut self, seconds: u32, nanoseconds: u32) {
         // An EventTime may have a second or more of nanoseconds.
         let seconds = u64::from(seconds) + u64::from(nanoseconds / 1_000_000_000);
-        let text = self.times.format(seconds, nanoseconds % 1_000_000_000);
-        self.out.put_padded(text, 30);
+        self.times.write(seconds, nanoseconds % 1_000_000_000, &mut self.out);
     }
 
     /// An EventTime is a time; any other ext is its base64.

@@ -129,6 +129,59 @@ pub fn eight_digits(value: u32) -> [u8; 8] {
     (ones | 0x3030_3030_3030_3030).to_le_bytes()
 }
 
+/// Write an integer as its digits.
+#[inline(always)]
+pub fn write_integer(value: u64, out: &mut Out) {
+    if value >= 100_000_000 {
+        return out.extend_number(itoa::Buffer::new().format(value).as_bytes());
+    }
+    let digits = u64::from_le_bytes(eight_digits(value as u32));
+    // Zeros at the beginning are the lowest bytes; the last digit is written whatever it is.
+    let zeros = ((digits ^ ZEROS).trailing_zeros() / 8).min(7);
+    out.put_first((digits >> (8 * zeros)).to_le_bytes(), 8 - zeros as usize);
+}
+
+/// Eight digits, all of them zero.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+/// Places after the point that a short decimal has at most.
+const PLACES: f64 = 1e6;
+
+/// A float that is the nearest to a decimal of few digits, as durations and shares are.
+#[derive(Clone, Copy)]
+pub struct ShortDecimal {
+    negative: bool,
+    millionths: u64,
+}
+
+/// The shortest decimal that reads back as `value`, if it has at most six places and is neither large nor tiny.
+///
+/// `n / 10**6` is correctly rounded, as both are exact: where it gives the value, the decimal reads back as it. No
+/// other decimal of up to 15 digits does, as doubles tell those apart; so without zeros at its end it is the shortest.
+#[inline(always)]
+pub fn short_decimal(value: f64) -> Option<ShortDecimal> {
+    let magnitude = value.abs();
+    if !(1e-3..1e8).contains(&magnitude) {
+        return None;
+    }
+    let millionths = (magnitude * PLACES + 0.5) as u64;
+    (millionths as f64 / PLACES == magnitude).then_some(ShortDecimal { negative: value < 0.0, millionths })
+}
+
+impl ShortDecimal {
+    #[inline(always)]
+    pub fn write(self, out: &mut Out) {
+        if self.negative {
+            out.push(b'-');
+        }
+        write_integer(self.millionths / 1_000_000, out);
+        let digits = u64::from_le_bytes(eight_digits((self.millionths % 1_000_000) as u32 * 100));
+        // Zeros at the end are the highest bytes; the first digit is written whatever it is.
+        let zeros = ((digits ^ ZEROS).leading_zeros() / 8).min(7);
+        out.push(b'.');
+        out.put_first(digits.to_le_bytes(), 8 - zeros as usize);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +210,35 @@ mod tests {
         assert_eq!(packed("-32"), Some(vec![0xe0]));
         assert_eq!(packed("-33"), Some(vec![0xd0, 0xdf]));
         assert_eq!(packed("18446744073709551616"), Some(b"\xb418446744073709551616".to_vec()));
+    }
+
+    #[test]
+    fn short_decimals_are_what_the_library_writes() {
+        let written = |value: f64| {
+            let mut out = Out::default();
+            short_decimal(value)?.write(&mut out);
+            Some(String::from_utf8(out.into_vec()).expect("ASCII"))
+        };
+        let mut state = 1_u64;
+        let mut short = 0;
+        for places in 0..10 {
+            for _ in 0..20_000 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let digits = (state >> 33) % 10_u64.pow(1 + (state >> 60) as u32 % 9);
+                let value = digits as f64 / 10_f64.powi(places);
+                for value in [value, -value, value.next_up(), value.next_down()] {
+                    if let Some(text) = written(value) {
+                        assert_eq!(text, zmij::Buffer::new().format_finite(value));
+                        short += 1;
+                    }
+                }
+            }
+        }
+        assert!(short > 100_000);
+        for value in [0.0, -0.0, 1e-4, 1e8, 0.123_456_7, f64::NAN, f64::INFINITY, f64::MAX, f64::MIN_POSITIVE]
+        {
+            assert_eq!(written(value), None);
+        }
     }
 
     #[test]

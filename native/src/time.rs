@@ -1,7 +1,7 @@
 //! Times: RFC 3339 as containers' logs have it, and the date arithmetic that all formats share.
 
 use crate::num::eight_digits;
-use crate::out::MAX_TIME_NS;
+use crate::out::{MAX_TIME_NS, Out};
 
 pub const NANOSECOND: i128 = 1_000_000_000;
 
@@ -136,13 +136,17 @@ fn minute(text: &[u8; 16]) -> Option<i64> {
 /// Writes times one after another as `YYYY-MM-DDTHH:MM:SS.nnnnnnnnnZ`; remembers the last second.
 pub struct Formatter {
     second: u64,
+    /// All up to the point, padded.
     text: [u8; 32],
 }
+
+/// Bytes of a time up to its point, that one included.
+const BEFORE_FRACTION: usize = 20;
 
 impl Default for Formatter {
     fn default() -> Self {
         let mut text = [0; 32];
-        text[..30].copy_from_slice(b"1970-01-01T00:00:00.000000000Z");
+        text[..BEFORE_FRACTION].copy_from_slice(b"1970-01-01T00:00:00.");
         Self { second: 0, text }
     }
 }
@@ -153,15 +157,17 @@ fn put_two(text: &mut [u8], at: usize, value: u32) {
 }
 
 impl Formatter {
-    /// The 30 bytes of a time, padded.
+    /// Write a time; there are less than 10**9 nanoseconds.
     #[inline]
-    pub fn format(&mut self, seconds: u64, nanoseconds: u32) -> &[u8; 32] {
+    pub fn write(&mut self, seconds: u64, nanoseconds: u32, out: &mut Out) {
         if seconds != self.second {
             self.set_second(seconds);
         }
-        self.text[20] = b'0' + (nanoseconds / 100_000_000) as u8;
-        self.text[21..29].copy_from_slice(&eight_digits(nanoseconds % 100_000_000));
-        &self.text
+        // Digits go straight to the output: bytes that were just written one by one are slow to read at once.
+        out.put_padded(&self.text, BEFORE_FRACTION);
+        out.push(b'0' + (nanoseconds / 100_000_000) as u8);
+        out.put(eight_digits(nanoseconds % 100_000_000));
+        out.push(b'Z');
     }
 
     #[cold]
@@ -203,6 +209,8 @@ mod tests {
         assert_eq!(n, 30);
         let mut formatter = Formatter::default();
         let parts = (time_ns / 1_000_000_000, (time_ns % 1_000_000_000) as u32);
-        assert_eq!(&formatter.format(parts.0, parts.1)[..30], text);
+        let mut out = Out::default();
+        formatter.write(parts.0, parts.1, &mut out);
+        assert_eq!(out.as_slice(), text);
     }
 }
