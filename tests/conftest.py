@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
+from logflow.component import Parser
 from logflow.engine import load_engine
 from logflow.engine.api import Engine
 from logflow.errors import ComponentError
+from logflow.testing import build_parser, make_context
 
 
 @pytest.fixture(params=["python", "native"])
@@ -24,6 +28,12 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> E
         if os.environ.get("LOGFLOW_REQUIRE_NATIVE") == "1":
             raise
         pytest.skip("the native engine was not built")
+
+
+@pytest.fixture(scope="session")
+def make_parser(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Parser]:
+    """``make_parser("json", time_key="time")``."""
+    return partial(build_parser, make_context(tmp_path_factory.mktemp("parsers"), engine="python"))
 
 
 def pytest_configure() -> None:

@@ -12,19 +12,18 @@ import json
 import os
 import random
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 import pytest
 
-from logflow import registry
 from logflow.component import Parser
 from logflow.engine import load_engine
 from logflow.engine.api import Engine
 from logflow.errors import ComponentError
-from logflow.testing import make_context
+from logflow.testing import build_parser, make_context
 
 LINES = 400
 
@@ -127,15 +126,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 @pytest.fixture(scope="module")
 def make_parser(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Parser]:
-    context = make_context(Path(tmp_path_factory.mktemp("bench")), engine="python")
-
-    def make(name: str, **options: Any) -> Parser:
-        component = registry.load("parser", name)
-        parser = component(component.Config(type=name, **options), context)
-        assert isinstance(parser, Parser)
-        return parser
-
-    return make
+    return partial(build_parser, make_context(tmp_path_factory.mktemp("bench"), engine="python"))
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,6 @@ Everything here works without a running service, so that a component can be test
 """
 
 from logflow.testing.clock import FakeClock
-from logflow.testing.drivers import Collector, make_context, run_source
+from logflow.testing.drivers import Collector, build_parser, make_context, run_source
 
-__all__ = ["Collector", "FakeClock", "make_context", "run_source"]
+__all__ = ["Collector", "FakeClock", "build_parser", "make_context", "run_source"]

@@ -54,6 +54,16 @@ def make_context(
     return context
 
 
+def build_parser(context: Context, name: str, **options: Any) -> Parser:
+    """Build a parser from its configuration: ``build_parser(context, "json", time_key="time")``.
+
+    Raises:
+        ConfigError: there is no parser of this name.
+        pydantic.ValidationError: the options are not those of the parser.
+    """
+    return context.parser(registry.load("parser", name).Config(type=name, **options))
+
+
 class Collector:
     """An ``Emit`` that keeps what it is given.
 

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from logflow import registry
 from logflow.component import Context, Parser
 from logflow.engine import load_engine
 from logflow.engine._adapter import NativeEngine
@@ -24,7 +23,7 @@ from logflow.engine._python import PythonEngine
 from logflow.engine.api import Engine, LineFormat
 from logflow.errors import ComponentError, MalformedData
 from logflow.packing import pack_entry
-from logflow.testing import make_context
+from logflow.testing import build_parser, make_context
 from logflow.testing import strategies as data
 
 CORPUS = (Path(__file__).parents[2] / "native/tests/corpus/lines").read_bytes()
@@ -37,27 +36,27 @@ FACTOR = int(os.environ.get("LOGFLOW_PARITY", "1"))
 PYTHON = PythonEngine()
 
 PARSERS: dict[str, dict[str, Any]] = {
-    "json": {"type": "json"},
-    "json time": {"type": "json", "time_key": "time"},
-    "json kept time": {"type": "json", "time_key": "time", "keep_time": True, "timezone": "+05:30"},
-    "json unix": {"type": "json", "time_key": "time", "time_format": "unix"},
-    "json unix_ms": {"type": "json", "time_key": "a", "time_format": "unix_ms"},
-    "json unix_ns": {"type": "json", "time_key": "stream", "time_format": "unix_ns"},
-    "json clf": {"type": "json", "time_key": "time", "time_format": "%d/%b/%Y:%H:%M:%S %z"},
-    "json pattern": {"type": "json", "time_key": "time", "time_format": "%Y-%m-%dT%H:%M:%S.%N%z"},
-    "json seconds": {"type": "json", "time_key": "time", "time_format": "%s"},
-    "raw": {"type": "raw"},
-    "raw stream": {"type": "raw", "key": "stream"},
-    "logfmt": {"type": "logfmt", "types": {"n": "int", "cached": "bool"}, "time_key": "time"},
-    "ltsv": {"type": "ltsv", "types": {"status": "float"}, "time_key": "time", "time_format": "unix"},
+    "json": {"name": "json"},
+    "json time": {"name": "json", "time_key": "time"},
+    "json kept time": {"name": "json", "time_key": "time", "keep_time": True, "timezone": "+05:30"},
+    "json unix": {"name": "json", "time_key": "time", "time_format": "unix"},
+    "json unix_ms": {"name": "json", "time_key": "a", "time_format": "unix_ms"},
+    "json unix_ns": {"name": "json", "time_key": "stream", "time_format": "unix_ns"},
+    "json clf": {"name": "json", "time_key": "time", "time_format": "%d/%b/%Y:%H:%M:%S %z"},
+    "json pattern": {"name": "json", "time_key": "time", "time_format": "%Y-%m-%dT%H:%M:%S.%N%z"},
+    "json seconds": {"name": "json", "time_key": "time", "time_format": "%s"},
+    "raw": {"name": "raw"},
+    "raw stream": {"name": "raw", "key": "stream"},
+    "logfmt": {"name": "logfmt", "types": {"n": "int", "cached": "bool"}, "time_key": "time"},
+    "ltsv": {"name": "ltsv", "types": {"status": "float"}, "time_key": "time", "time_format": "unix"},
     "csv": {
-        "type": "csv",
+        "name": "csv",
         "columns": ["n", "a", "b", "f", "e", "t"],
         "types": {"n": "int", "t": "bool", "f": "float"},
     },
-    "csv other": {"type": "csv", "columns": ["a", "b", "c"], "delimiter": " ", "quote": "'"},
+    "csv other": {"name": "csv", "columns": ["a", "b", "c"], "delimiter": " ", "quote": "'"},
     "regex": {
-        "type": "regex",
+        "name": "regex",
         "pattern": r"^(?P<remote>[^ ]*) (?P<host>[^ ]*) (?P<user>[^ ]*) \[(?P<time>[^\]]*)\] "
         r'"(?P<method>\S+)(?: +(?P<path>[^\"]*?)(?: +\S*)?)?" '
         r"(?P<code>[^ ]*) (?P<size>[^ ]*)"
@@ -67,14 +66,14 @@ PARSERS: dict[str, dict[str, Any]] = {
         "time_format": "%d/%b/%Y:%H:%M:%S %z",
     },
     "regex chain": {
-        "type": "regex",
+        "name": "regex",
         "pattern": r'^(?P<remote>\S+) \S+ (?P<user>\S+) \[(?P<time>[^\]]+)\] "(?P<request>[^"]*)" '
         r'(?P<status>\d{3}) (?P<size>\d+|-)(?: "(?P<referer>[^"]*)" "(?P<agent>[^"]*)")?$',
         "types": {"status": "int", "size": "int"},
     },
-    "regex search": {"type": "regex", "pattern": r"(?i)(?P<word>[a-z_]+)=(?P<value>\d+)\b", "max_length": 40},
-    "cri": {"type": "cri"},
-    "docker": {"type": "docker"},
+    "regex search": {"name": "regex", "pattern": r"(?i)(?P<word>[a-z_]+)=(?P<value>\d+)\b", "max_length": 40},
+    "cri": {"name": "cri"},
+    "docker": {"name": "docker"},
 }
 
 
@@ -122,12 +121,8 @@ def same(native: Engine, call: Callable[[Engine], Any]) -> Any:
     return expected
 
 
-def make_parser(name: str, context: Context) -> Parser:
-    config = PARSERS[name]
-    component = registry.load("parser", config["type"])
-    parser = component(component.Config(**config), context)
-    assert isinstance(parser, Parser)
-    return parser
+def known_parser(name: str, context: Context) -> Parser:
+    return build_parser(context, **PARSERS[name])
 
 
 LINES: dict[LineFormat, st.SearchStrategy[bytes]] = {
@@ -144,7 +139,7 @@ def test_lines_and_their_joins(
     native: Engine, context: Context, line_format: LineFormat, drawn: st.DataObject
 ) -> None:
     """Blocks of container lines, with the carry from block to block, then the flush."""
-    parser = make_parser(drawn.draw(st.sampled_from(sorted(PARSERS))), context)
+    parser = known_parser(drawn.draw(st.sampled_from(sorted(PARSERS))), context)
     options = {
         "max_line": drawn.draw(st.sampled_from([MAX_LINE, 7, 1 << 20])),
         "stream": drawn.draw(st.sampled_from([None, "stdout"])),
@@ -168,7 +163,7 @@ def test_lines_and_their_joins(
 @parity(12)
 def test_message_parsers(native: Engine, context: Context, name: str, lines: list[bytes]) -> None:
     """Every parser on what it knows and what it does not."""
-    parser = make_parser(name, context)
+    parser = known_parser(name, context)
     block = b"".join(line.replace(b"\n", b" ") + b"\n" for line in (*lines, *data.SAMPLE_LINES))
     same(
         native, lambda engine: engine.line_parser("plain", parser, max_line=1 << 20).parse(block, b"", NOW_NS)
@@ -179,7 +174,7 @@ def test_message_parsers(native: Engine, context: Context, name: str, lines: lis
 @pytest.mark.parametrize("name", sorted(PARSERS))
 def test_corpus(native: Engine, context: Context, line_format: LineFormat, name: str) -> None:
     """The nasty lines that the fuzzer starts from: together, and each by itself."""
-    parser = make_parser(name, context)
+    parser = known_parser(name, context)
 
     def parse(engine: Engine, block: bytes) -> Any:
         return engine.line_parser(line_format, parser, max_line=5000).parse(block, b"", NOW_NS)
@@ -196,7 +191,7 @@ def test_parsers_run_natively(context: Context, name: str) -> None:
     """None of them is left to the Python engine."""
     engine = load_engine("native")
     assert isinstance(engine, NativeEngine)
-    engine.line_parser("plain", make_parser(name, context), max_line=99)
+    engine.line_parser("plain", known_parser(name, context), max_line=99)
     assert engine.fallbacks == []
 
 
@@ -213,7 +208,7 @@ def test_parsers_run_natively(context: Context, name: str) -> None:
 )
 @parity()
 def test_a_damaged_carry(native: Engine, context: Context, carry: bytes) -> None:
-    parser = make_parser("json", context)
+    parser = known_parser("json", context)
     block = b"2026-01-31T12:00:00Z stdout P x\n2026-01-31T12:00:01Z stderr F y\n"
     same(native, lambda engine: engine.line_parser("cri", parser, max_line=9).parse(block, carry, NOW_NS))
     same(native, lambda engine: engine.line_parser("plain", parser, max_line=9).parse(block, carry, NOW_NS))
@@ -224,7 +219,7 @@ def test_a_damaged_carry(native: Engine, context: Context, carry: bytes) -> None
 @parity(80)
 def test_json(native: Engine, context: Context, text: bytes) -> None:
     """The same object twice in a row, as the native engine remembers keys from record to record."""
-    parser = make_parser("json", context)
+    parser = known_parser("json", context)
     block = text.replace(b"\n", b" ") + b"\n"
     same(
         native,
@@ -241,7 +236,7 @@ def test_json(native: Engine, context: Context, text: bytes) -> None:
 @parity(10)
 def test_floats_are_read_and_written_exactly(native: Engine, context: Context, values: list[float]) -> None:
     finite = [value for value in values if math.isfinite(value)]
-    parser = make_parser("json", context)
+    parser = known_parser("json", context)
     block = b"".join(b'{"a":%s,"b":%r}\n' % (msgspec.json.encode(value), value) for value in finite)
     entries = same(
         native,
@@ -307,10 +302,7 @@ WHOLE_TIMES = st.sampled_from(
 @parity(15)
 def test_time_formats(native: Engine, context: Context, time_format: str, texts: list[Any]) -> None:
     """Times by pattern, as they should be and not."""
-    component = registry.load("parser", "json")
-    config = component.Config(type="json", time_key="time", time_format=time_format, timezone="-03:30")
-    parser = component(config, context)
-    assert isinstance(parser, Parser)
+    parser = build_parser(context, "json", time_key="time", time_format=time_format, timezone="-03:30")
     block = b"".join(b'{"time":%s}\n' % json.dumps(text).encode() for text in texts)
     same(native, lambda engine: engine.line_parser("plain", parser, max_line=999).parse(block, b"", NOW_NS))
 
@@ -397,12 +389,10 @@ def test_grep(native: Engine, packed: bytes, keep: Any, exclude: Any, mode: Any)
 @parity(120)
 def test_regular_expressions(native: Engine, context: Context, pattern: str, texts: list[str]) -> None:
     """Groups are the same wherever both engines take the pattern."""
-    component = registry.load("parser", "regex")
     try:
-        parser = component(component.Config(type="regex", pattern=pattern), context)
+        parser = build_parser(context, "regex", pattern=pattern)
     except ValueError:
         return
-    assert isinstance(parser, Parser)
     block = b"".join(text.replace("\n", "?").encode() + b"\n" for text in texts)
     same(native, lambda engine: engine.line_parser("plain", parser, max_line=99).parse(block, b"", NOW_NS))
     entries = b"".join(pack_entry(index, {"a": text}) for index, text in enumerate(texts))
@@ -474,7 +464,7 @@ def test_depth(native: Engine, levels: int) -> None:
 
 def test_large_blocks(native: Engine, context: Context) -> None:
     """Blocks that are worked on without the GIL, records with more keys than fit a short header."""
-    parser = make_parser("json", context)
+    parser = known_parser("json", context)
     wide = b"{" + b",".join(b'"key%d":%d' % (i % 70_000, i) for i in range(70_003)) + b"}"
     block = b"".join(b'2026-01-31T12:00:00.%09dZ stdout F {"n":%d}\n' % (i, i) for i in range(3000))
     block += b"2026-01-31T12:00:00Z stderr F " + wide + b"\n"
