@@ -14,6 +14,7 @@ from harness.corpus import write_corpus
 from harness.ends import HARNESS
 from harness.results import Run
 from harness.stage import Job, Stage
+from harness.write import container_log
 from logflow.engine import load_engine
 from logflow.parsers.json import JsonParser
 from logflow.testing import make_context
@@ -75,8 +76,7 @@ def _follow(stage: Stage, corpus: Path) -> Callable[[], None]:
     """A function that puts the corpus where the subject looks for files."""
 
     def follow() -> None:
-        (stage.work / "input").mkdir()
-        (stage.work / "input" / "app.log").symlink_to(corpus)
+        container_log(stage.work / "input", 0).symlink_to(corpus)
 
     return follow
 

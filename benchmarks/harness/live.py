@@ -17,6 +17,7 @@ from harness.corpus import cri_json
 from harness.ends import HARNESS
 from harness.results import Run
 from harness.stage import Job, Stage
+from harness.write import container_log
 from logflow.testing.oracle import percentile
 
 _QUIET_S = 20.0
@@ -60,7 +61,6 @@ class LiveCase:
         """
         expected_bytes = int(self.lines_per_s * job.seconds * _LINE_BYTES)
         with Stage(self.folder, self.directory, job, [self.sink], expected_bytes) as stage:
-            (stage.work / "input").mkdir()
             latencies = _Latencies(stage.work / "out")
             poll = latencies.read if self.sink == "file" else lambda: None
             started = stage.start()
@@ -77,7 +77,7 @@ class LiveCase:
             last_ns = stage.arrived().last_ns
             return stage.result(
                 "rate",
-                input_bytes=sum(path.stat().st_size for path in (stage.work / "input").iterdir()),
+                input_bytes=sum(path.stat().st_size for path in (stage.work / "input").glob("*/*/*")),
                 events=sum(lines),
                 seconds=(last_ns - begun_ns) / 1e9,
                 started=started,
@@ -119,10 +119,9 @@ class IdleCase:
         rng = random.Random(1)
         text = "".join(f"{cri_json(line, line, rng)}\n" for line in range(_IDLE_LINES))
         with Stage(self.folder, self.directory, job, ["forward", "http"], len(text) * _IDLE_FILES) as stage:
-            (stage.work / "input").mkdir()
             started = stage.start()
             for index in range(_IDLE_FILES):
-                (stage.work / "input" / f"app-{index:03d}.log").write_text(text)
+                container_log(stage.work / "input", index).write_text(text)
             stage.wait_for(lines, _QUIET_S, lambda: None, _POLL_S)
             time.sleep(_IDLE_PAUSE_S)
             busy = stage.used()

@@ -63,7 +63,7 @@ class Stage:
         self.stack = ExitStack()
         self.in_port, out_port, http_port = free_ports(3)
         self._env = {
-            "BENCH_INPUT": str(self.work / "input" / "*.log"),
+            "BENCH_INPUT": str(self.work / "input" / "*" / "*" / "*.log"),
             "BENCH_WORK": str(self.work),
             "BENCH_IN_PORT": str(self.in_port),
             "BENCH_OUT_PORT": str(out_port),

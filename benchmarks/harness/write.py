@@ -2,6 +2,7 @@
 
 ``python -m harness.write DIRECTORY FILES LINES_PER_S SECONDS ROTATE_BYTES``. Prints the lines of each
 file when it is done. Every line holds its number and, as ``t``, the nanoseconds at which it was written.
+Rotated files are neither compressed nor removed: what takes a subject's time is left to the subject.
 """
 
 from __future__ import annotations
@@ -18,11 +19,18 @@ _TICK_S = 0.005
 _PAD = "x" * 120
 
 
+def container_log(directory: Path, index: int) -> Path:
+    """Where a kubelet's node has the log file of a container; makes the folders."""
+    path = directory / f"bench_app-{index:03d}_0" / "app" / "0.log"
+    path.parent.mkdir(parents=True)
+    return path
+
+
 class _Log:
     """One container's file."""
 
     def __init__(self, directory: Path, index: int, rotate_bytes: int) -> None:
-        self._path = directory / f"app-{index:03d}.log"
+        self._path = container_log(directory, index)
         self._first = index * FILE_STEP
         self._rotate_bytes = rotate_bytes
         self._file = self._path.open("ab", buffering=0)
@@ -40,9 +48,12 @@ class _Log:
             self._file = self._path.open("ab", buffering=0)
             self._renamed = False
         elif self._file.tell() > self._rotate_bytes:
-            self._path.rename(self._path.with_name(f"{self._path.name}.{self.rotations:06d}"))
-            self.rotations += 1
-            self._renamed = True
+            stamp = datetime.fromtimestamp(now_ns // 10**9, UTC)
+            target = self._path.with_name(f"{self._path.name}.{stamp:%Y%m%d-%H%M%S}")
+            if not target.exists():  # at most once a second, as the name has no fractions
+                self._path.rename(target)
+                self.rotations += 1
+                self._renamed = True
 
 
 def main() -> None:

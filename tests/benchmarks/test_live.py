@@ -10,6 +10,8 @@ from harness.corpus import FILE_STEP
 from harness.live import _counted, _Latencies
 from harness.write import _Log
 
+from logflow.sources.tail.tags import is_container_log
+
 
 def test_latency_is_from_written_to_seen(tmp_path: Path) -> None:
     """A line counts once it is whole, and only if it was written late enough; other formats will do."""
@@ -30,13 +32,18 @@ def test_latency_is_from_written_to_seen(tmp_path: Path) -> None:
 
 
 def test_the_writer_rotates_by_rename_and_goes_on_in_the_renamed_file(tmp_path: Path) -> None:
-    """As the kubelet does: until the new file is opened, lines go to the old one. None is missing."""
+    """As the kubelet does: until the new file is opened, lines go to the old one. None is missing.
+
+    It rotates at most once a second, as it names a rotated file by the second.
+    """
     log = _Log(tmp_path, 2, rotate_bytes=1000)
-    for _ in range(30):
-        log.write(3, "2026-01-01T00:00:00.000000001Z stdout F {", 1)
+    for tick in range(30):
+        log.write(3, "2026-01-01T00:00:00.000000001Z stdout F {", tick * 10**9 // 8)
     log._file.close()
-    paths = sorted(tmp_path.iterdir(), key=lambda path: path.name.split(".")[2:] or ["~"])
-    assert len(paths) == log.rotations + 1 > 2
+    paths = sorted(log._path.parent.iterdir(), key=lambda path: path.name.split(".")[2:] or ["~"])
+    assert is_container_log(str(log._path))
+    assert [path.name for path in paths[:2]] == ["0.log.19700101-000000", "0.log.19700101-000001"]
+    assert len(paths) == log.rotations + 1
     assert sum(path.read_bytes().count(b"\n") for path in paths) == log.lines == 90
     found = check(paths, {0: 0, 1: 0, 2: 90}, packed=False)
     assert found == Check(90, 0, 0, 0)
