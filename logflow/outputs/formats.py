@@ -8,6 +8,9 @@ r"""How events look outside: the formats that outputs share.
 ``csv``      the chosen columns (RFC 4180, with ``\n``); no header, as files are appended to and rotated
 
 ``ndjson``, ``json`` and ``msgpack`` are the engine's work; the others decode every event.
+
+What a chunk becomes is made slice by slice, so that it can be written while the next one is made, and while
+it still lies in the processor's cache.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -28,8 +31,11 @@ from logflow.event import EventTime, Record
 from logflow.packing import pack_entry, to_text, unpack_entries
 
 Format: TypeAlias = Literal["ndjson", "json", "msgpack", "raw", "ltsv", "csv"]
-Formatter: TypeAlias = Callable[[bytes, str], bytes]
-"""Makes (packed entries, tag) into bytes."""
+Formatter: TypeAlias = Callable[[Sequence[bytes], str], Iterator[bytes]]
+"""Makes (a chunk's parts, its tag) into slices, to be walked over once; put together they are its text."""
+
+_SLICE_BYTES = 256 * 1024
+"""Parts are put together to slices of about this size, so that small ones do not cost a call each."""
 
 CONTENT_TYPES: dict[Format, str] = {
     "ndjson": "application/x-ndjson",
@@ -66,31 +72,51 @@ def formatter(config: FormatConfig, engine: Engine) -> Formatter:
     """Build the formatter that ``config`` describes; safe to call from several threads."""
     time_key, tag_key = config.time_key, config.tag_key
 
-    def ndjson(entries: bytes, tag: str) -> bytes:
-        return engine.to_ndjson(entries, tag, time_key, tag_key)
+    def ndjson(parts: Sequence[bytes], tag: str) -> Iterator[bytes]:
+        return (engine.to_ndjson(entries, tag, time_key, tag_key) for entries in _gathered(parts))
 
-    def json(entries: bytes, tag: str) -> bytes:
-        # A newline in NDJSON is always the end of an object.
-        return b"[" + ndjson(entries, tag).rstrip(b"\n").replace(b"\n", b",\n") + b"]\n"
+    def json(parts: Sequence[bytes], tag: str) -> Iterator[bytes]:
+        before = b"["
+        for text in ndjson(parts, tag):
+            # A newline in NDJSON is always the end of an object.
+            yield before + text.rstrip(b"\n").replace(b"\n", b",\n")
+            before = b",\n"
+        yield b"]\n"
 
-    def raw(entries: bytes, _tag: str) -> bytes:
-        return b"".join(_messages(entries, config.message_key, engine))
+    def raw(parts: Sequence[bytes], _tag: str) -> Iterator[bytes]:
+        return (b"".join(_messages(entries, config.message_key, engine)) for entries in _gathered(parts))
 
-    def ltsv(entries: bytes, tag: str) -> bytes:
-        return "".join(map(_ltsv_line, _rows(entries, tag, time_key, tag_key))).encode()
+    def ltsv(parts: Sequence[bytes], tag: str) -> Iterator[bytes]:
+        for entries in _gathered(parts):
+            yield "".join(map(_ltsv_line, _rows(entries, tag, time_key, tag_key))).encode()
 
-    def csv_(entries: bytes, tag: str) -> bytes:
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        for row in _rows(entries, tag, time_key, tag_key):
-            writer.writerow([text_of(row.get(column)) for column in config.columns])
-        return text.getvalue().encode()
+    def csv_(parts: Sequence[bytes], tag: str) -> Iterator[bytes]:
+        for entries in _gathered(parts):
+            text = io.StringIO(newline="")
+            writer = csv.writer(text, lineterminator="\n")
+            for row in _rows(entries, tag, time_key, tag_key):
+                writer.writerow([text_of(row.get(column)) for column in config.columns])
+            yield text.getvalue().encode()
 
     table: dict[Format, Formatter] = {
-        "ndjson": ndjson, "json": json, "msgpack": lambda entries, _tag: entries,
+        "ndjson": ndjson, "json": json, "msgpack": lambda parts, _tag: _gathered(parts),
         "raw": raw, "ltsv": ltsv, "csv": csv_,
     }  # fmt: skip
     return table[config.format]
+
+
+def _gathered(parts: Sequence[bytes]) -> Iterator[bytes]:
+    """Put neighbours together that are small."""
+    waiting: list[bytes] = []
+    size = 0
+    for part in parts:
+        if waiting and size + len(part) > _SLICE_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+        waiting.append(part)
+        size += len(part)
+    if waiting:
+        yield b"".join(waiting)
 
 
 def text_of(value: object) -> str:

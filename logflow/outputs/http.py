@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Annotated, Literal
 
@@ -143,8 +143,12 @@ class HttpOutput(Output):
                 return
         self._pool.raise_failure("; ".join(problems))
 
-    def _body(self, chunk: Chunk) -> bytes:
-        return compress(self._format(chunk.entries, chunk.tag), self.config.compress)
+    def _body(self, chunk: Chunk) -> list[bytes]:
+        """The body in slices: one block of many megabytes would be fresh memory for each chunk."""
+        slices = self._format(chunk.parts, chunk.tag)
+        if self.config.compress == "none":
+            return list(slices)
+        return [compress(b"".join(slices), self.config.compress)]
 
     def _headers(self) -> dict[str, str]:
         headers = {
@@ -157,10 +161,10 @@ class HttpOutput(Output):
             headers["Authorization"] = self.config.auth.header()
         return headers | {name: value.get_secret_value() for name, value in self.config.headers.items()}
 
-    async def _post(self, endpoint: Endpoint, chunk: Chunk, body: bytes) -> None:
+    async def _post(self, endpoint: Endpoint, chunk: Chunk, body: Sequence[bytes]) -> None:
         assert self._session is not None, "the host opens an output before it writes"
-        # Sent in pieces, as one large write would hold up the event loop.
-        headers = {"Idempotency-Key": chunk.id.hex(), "Content-Length": str(len(body))}
+        size = sum(map(len, body))
+        headers = {"Idempotency-Key": chunk.id.hex(), "Content-Length": str(size)}
         try:
             async with self._session.post(
                 endpoint.target(chunk.tag), data=_pieces(body), headers=headers, allow_redirects=False,
@@ -215,10 +219,12 @@ class HttpOutput(Output):
         return min(max(delay_s, 0.0), self.config.max_retry_after)
 
 
-async def _pieces(body: bytes) -> AsyncIterator[memoryview]:
-    view = memoryview(body)
-    for start in range(0, len(view), _PIECE_BYTES):
-        yield view[start : start + _PIECE_BYTES]
+async def _pieces(body: Sequence[bytes]) -> AsyncIterator[memoryview]:
+    """Cut the body into what is written at once: a large write would hold up the event loop."""
+    for part in body:
+        view = memoryview(part)
+        for start in range(0, len(view), _PIECE_BYTES):
+            yield view[start : start + _PIECE_BYTES]
 
 
 async def _excerpt(response: aiohttp.ClientResponse) -> str:

@@ -54,14 +54,16 @@ class StdoutOutput(Output):
             if chunk.id in self._interrupted:
                 self._interrupted.remove(chunk.id)
                 return
-            if chunk.size > _INLINE_BYTES:
-                text = await asyncio.to_thread(self._format, chunk.entries, chunk.tag)
-            else:
-                text = self._format(chunk.entries, chunk.tag)
-            self._rest = memoryview(text)
+            inline = chunk.size <= _INLINE_BYTES
+            self._rest = memoryview(
+                self._text(chunk) if inline else await asyncio.to_thread(self._text, chunk)
+            )
             self._interrupted.add(chunk.id)
             await self._write_rest()
             self._interrupted.remove(chunk.id)
+
+    def _text(self, chunk: Chunk) -> bytes:
+        return b"".join(self._format(chunk.parts, chunk.tag))
 
     async def _write_rest(self) -> None:
         poll = select.poll()

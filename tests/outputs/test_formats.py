@@ -8,8 +8,11 @@ import json
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from logflow.batch import Batch
+from logflow.engine import load_engine
 from logflow.event import EventTime
 from logflow.outputs.formats import CONTENT_TYPES, FormatConfig, formatter, text_of
 
@@ -20,7 +23,7 @@ STAMP = "2023-11-14T22:13:20.000000000Z"
 def render(engine, *records, **options):
     config = FormatConfig(type="test", **options)
     batch = Batch.from_events("app", [(T0, record) for record in records])
-    return formatter(config, engine)(batch.entries, "app")
+    return b"".join(formatter(config, engine)([batch.entries], "app"))
 
 
 def test_ndjson_has_time_and_tag_first_unless_told_otherwise(engine):
@@ -57,9 +60,31 @@ def test_csv_has_the_chosen_columns(engine):
 
 def test_msgpack_is_the_entries_as_they_are(engine):
     batch = Batch.from_events("app", [(T0, {"n": 1})])
-    assert (
-        formatter(FormatConfig(type="test", format="msgpack"), engine)(batch.entries, "app") is batch.entries
-    )
+    slices = list(formatter(FormatConfig(type="test", format="msgpack"), engine)([batch.entries], "app"))
+    assert len(slices) == 1
+    assert slices[0] is batch.entries
+
+
+@given(
+    sizes=st.lists(st.sampled_from([1, 1, 100, 400]), min_size=1, max_size=9),
+    name=st.sampled_from(sorted(CONTENT_TYPES)),
+)
+@settings(max_examples=60, deadline=None)
+def test_slices_together_are_the_text_of_all_entries(sizes, name):
+    """However the chunk's entries are spread over its parts, small and large."""
+    engine, numbers = load_engine(), iter(range(sum(sizes)))
+    parts = [
+        Batch.from_events(
+            "app", [(T0, {"message": "x" * 900, "n": next(numbers)}) for _ in range(size)]
+        ).entries
+        for size in sizes
+    ]
+    columns = ["n", "message"] if name == "csv" else []
+    format_parts = formatter(FormatConfig(type="test", format=name, columns=columns), engine)
+    slices = list(format_parts(parts, "app"))
+    assert b"".join(slices) == b"".join(format_parts([b"".join(parts)], "app"))
+    if name == "json":
+        assert [event["n"] for event in json.loads(b"".join(slices))] == list(range(sum(sizes)))
 
 
 @pytest.mark.parametrize(

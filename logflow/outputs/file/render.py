@@ -1,7 +1,6 @@
 """Makes a chunk into the bytes that go to each file.
 
-They are made slice by slice, each when the one before has been written: so a large chunk takes little
-memory besides its own, and what is written still lies in the processor's cache.
+Each slice is made when the one before has been written: so a large chunk takes little memory besides its own.
 """
 
 from __future__ import annotations
@@ -20,8 +19,6 @@ from logflow.outputs.file.template import PathTemplate
 from logflow.outputs.formats import Formatter
 
 _TIME_AT = 3
-_SLICE_BYTES = 256 * 1024
-"""Batches are put together to slices of about this size, so that small ones do not cost a write each."""
 _read_time = struct.Struct(">II").unpack_from
 """A canonical entry has its seconds and nanoseconds there, see :mod:`logflow.batch`."""
 
@@ -42,7 +39,7 @@ class Renderer:
         return {path: self._slices(parts, chunk.tag) for path, parts in self._parts(chunk).items()}
 
     def _slices(self, parts: Sequence[bytes], tag: str) -> Iterable[bytes]:
-        slices = (self._format(entries, tag) for entries in _gathered(parts))
+        slices = self._format(parts, tag)
         return slices if self._compression == "none" else [compress(b"".join(slices), self._compression)]
 
     def _parts(self, chunk: Chunk) -> dict[str, Sequence[bytes]]:
@@ -77,17 +74,3 @@ class Renderer:
             of_run = [span for _, span in run]
             runs[path].append(entries[of_run[0][0] : of_run[-1][1]])
         return dict(runs)
-
-
-def _gathered(parts: Sequence[bytes]) -> Iterator[bytes]:
-    """Put neighbours together that are small."""
-    waiting: list[bytes] = []
-    size = 0
-    for part in parts:
-        if waiting and size + len(part) > _SLICE_BYTES:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-        waiting.append(part)
-        size += len(part)
-    if waiting:
-        yield b"".join(waiting)
