@@ -70,7 +70,7 @@ class FileOutput(Output):
         keep: int | None = Field(None, ge=0, description="Rotated files that are kept; all unless set.")
         sync: Literal["batch", "never"] = Field(
             "batch",
-            description="`batch`: delivered events survive a power cut, and only the last 64MiB of a file "
+            description="`batch`: delivered events survive a power cut, and only the last 4MiB of a file "
             "stay in the page cache; `never`: they survive `kill -9` only.",
         )
         max_open_files: int = Field(256, ge=1, le=65536, description="Most files that are kept open.")
