@@ -56,6 +56,8 @@ class Opened(ForwardOutput):
 
 
 Open = Callable[..., AbstractAsyncContextManager[Opened]]
+Pair = tuple[Opened, ScriptedServer, ScriptedServer]
+OpenPair = Callable[..., AbstractAsyncContextManager[Pair]]
 
 
 @pytest.fixture
@@ -76,13 +78,21 @@ def open_output(tmp_path: Path) -> Open:
     return opened
 
 
-def tag_for(output: Opened, server: ScriptedServer) -> str:
-    """A tag whose first choice is ``server``."""
-    return next(
-        tag
-        for tag in (f"tag-{number}" for number in range(1000))
-        if output._candidates(make_chunk(0, tag))[0].options.endpoint.port == server.port
-    )
+@pytest.fixture
+def open_pair(open_output: Open) -> OpenPair:
+    """An output with two servers: that which the tag ``app`` goes to, and the other."""
+
+    @asynccontextmanager
+    async def opened(**options: Any) -> AsyncIterator[Pair]:
+        async with (
+            scripted_server() as one,
+            scripted_server() as two,
+            open_output(where(one), where(two), **options) as output,
+        ):
+            choice = output._candidates(make_chunk())[0].options.endpoint.port
+            yield (output, one, two) if choice == one.port else (output, two, one)
+
+    return opened
 
 
 # -- what is sent -----------------------------------------------------------------------------------
@@ -177,43 +187,33 @@ async def test_a_chunk_too_large_for_the_protocol_is_rejected_for_good(open_outp
 # -- fail-over --------------------------------------------------------------------------------------
 
 
-async def test_another_server_is_used_at_once_when_one_cannot_be_reached(open_output, caplog):
-    async with (
-        scripted_server() as one,
-        scripted_server() as two,
-        open_output(where(one), where(two)) as output,
-    ):
-        tag = tag_for(output, one)
-        await one.stop()
-        await output.write(make_chunk(1, tag))
-        assert len(two.requests) == 1
-        assert not output.server(one).up
+async def test_another_server_is_used_at_once_when_one_cannot_be_reached(open_pair, caplog):
+    async with open_pair() as (output, first, second):
+        await first.stop()
+        await output.write(make_chunk(1))
+        assert len(second.requests) == 1
+        assert not output.server(first).up
         assert output.counted("failovers") == 1
         assert "thought to be down" in caplog.text
-        await output.write(make_chunk(2, tag))
+        await output.write(make_chunk(2))
         assert output.counted("failovers") == 1, "the one that is down is not tried again"
 
 
-async def test_a_server_comes_back_and_gets_its_tags_back(open_output):
+async def test_a_server_comes_back_and_gets_its_tags_back(open_pair):
     clock = FakeClock()
-    async with (
-        scripted_server() as one,
-        scripted_server() as two,
-        open_output(where(one), where(two), clock=clock, heartbeat="tcp") as output,
-    ):
-        tag = tag_for(output, one)
-        await one.stop()
-        await output.write(make_chunk(1, tag))
-        await one.start()
-        up = output.server(one)
+    async with open_pair(clock=clock, heartbeat="tcp") as (output, first, second):
+        await first.stop()
+        await output.write(make_chunk(1))
+        await first.start()
+        up = output.server(first)
         for _ in range(30):
             await clock.advance(1)
             await asyncio.sleep(0.005)
             if up.up:
                 break
         assert clock.monotonic() >= 10, "it must have been fine for recover_wait"
-        await output.write(make_chunk(2, tag))
-        assert (len(one.requests), len(two.requests)) == (1, 1)
+        await output.write(make_chunk(2))
+        assert (len(first.requests), len(second.requests)) == (1, 1)
 
 
 async def test_heartbeats_find_a_dead_server_before_a_chunk_does(open_output):
@@ -234,20 +234,15 @@ async def test_heartbeats_find_a_dead_server_before_a_chunk_does(open_output):
         assert not output.server(server).up
 
 
-async def test_without_heartbeats_time_brings_a_server_back(open_output):
+async def test_without_heartbeats_time_brings_a_server_back(open_pair):
     clock = FakeClock()
-    async with (
-        scripted_server() as one,
-        scripted_server() as two,
-        open_output(where(one), where(two), clock=clock) as output,
-    ):
-        tag = tag_for(output, one)
-        await one.stop()
-        await output.write(make_chunk(1, tag))
-        await one.start()
+    async with open_pair(clock=clock) as (output, first, _):
+        await first.stop()
+        await output.write(make_chunk(1))
+        await first.start()
         await clock.advance(10)
-        await output.write(make_chunk(2, tag))
-        assert len(one.requests) == 1
+        await output.write(make_chunk(2))
+        assert len(first.requests) == 1
 
 
 async def test_a_standby_server_is_used_only_when_no_other_is_up(open_output):
@@ -266,22 +261,18 @@ async def test_a_standby_server_is_used_only_when_no_other_is_up(open_output):
         assert len(spare.requests) == 1
 
 
-async def test_when_all_are_down_each_is_named(open_output):
-    async with (
-        scripted_server() as one,
-        scripted_server() as two,
-        open_output(where(one), where(two)) as output,
-    ):
-        await one.stop()
-        await two.stop()
+async def test_when_all_are_down_each_is_named(open_pair):
+    async with open_pair() as (output, first, second):
+        await first.stop()
+        await second.stop()
         for _ in range(2):
             with pytest.raises(DeliveryError) as failure:
                 await output.write(make_chunk())
-            assert str(one.port) in str(failure.value)
-            assert str(two.port) in str(failure.value)
-        await two.start()
+            assert str(first.port) in str(failure.value)
+            assert str(second.port) in str(failure.value)
+        await second.start()
         await output.write(make_chunk())
-        assert output.server(two).up, "a chunk that was taken is proof enough"
+        assert output.server(second).up, "a chunk that was taken is proof enough"
 
 
 async def test_tags_are_spread_by_weight_and_stay_where_they_are(open_output):
@@ -299,99 +290,80 @@ async def test_tags_are_spread_by_weight_and_stay_where_they_are(open_output):
         assert 15 <= len(homes[0]) <= 45
 
 
-async def test_chunks_of_one_tag_can_be_spread(open_output):
-    async with (
-        scripted_server() as one,
-        scripted_server() as two,
-        open_output(where(one), where(two), balance="chunk") as output,
-    ):
+async def test_chunks_of_one_tag_can_be_spread(open_pair):
+    async with open_pair(balance="chunk") as (output, first, second):
         for number in range(40):
             await output.write(make_chunk(number))
-        assert min(len(one.requests), len(two.requests)) >= 8
+        assert min(len(first.requests), len(second.requests)) >= 8
 
 
 # -- acks that do not come --------------------------------------------------------------------------
 
 
-async def test_a_chunk_that_a_server_may_have_goes_to_that_server_again(open_output):
+async def test_a_chunk_that_a_server_may_have_goes_to_that_server_again(open_pair):
     """It recognises the id; the other would store the chunk a second time."""
     clock = FakeClock()
-    async with (
-        scripted_server() as one,
-        scripted_server() as two,
-        open_output(where(one), where(two), clock=clock) as output,
-    ):
-        tag = tag_for(output, one)
-        one.answer = cut
-        chunk = make_chunk(1, tag)
+    async with open_pair(clock=clock) as (output, first, second):
+        first.answer = cut
+        chunk = make_chunk(1)
         with pytest.raises(DeliveryError):
             await output.write(chunk)
-        assert not output.server(one).up
+        assert not output.server(first).up
         assert output.counted("acks_missing") == 1
-        await output.write(make_chunk(2, tag))
-        assert len(two.requests) == 1, "other chunks do not wait"
-        await one.stop()
+        await output.write(make_chunk(2))
+        assert len(second.requests) == 1, "other chunks do not wait"
+        await first.stop()
         with pytest.raises(DeliveryError):
             await output.write(chunk)
-        await one.start()
-        one.answer = ack
+        await first.start()
+        first.answer = ack
         await output.write(chunk)
-        assert [r.option for r in one.requests] == [one.requests[0].option] * 2, "the same id and options"
-        assert len(two.requests) == 1
+        assert [r.option for r in first.requests] == [first.requests[0].option] * 2, "the same id and options"
+        assert len(second.requests) == 1
 
 
-async def test_after_failover_after_the_chunk_goes_elsewhere(open_output):
+async def test_after_failover_after_the_chunk_goes_elsewhere(open_pair):
     clock = FakeClock()
-    async with (
-        scripted_server(cut) as one,
-        scripted_server() as two,
-        open_output(where(one), where(two), clock=clock, failover_after=30) as output,
-    ):
-        chunk = make_chunk(1, tag_for(output, one))
+    async with open_pair(clock=clock, failover_after=30) as (output, first, second):
+        first.answer = cut
+        chunk = make_chunk(1)
         for _ in range(3):
             with pytest.raises(DeliveryError):
                 await output.write(chunk)
             await clock.advance(10)
         await output.write(chunk)
-        assert (len(one.requests), len(two.requests)) == (3, 1)
+        assert (len(first.requests), len(second.requests)) == (3, 1)
 
 
-async def test_a_server_that_lets_us_wait_is_not_left(open_output):
+async def test_a_server_that_lets_us_wait_is_not_left(open_pair):
     """It may wait for what is behind it; other chunks go elsewhere meanwhile."""
     clock = FakeClock()
-    async with (
-        scripted_server(ignore) as one,
-        scripted_server() as two,
-        open_output(where(one), where(two), clock=clock, ack_timeout=0.02, failover_after=30) as output,
-    ):
-        tag = tag_for(output, one)
-        chunk = make_chunk(1, tag)
+    async with open_pair(clock=clock, ack_timeout=0.02, failover_after=30) as (output, first, second):
+        first.answer = ignore
+        chunk = make_chunk(1)
         for _ in range(3):
             with pytest.raises(DeliveryError, match="no ack came within"):
                 await output.write(chunk)
-            await output.write(make_chunk(2, tag))
+            await output.write(make_chunk(2))
             await clock.advance(20)
-        one.answer = ack
+        first.answer = ack
         await output.write(chunk)
-        assert (len(one.requests), len(two.requests)) == (4, 3)
+        assert (len(first.requests), len(second.requests)) == (4, 3)
 
 
-async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_chunk_in_doubt(open_output):
-    async with (
-        scripted_server(ignore) as one,
-        scripted_server() as two,
-        open_output(where(one), where(two)) as output,
-    ):
-        chunk = make_chunk(1, tag_for(output, one))
+async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_chunk_in_doubt(open_pair):
+    async with open_pair() as (output, first, second):
+        first.answer = ignore
+        chunk = make_chunk(1)
         task = asyncio.create_task(output.write(chunk))
-        await one.wait_for(requests=1)
+        await first.wait_for(requests=1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        one.answer = ack
+        first.answer = ack
         await output.write(chunk)
-        assert (len(one.requests), len(two.requests)) == (2, 0)
-        assert one.connections == 2, "the connection that waited is not used again"
+        assert (len(first.requests), len(second.requests)) == (2, 0)
+        assert first.connections == 2, "the connection that waited is not used again"
 
 
 async def test_a_cut_before_the_end_of_the_chunk_leaves_no_doubt(open_output):
@@ -413,15 +385,11 @@ async def test_a_cut_before_the_end_of_the_chunk_leaves_no_doubt(open_output):
     listener.close()
 
 
-async def test_a_chunk_of_an_earlier_process_goes_to_its_first_choice_only(open_output):
+async def test_a_chunk_of_an_earlier_process_goes_to_its_first_choice_only(open_pair):
     """Cut, perhaps delivered, then killed: a server that is down now may have it."""
     clock = FakeClock()
-    async with (
-        scripted_server() as first,
-        scripted_server() as second,
-        open_output(where(first), where(second), clock=clock, failover_after="30s") as output,
-    ):
-        chunk = replace(make_chunk(1, tag_for(output, first)), resumed=True)
+    async with open_pair(clock=clock, failover_after="30s") as (output, first, second):
+        chunk = replace(make_chunk(1), resumed=True)
         await first.stop()
         with pytest.raises(DeliveryError):
             await output.write(chunk)
@@ -431,38 +399,29 @@ async def test_a_chunk_of_an_earlier_process_goes_to_its_first_choice_only(open_
         assert len(second.requests) == 1
 
 
-async def test_a_chunk_that_went_elsewhere_is_asked_for_there_after_a_restart(open_output):
+async def test_a_chunk_that_went_elsewhere_is_asked_for_there_after_a_restart(open_pair):
     """The server that was used instead of the first choice is noted before the chunk is sent."""
     timeouts = {"ack_timeout": "50ms", "connect_timeout": "1s"}
-    async with (
-        scripted_server() as first,
-        scripted_server(ignore) as second,
-        open_output(where(first), where(second), **timeouts) as output,
-    ):
-        tag = tag_for(output, first)
+    async with open_pair(**timeouts) as (output, first, second):
+        second.answer = ignore
         await first.stop()
         with pytest.raises(DeliveryError):
-            await output.write(make_chunk(1, tag))
+            await output.write(make_chunk(1))
         noted = output.context.checkpoints.noted("central", make_chunk(1).id)
         assert noted == output.server(second).name
         await first.start()
         output._doubts.clear()  # as in a new process
         with pytest.raises(DeliveryError):
-            await output.write(replace(make_chunk(1, tag), resumed=True))
+            await output.write(replace(make_chunk(1), resumed=True))
         assert not first.requests
         assert len(second.requests) == 2
 
 
-async def test_what_was_noted_outlives_the_ack(open_output):
+async def test_what_was_noted_outlives_the_ack(open_pair):
     """The buffer forgets it, once it is known for good that the chunk was delivered."""
-    async with (
-        scripted_server() as first,
-        scripted_server() as second,
-        open_output(where(first), where(second)) as output,
-    ):
-        tag = tag_for(output, first)
+    async with open_pair() as (output, first, second):
         await first.stop()
-        await output.write(make_chunk(1, tag))
+        await output.write(make_chunk(1))
         noted = output.context.checkpoints.noted("central", make_chunk(1).id)
         assert noted == output.server(second).name
 
