@@ -176,6 +176,17 @@ def test_nasty_json_that_does_not(make_lines: MakeLineParser, message: bytes) ->
     assert parsed.unparsed == 1
 
 
+def test_keys_stay_unique_after_a_line_that_breaks_off(make_lines: MakeLineParser) -> None:
+    """One of many keys comes twice, in a line that is no JSON in the end, and then in one that is."""
+    many = ",".join(f'"k{number}":{number}' for number in range(30))
+    broken, line = (f'{{{many},"k3":{value}}}\n'.encode() for value in ("oops", '"twice"'))
+    block = broken + line + b'{"message":"what stands near the end of a block is read with more care"}\n'
+    apart = b"".join(
+        make_lines("plain").parse(text, b"", NOW_NS).entries for text in block.splitlines(keepends=True)
+    )
+    assert make_lines("plain").parse(block, b"", NOW_NS).entries == apart
+
+
 def test_128_levels_parse(make_lines: MakeLineParser) -> None:
     """The object itself is the first."""
     assert make_lines("plain").parse(deep_json(128) + b"\n", b"", NOW_NS).unparsed == 0
