@@ -91,6 +91,8 @@ def json_objects(draw: Callable[..., Any]) -> bytes:
     members = [f"{draw(keys)}:{draw(_values)}" for _ in range(draw(st.integers(0, 4)))]
     for number in range(draw(st.sampled_from([0, 0, 0, 4, 16, 30]))):
         members.insert(number // 2, f'"key{number}":{number}')
+    if members and draw(st.booleans()):
+        members.append(draw(st.sampled_from(members)))
     comma: str = draw(st.sampled_from([",", ", "]))
     text = "{" + comma.join(members) + "}"
     before: str = draw(st.sampled_from(["", " ", "\ufeff"]))
@@ -120,6 +122,13 @@ def damaged(draw: Callable[..., Any], whole: st.SearchStrategy[bytes]) -> bytes:
             case _:
                 data[at:at] = draw(st.binary(min_size=1, max_size=4))
     return bytes(data)
+
+
+@st.composite
+def variants(draw: Callable[..., Any], whole: st.SearchStrategy[bytes]) -> list[bytes]:
+    """The same bytes several times, each time damaged in another way or not at all."""
+    data = draw(whole)
+    return [draw(damaged(st.just(data))) for _ in range(draw(st.integers(2, 5)))]
 
 
 def messages() -> st.SearchStrategy[bytes]:
