@@ -159,6 +159,21 @@ async def test_a_large_chunk_goes_in_pieces_with_its_length(sink, make):
     assert "Transfer-Encoding" not in request.headers
 
 
+@pytest.mark.parametrize("compress", ["none", "gzip"])
+async def test_a_chunk_of_many_parts_is_whole_each_time_it_is_sent(sink, make, compress):
+    """Its body is made in slices; what is sent again is the same."""
+    output = await make(sink.url, compress=compress)
+    parts = [Batch.from_events("app", [(T0, {"n": n, "pad": "x" * 30_000})]).entries for n in range(30)]
+    sink.answers = [500, 200]
+    with pytest.raises(DeliveryError):
+        await output.write(Chunk(b"i" * 16, "app", tuple(parts), 30))
+    await output.write(Chunk(b"i" * 16, "app", tuple(parts), 30))
+    for body in sink.bodies:
+        text = gzip.decompress(body) if compress == "gzip" else body
+        assert [json.loads(line)["n"] for line in text.splitlines()] == list(range(30))
+    assert len(sink.bodies) == 2
+
+
 async def test_headers_and_credentials_are_sent_and_not_shown(sink, make, caplog):
     caplog.set_level(logging.DEBUG)
     sink.answers = [500, 200, 200]
