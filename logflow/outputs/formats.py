@@ -72,37 +72,37 @@ def formatter(config: FormatConfig, engine: Engine) -> Formatter:
     """Build the formatter that ``config`` describes; safe to call from several threads."""
     time_key, tag_key = config.time_key, config.tag_key
 
-    def ndjson(parts: Sequence[bytes], tag: str) -> Iterator[bytes]:
-        return (engine.to_ndjson(entries, tag, time_key, tag_key) for entries in _gathered(parts))
+    def ndjson(entries: bytes, tag: str) -> bytes:
+        return engine.to_ndjson(entries, tag, time_key, tag_key)
 
-    def json(parts: Sequence[bytes], tag: str) -> Iterator[bytes]:
+    def raw(entries: bytes, _tag: str) -> bytes:
+        return b"".join(_messages(entries, config.message_key, engine))
+
+    def ltsv(entries: bytes, tag: str) -> bytes:
+        return "".join(map(_ltsv_line, _rows(entries, tag, time_key, tag_key))).encode()
+
+    def csv_(entries: bytes, tag: str) -> bytes:
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        for row in _rows(entries, tag, time_key, tag_key):
+            writer.writerow([text_of(row.get(column)) for column in config.columns])
+        return text.getvalue().encode()
+
+    def array(parts: Sequence[bytes], tag: str) -> Iterator[bytes]:
         before = b"["
-        for text in ndjson(parts, tag):
+        for entries in _gathered(parts):
             # A newline in NDJSON is always the end of an object.
-            yield before + text.rstrip(b"\n").replace(b"\n", b",\n")
+            yield before + ndjson(entries, tag).rstrip(b"\n").replace(b"\n", b",\n")
             before = b",\n"
         yield b"]\n"
 
-    def raw(parts: Sequence[bytes], _tag: str) -> Iterator[bytes]:
-        return (b"".join(_messages(entries, config.message_key, engine)) for entries in _gathered(parts))
-
-    def ltsv(parts: Sequence[bytes], tag: str) -> Iterator[bytes]:
-        for entries in _gathered(parts):
-            yield "".join(map(_ltsv_line, _rows(entries, tag, time_key, tag_key))).encode()
-
-    def csv_(parts: Sequence[bytes], tag: str) -> Iterator[bytes]:
-        for entries in _gathered(parts):
-            text = io.StringIO(newline="")
-            writer = csv.writer(text, lineterminator="\n")
-            for row in _rows(entries, tag, time_key, tag_key):
-                writer.writerow([text_of(row.get(column)) for column in config.columns])
-            yield text.getvalue().encode()
-
-    table: dict[Format, Formatter] = {
-        "ndjson": ndjson, "json": json, "msgpack": lambda parts, _tag: _gathered(parts),
-        "raw": raw, "ltsv": ltsv, "csv": csv_,
+    if config.format == "json":
+        return array
+    table: dict[Format, Callable[[bytes, str], bytes]] = {
+        "ndjson": ndjson, "msgpack": lambda entries, _tag: entries, "raw": raw, "ltsv": ltsv, "csv": csv_,
     }  # fmt: skip
-    return table[config.format]
+    text_of_entries = table[config.format]
+    return lambda parts, tag: (text_of_entries(entries, tag) for entries in _gathered(parts))
 
 
 def _gathered(parts: Sequence[bytes]) -> Iterator[bytes]:

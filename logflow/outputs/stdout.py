@@ -54,10 +54,11 @@ class StdoutOutput(Output):
             if chunk.id in self._interrupted:
                 self._interrupted.remove(chunk.id)
                 return
-            inline = chunk.size <= _INLINE_BYTES
-            self._rest = memoryview(
-                self._text(chunk) if inline else await asyncio.to_thread(self._text, chunk)
-            )
+            if chunk.size > _INLINE_BYTES:
+                text = await asyncio.to_thread(self._text, chunk)
+            else:
+                text = self._text(chunk)
+            self._rest = memoryview(text)
             self._interrupted.add(chunk.id)
             await self._write_rest()
             self._interrupted.remove(chunk.id)
