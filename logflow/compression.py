@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 import zstandard
@@ -42,6 +43,11 @@ def compress(data: bytes, how: Compression) -> bytes:
             return zstandard.ZstdCompressor(write_content_size=True).compress(data)
         case "none":
             return data
+
+
+def compress_slices(slices: Iterable[bytes], how: Compression) -> Iterable[bytes]:
+    """The same for data in slices: makes one of all of them; ``none`` gives them back as they are."""
+    return slices if how == "none" else [compress(b"".join(slices), how)]
 
 
 def decompress(data: bytes, how: Literal["gzip", "zstd", "deflate"], limit_bytes: int) -> bytes:

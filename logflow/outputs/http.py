@@ -29,7 +29,7 @@ from yarl import URL
 import logflow
 from logflow.batch import Chunk
 from logflow.component import Context, Output
-from logflow.compression import Compression, compress
+from logflow.compression import Compression, compress_slices
 from logflow.config.auth import HttpAuth
 from logflow.config.fields import Duration
 from logflow.config.tls import ClientTls
@@ -145,10 +145,7 @@ class HttpOutput(Output):
 
     def _body(self, chunk: Chunk) -> list[bytes]:
         """The body in slices: one block of many megabytes would be fresh memory for each chunk."""
-        slices = self._format(chunk.parts, chunk.tag)
-        if self.config.compress == "none":
-            return list(slices)
-        return [compress(b"".join(slices), self.config.compress)]
+        return list(compress_slices(self._format(chunk.parts, chunk.tag), self.config.compress))
 
     def _headers(self) -> dict[str, str]:
         headers = {

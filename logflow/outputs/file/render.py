@@ -12,7 +12,7 @@ from itertools import groupby, pairwise
 from operator import itemgetter
 
 from logflow.batch import Chunk
-from logflow.compression import Compression, compress
+from logflow.compression import Compression, compress_slices
 from logflow.engine.api import Engine
 from logflow.event import NANOSECOND
 from logflow.outputs.file.template import PathTemplate
@@ -36,11 +36,10 @@ class Renderer:
 
     def pieces(self, chunk: Chunk) -> dict[str, Iterable[bytes]]:
         """What to append to which path, in slices, to be walked over once; the same for the same chunk."""
-        return {path: self._slices(parts, chunk.tag) for path, parts in self._parts(chunk).items()}
-
-    def _slices(self, parts: Sequence[bytes], tag: str) -> Iterable[bytes]:
-        slices = self._format(parts, tag)
-        return slices if self._compression == "none" else [compress(b"".join(slices), self._compression)]
+        return {
+            path: compress_slices(self._format(parts, chunk.tag), self._compression)
+            for path, parts in self._parts(chunk).items()
+        }
 
     def _parts(self, chunk: Chunk) -> dict[str, Sequence[bytes]]:
         """The chunk's entries by path: usually all of them have one, and then none is looked at."""
