@@ -104,16 +104,12 @@ impl Transcoder {
         if peek(src, at, end)? == b'}' && count > 0 {
             at += 1;
         } else {
-            match self.outer_rest(src, at, end, out, &mut object, place) {
-                Ok(next) => at = next,
-                Err(fail) => {
-                    if object.count > FEW_KEYS {
-                        // Doubles among many keys were learned, perhaps, and are not found any more.
-                        self.forecast.clear();
-                    }
-                    return Err(fail);
-                }
+            let rest = self.outer_rest(src, at, end, out, &mut object, place);
+            if rest.is_err() && object.count > FEW_KEYS {
+                // Doubles among many keys were learned, perhaps, and are not found any more.
+                self.forecast.clear();
             }
+            at = rest?;
         }
         if blank(src, at, end) == end { Ok(object) } else { Err(Fail) }
     }

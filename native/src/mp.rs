@@ -91,10 +91,11 @@ pub fn skip(data: &[u8], at: usize, depth: usize) -> Read<usize> {
     skip_long(data, at, first, depth)
 }
 
+/// The rest of `skip`: what begins with any other byte.
 #[inline]
 fn skip_long(data: &[u8], at: usize, first: usize, depth: usize) -> Read<usize> {
     match first {
-        0xd9 | 0xc4 => whole(data, at + 2 + byte(data, at + 1)?),
+        0xc4 => whole(data, at + 2 + byte(data, at + 1)?),
         0xda | 0xc5 => whole(data, at + 3 + be16(data, at + 1)?),
         0xdb | 0xc6 => whole(data, at + 5 + be32(data, at + 1)?),
         0xc7 => whole(data, at + 3 + byte(data, at + 1)?),

@@ -116,6 +116,9 @@ fn float(src: &[u8], start: usize, mut at: usize, mut mantissa: u64, out: &mut O
     Ok(at)
 }
 
+/// Eight digits, all of them zero.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
 /// The eight decimal digits of a number below 10**8, the first in the lowest byte.
 #[inline(always)]
 pub fn eight_digits(value: u32) -> [u8; 8] {
@@ -126,7 +129,7 @@ pub fn eight_digits(value: u32) -> [u8; 8] {
     let twos = hundreds | (fours - hundreds * 100) << 16;
     let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
     let ones = tens | (twos - tens * 10) << 8;
-    (ones | 0x3030_3030_3030_3030).to_le_bytes()
+    (ones | ZEROS).to_le_bytes()
 }
 
 /// Write an integer as its digits.
@@ -141,8 +144,6 @@ pub fn write_integer(value: u64, out: &mut Out) {
     out.put_first((digits >> (8 * zeros)).to_le_bytes(), 8 - zeros as usize);
 }
 
-/// Eight digits, all of them zero.
-const ZEROS: u64 = 0x3030_3030_3030_3030;
 /// Places after the point that a short decimal has at most.
 const PLACES: f64 = 1e6;
 
