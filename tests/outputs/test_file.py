@@ -299,7 +299,7 @@ async def test_what_was_synced_long_ago_need_not_stay_in_memory(make, tmp_path, 
             super().uncache(fd, start, end)
 
     given_up = []
-    monkeypatch.setattr(writer, "_CACHED_BYTES", 100)
+    monkeypatch.setattr(writer, "CACHED_BYTES", 100)
     monkeypatch.setattr(writer, "_UNCACHE_BYTES", 50)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "app.jsonl").write_bytes(b"before\n")

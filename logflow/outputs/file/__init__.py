@@ -27,7 +27,7 @@ from logflow.outputs.file.disk import Disk
 from logflow.outputs.file.journal import Journal
 from logflow.outputs.file.render import Renderer
 from logflow.outputs.file.template import PathTemplate
-from logflow.outputs.file.writer import Writer, WriterOptions
+from logflow.outputs.file.writer import CACHED_BYTES, Writer, WriterOptions
 from logflow.outputs.formats import FormatConfig, formatter
 
 T = TypeVar("T")
@@ -70,8 +70,9 @@ class FileOutput(Output):
         keep: int | None = Field(None, ge=0, description="Rotated files that are kept; all unless set.")
         sync: Literal["batch", "never"] = Field(
             "batch",
-            description="`batch`: delivered events survive a power cut, and only the last 4MiB of a file "
-            "stay in the page cache; `never`: they survive `kill -9` only.",
+            description="`batch`: delivered events survive a power cut, and only the last "
+            f"{CACHED_BYTES >> 20}MiB of a file stay in the page cache; `never`: they survive `kill -9` "
+            "only.",
         )
         max_open_files: int = Field(256, ge=1, le=65536, description="Most files that are kept open.")
         idle_close: Duration = Field(60.0, gt=0, description="Close a file that was not written for so long.")

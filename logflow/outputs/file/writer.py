@@ -54,7 +54,7 @@ from logflow.outputs.file.disk import Disk
 from logflow.outputs.file.journal import Journal, Owned
 
 _TAIL_BYTES = 64
-_CACHED_BYTES = 4 << 20
+CACHED_BYTES = 4 << 20
 _UNCACHE_BYTES = 2 << 20
 """What stays in the system's cache of a file that is written to, and what is given up at once."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
@@ -183,7 +183,7 @@ class Writer:
 
     def _uncache(self, file: _File, length: int) -> None:
         """Give up what lies far before the end; what was in the file before it was opened is left alone."""
-        end = length - _CACHED_BYTES
+        end = length - CACHED_BYTES
         if end - file.cached_from >= _UNCACHE_BYTES:
             with suppress(OSError):  # it is only advice
                 self._disk.uncache(file.fd, file.cached_from, end)
