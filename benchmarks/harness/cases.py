@@ -54,7 +54,8 @@ class Case:
         lines = write_corpus(self.corpus, corpus, job.size_bytes)
         input_path = corpus if self.source == "files" else _packed(corpus)
         _read_once(input_path)
-        with Stage(self.folder, self.directory, job, [self.sink], 2 * job.size_bytes) as stage:
+        expected_bytes = 2 * job.size_bytes  # some formats are longer than the input
+        with Stage(self.folder, self.directory, job, [self.sink], expected_bytes) as stage:
             started = stage.start(listening=self.source == "forward")
             feed = _follow(stage, input_path) if self.source == "files" else _feeder(stage, input_path)
             started_ns = time.time_ns()

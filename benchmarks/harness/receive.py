@@ -87,9 +87,8 @@ class Store:
     """
 
     def __init__(self, expected_bytes: int) -> None:
-        self._memory = mmap.mmap(-1, max(expected_bytes, mmap.PAGESIZE))
-        for start in range(0, len(self._memory), mmap.PAGESIZE):
-            self._memory[start] = 1
+        flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+        self._memory = mmap.mmap(-1, max(expected_bytes, mmap.PAGESIZE), flags=flags)
         self._used = 0
         self._parts: list[tuple[Path, Buffer]] = []
         self._lock = threading.Lock()

@@ -43,7 +43,7 @@ def test_the_writer_rotates_by_rename_and_goes_on_in_the_renamed_file(tmp_path: 
     paths = sorted(log._path.parent.iterdir(), key=lambda path: path.name.split(".")[2:] or ["~"])
     assert is_container_log(str(log._path))
     assert [path.name for path in paths[:2]] == ["0.log.19700101-000000", "0.log.19700101-000001"]
-    assert len(paths) == log.rotations + 1
+    assert len(paths) == log.rotations + 1 > 2
     assert sum(path.read_bytes().count(b"\n") for path in paths) == log.lines == 90
     found = check(paths, {0: 0, 1: 0, 2: 90}, packed=False)
     assert found == Check(90, 0, 0, 0)
