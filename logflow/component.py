@@ -23,8 +23,8 @@ from logflow.event import EventTime, Record
 from logflow.receipt import Receipt
 
 if TYPE_CHECKING:
-    from logflow.checkpoint import Checkpoints
     from logflow.engine.api import Engine
+    from logflow.storage.checkpoints import Checkpoints
 
 
 class ComponentConfig(BaseModel):

@@ -22,7 +22,7 @@ LAYERS = [
     {"errors", "event", "clock"},
     {"compression", "jsontext", "patterns", "regexes", "timestamps"},
     {"packing", "batch", "receipt"},
-    {"component", "checkpoint"},
+    {"component", "storage"},
     {"registry"},
     {"config"},
     {"engine", "parsers", "forward", "telemetry"},

@@ -33,10 +33,10 @@ from logflow.batch import Batch, Chunk, DeliveryKey, Span
 from logflow.buffers.base import Buffer, Waiting
 from logflow.buffers.dedup import AcceptedKeys
 from logflow.buffers.pacing import Pacer
-from logflow.checkpoint import Checkpoints
 from logflow.clock import Clock
 from logflow.config.options import BufferOptions
 from logflow.receipt import Receipt
+from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Account
 
 _Lane: TypeAlias = "deque[_Item]"

@@ -97,8 +97,8 @@ def _verify(output: str, directory: Path) -> int:
 
 
 def _repair(output: str, directory: Path) -> int:
-    from logflow.buffers.disk.fs import Fs
     from logflow.buffers.disk.recovery import recover
+    from logflow.storage.fs import Fs
 
     if not directory.is_dir():
         print(f"{output}: there is nothing to repair")

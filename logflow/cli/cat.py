@@ -112,9 +112,9 @@ def _context(metrics: Metrics) -> Context:
     from functools import partial
 
     from logflow import registry
-    from logflow.checkpoint import Checkpoints
     from logflow.component import Context
     from logflow.engine import load_engine
+    from logflow.storage.checkpoints import Checkpoints
 
     def build(kind: Kind, config: ComponentConfig) -> Any:
         component: type[Component] = registry.load(kind, config.type)

@@ -11,7 +11,6 @@ from typing import Any
 from logflow import registry
 from logflow.buffers.base import Buffer
 from logflow.buffers.memory import MemoryBuffer
-from logflow.checkpoint import Checkpoints
 from logflow.clock import Clock, SystemClock
 from logflow.component import ComponentConfig, Context, Parser, Source
 from logflow.config.models import Route as RouteSettings
@@ -24,6 +23,7 @@ from logflow.patterns import compile_pattern
 from logflow.pipeline.dead_letters import DeadLetterStore
 from logflow.pipeline.flusher import Flusher
 from logflow.pipeline.router import Route, Router, SourceEmit, Target
+from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Ledger
 from logflow.telemetry.metrics import CounterCell, Metrics
 

@@ -22,13 +22,13 @@ from pydantic import ValidationError
 from logflow import registry
 from logflow.batch import Batch, Chunk
 from logflow.buffers.memory import MemoryBuffer
-from logflow.checkpoint import Checkpoints
 from logflow.clock import SystemClock
 from logflow.component import Component, ComponentConfig, Filter, Output, Parser, Source
 from logflow.config.options import OutputConfig
 from logflow.errors import DeliveryError, LogflowError, PermanentError, Unsupported
 from logflow.pipeline.flusher import Flusher
 from logflow.receipt import Receipt
+from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Account
 from logflow.testing.drivers import Collector, make_context
 

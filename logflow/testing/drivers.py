@@ -11,12 +11,12 @@ from typing import Any
 
 from logflow import registry
 from logflow.batch import Batch
-from logflow.checkpoint import Checkpoints
 from logflow.clock import Clock, SystemClock
 from logflow.component import ComponentConfig, Context, Parser, Source
 from logflow.engine import load_engine
 from logflow.event import EventTime, Record
 from logflow.receipt import Receipt
+from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.metrics import CounterCell, Metrics
 
 

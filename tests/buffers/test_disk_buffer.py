@@ -13,11 +13,11 @@ import pytest
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Origin, Span
 from logflow.buffers.disk import DiskBuffer
-from logflow.checkpoint import Checkpoints
 from logflow.clock import Clock, SystemClock
 from logflow.config.options import BufferOptions
 from logflow.errors import ComponentError
 from logflow.receipt import Receipt
+from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Account
 from logflow.telemetry.metrics import Metrics
 from logflow.testing import FakeClock

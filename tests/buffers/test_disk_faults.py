@@ -28,12 +28,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Origin, Span
 from logflow.buffers.disk import DiskBuffer
-from logflow.checkpoint import Checkpoints
 from logflow.config.options import BufferOptions
 from logflow.receipt import Receipt
+from logflow.storage.checkpoints import Checkpoints
+from logflow.storage.simulator import CrashError, Inline, SimFs
 from logflow.telemetry.ledger import Account
 from logflow.testing import FakeClock
-from logflow.testing.disk import CrashError, Inline, SimFs
 
 DIRECTORY = Path("/buffers/out")
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Origin, Span
 from logflow.buffers.memory import MemoryBuffer
-from logflow.checkpoint import Checkpoints
 from logflow.clock import SystemClock
 from logflow.config.options import BufferOptions
 from logflow.receipt import Receipt
+from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Account
 
 

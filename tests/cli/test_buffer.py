@@ -10,12 +10,12 @@ import pytest
 
 from logflow.batch import Batch
 from logflow.buffers.disk import DiskBuffer
-from logflow.buffers.disk.fs import Fs
-from logflow.checkpoint import Checkpoints
 from logflow.cli.main import main
 from logflow.clock import SystemClock
 from logflow.config.options import BufferOptions
 from logflow.receipt import Receipt
+from logflow.storage.checkpoints import Checkpoints
+from logflow.storage.fs import Fs
 from logflow.telemetry.ledger import Account
 
 

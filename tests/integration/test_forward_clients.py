@@ -180,9 +180,9 @@ async def test_cat_as_a_process(source, emit):
 async def test_a_lost_ack_doubles_nothing_behind_a_buffer(tmp_path):
     """Source and memory buffer together: what comes twice is delivered once, and acknowledged twice."""
     from logflow.buffers.memory import MemoryBuffer
-    from logflow.checkpoint import Checkpoints
     from logflow.clock import SystemClock
     from logflow.receipt import Receipt
+    from logflow.storage.checkpoints import Checkpoints
     from logflow.telemetry.ledger import Account
 
     account = Account("**", "out")

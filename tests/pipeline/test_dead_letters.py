@@ -9,13 +9,13 @@ import pytest
 
 from logflow.batch import Batch, Chunk
 from logflow.buffers.memory import MemoryBuffer
-from logflow.checkpoint import Checkpoints
 from logflow.cli.main import main
 from logflow.clock import SystemClock
 from logflow.config.options import BufferOptions
 from logflow.errors import DeliveryError, MalformedData
 from logflow.pipeline.dead_letters import DeadLetterStore
 from logflow.pipeline.replay import Replayer
+from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Account
 from logflow.testing import FakeClock
 

@@ -13,12 +13,12 @@ import pytest
 
 from logflow.batch import Batch, Chunk
 from logflow.buffers.memory import MemoryBuffer
-from logflow.checkpoint import Checkpoints
 from logflow.component import Output
 from logflow.config.options import OutputConfig
 from logflow.errors import DeliveryError, PartialDelivery, PermanentError, RetryAfter
 from logflow.pipeline.flusher import Flusher, describe
 from logflow.receipt import Receipt
+from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Account
 from logflow.testing import FakeClock
 

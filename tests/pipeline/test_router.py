@@ -9,12 +9,12 @@ import pytest
 
 from logflow.batch import Batch, Span
 from logflow.buffers.memory import MemoryBuffer
-from logflow.checkpoint import Checkpoints
 from logflow.clock import SystemClock
 from logflow.component import Filter
 from logflow.config.options import BufferOptions, FilterConfig
 from logflow.patterns import compile_pattern
 from logflow.pipeline.router import Route, Router, SourceEmit, Target
+from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Ledger
 
 

@@ -18,7 +18,6 @@ from logflow.buffers.dedup import AcceptedKeys
 from logflow.buffers.disk.compaction import Compaction
 from logflow.buffers.disk.deletion import Deletion
 from logflow.buffers.disk.files import BufferFiles
-from logflow.buffers.disk.fs import Fs
 from logflow.buffers.disk.index import Queue, Row
 from logflow.buffers.disk.reading import read_batches
 from logflow.buffers.disk.records import (
@@ -38,11 +37,12 @@ from logflow.buffers.disk.schedule import Schedule
 from logflow.buffers.disk.segments import Place, Segment
 from logflow.buffers.disk.stock import Stock
 from logflow.buffers.disk.writer import Item, Writer
-from logflow.checkpoint import Checkpoints
 from logflow.clock import Clock
 from logflow.component import Counter
 from logflow.config.options import BufferOptions
 from logflow.receipt import Receipt
+from logflow.storage.checkpoints import Checkpoints
+from logflow.storage.fs import Fs
 from logflow.telemetry.ledger import Account
 
 _UNWRITTEN_BYTES = 32 << 20

@@ -16,7 +16,7 @@ from logflow.buffers.disk.segments import Segment
 from logflow.buffers.disk.stock import Stock
 from logflow.buffers.disk.threads import InThread, run_beside
 from logflow.buffers.disk.writer import Writer
-from logflow.checkpoint import Checkpoints
+from logflow.storage.checkpoints import Checkpoints
 
 
 class Deletion:

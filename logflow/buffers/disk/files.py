@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from logflow.buffers.disk.fs import Fs
 from logflow.buffers.disk.recovery import Recovered, recover
 from logflow.buffers.disk.segments import Reserve, Segment, SegmentLog
 from logflow.buffers.disk.window import Key, KeyFile
 from logflow.clock import Clock
 from logflow.errors import ComponentError
+from logflow.storage.fs import Fs
 
 
 class BufferFiles:

@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 
 from logflow.batch import Batch
-from logflow.buffers.disk.fs import Fs
 from logflow.buffers.disk.index import Row
 from logflow.buffers.disk.records import Kind, decode
 from logflow.buffers.disk.recovery import Recovered, State
 from logflow.buffers.disk.scan import Found, Read, Scanner, check
 from logflow.buffers.disk.segments import HEADER_BYTES, Segment, check_header, find_segments
 from logflow.errors import MalformedData
+from logflow.storage.fs import Fs
 
 
 @dataclass

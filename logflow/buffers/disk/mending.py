@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from logflow.buffers.disk.fs import Fs
 from logflow.buffers.disk.records import FRAME_BYTES, Head, Kind, encode_frames
 from logflow.buffers.disk.segments import Segment
+from logflow.storage.fs import Fs
 
 _BLOCK = 4096
 _COPY = 1 << 20

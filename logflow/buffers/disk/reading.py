@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from logflow.buffers.disk.fs import Fs
 from logflow.buffers.disk.index import Row
 from logflow.buffers.disk.mending import SegmentFile
 from logflow.buffers.disk.records import Kind, Record
 from logflow.buffers.disk.scan import check
 from logflow.buffers.disk.segments import Segment
+from logflow.storage.fs import Fs
 
 
 class Batches(NamedTuple):

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import msgspec
 
-from logflow.buffers.disk.fs import Fs
 from logflow.buffers.disk.index import Queue, Row, Rows
 from logflow.buffers.disk.mending import SegmentFile
 from logflow.buffers.disk.records import (
@@ -36,6 +35,7 @@ from logflow.buffers.disk.records import (
 from logflow.buffers.disk.scan import Damaged, Found, Scanner, check
 from logflow.buffers.disk.segments import HEADER_BYTES, Segment, check_header, find_segments, pack_header
 from logflow.buffers.disk.window import unpack_keys
+from logflow.storage.fs import Fs
 
 
 @dataclass

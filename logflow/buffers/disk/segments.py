@@ -24,10 +24,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TypeAlias
 
-from logflow.buffers.disk.fs import Fs
 from logflow.buffers.disk.records import Record, checksum, encode, length_of
 from logflow.clock import Clock
 from logflow.errors import ComponentError
+from logflow.storage.fs import Fs
 
 MAGIC = b"LFSEG001"
 _HEADER = struct.Struct("<8s8sQQ")

@@ -16,10 +16,10 @@ from typing import TypeAlias
 import msgspec
 
 from logflow.buffers.dedup import AcceptedKeys
-from logflow.buffers.disk.fs import Fs
 from logflow.buffers.disk.records import Kind, Record
 from logflow.buffers.disk.segments import Segment, SegmentLog
 from logflow.clock import Clock
+from logflow.storage.fs import Fs
 
 _SLACK_KEYS = 10_000
 _MOST_FILES = 8

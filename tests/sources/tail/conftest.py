@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from logflow.batch import Batch, Span
-from logflow.checkpoint import Checkpoints
 from logflow.event import Record
 from logflow.sources.tail import TailSource
+from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.metrics import Metrics
 from logflow.testing import Collector, FakeClock, make_context, run_source
 

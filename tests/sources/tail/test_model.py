@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from logflow.batch import Batch, Span
-from logflow.checkpoint import Checkpoints
 from logflow.receipt import Receipt
 from logflow.sources.tail import TailSource
+from logflow.storage.checkpoints import Checkpoints
 from logflow.testing import FakeClock, make_context
 
 STREAMS = ("stdout", "stderr")

@@ -14,10 +14,10 @@ import pytest
 from pydantic import ValidationError
 
 from logflow.batch import Batch
-from logflow.checkpoint import Checkpoints
 from logflow.receipt import Receipt
 from logflow.sources.tail import inotify
 from logflow.sources.tail.file import LogFile
+from logflow.storage.checkpoints import Checkpoints
 from logflow.testing import Collector, run_source
 
 T = "2026-01-31T12:00:00.123456789Z"

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from logflow.buffers.disk.fs import Fs
+from logflow.storage.fs import Fs
 
 
 class CrashError(Exception):

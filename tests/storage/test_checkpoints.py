@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logflow import checkpoint
-from logflow.checkpoint import Checkpoints
 from logflow.errors import ComponentError
+from logflow.storage import checkpoints as journal
+from logflow.storage.checkpoints import Checkpoints
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_a_place_that_cannot_be_used_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_a_grown_journal_is_rewritten_to_what_matters(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "_COMPACT_BYTES", 4096)
+    monkeypatch.setattr(journal, "_COMPACT_BYTES", 4096)
     checkpoints = opened(path)
     checkpoints.cut("x", "s1", 500, 600)
     checkpoints.note("y", b"k2", "kept")
@@ -251,7 +251,7 @@ def test_a_full_disk_fails_the_cut_and_nothing_is_lost_when_there_is_room(path: 
 def test_no_room_for_rewriting_leaves_the_journal_as_it_is(
     path: Path, disk: FullDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "_COMPACT_BYTES", 100)
+    monkeypatch.setattr(journal, "_COMPACT_BYTES", 100)
     checkpoints = opened(path)
     for offset in range(50):
         disk.room = 60  # enough for one record, not for a whole journal
@@ -295,7 +295,7 @@ def test_a_reopened_journal_knows_what_the_first_one_knew(
     tmp_path_factory: pytest.TempPathFactory, calls: list[tuple[Any, ...]], compact_bytes: int
 ) -> None:
     path = tmp_path_factory.mktemp("journal") / "checkpoints"
-    before, checkpoint._COMPACT_BYTES = checkpoint._COMPACT_BYTES, compact_bytes
+    before, journal._COMPACT_BYTES = journal._COMPACT_BYTES, compact_bytes
     try:
         first = opened(path)
         for name, *arguments in calls:
@@ -305,7 +305,7 @@ def test_a_reopened_journal_knows_what_the_first_one_knew(
         assert known(second) == known(first)
         second.close()
     finally:
-        checkpoint._COMPACT_BYTES = before
+        journal._COMPACT_BYTES = before
 
 
 @settings(max_examples=100, deadline=None)

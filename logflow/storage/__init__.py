@@ -1,0 +1,1 @@
+"""What must survive a crash: the seam to the file system, its simulator, and the checkpoints."""
