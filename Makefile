@@ -69,7 +69,7 @@ fuzz: $(INSTALLED) ## feed the native engine with hostile input for a while
 	native/fuzz.sh $(ARGS)
 
 torture: $(INSTALLED) ## kill, cut and fill for a minute, then count what was lost or doubled
-	$(PYTHON) -m logflow.testing.torture $(ARGS)
+	$(PYTHON) -m tools.torture $(ARGS)
 
 docs: $(INSTALLED) ## write the generated pages of docs/
 	$(PYTHON) -m logflow.config.reference > $(VENV)/configuration.md

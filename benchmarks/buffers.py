@@ -1,6 +1,6 @@
 """What a disk buffer costs: recovery of a large one, and throughput beside a memory buffer.
 
-``python benchmarks/buffers.py --help``. Both parts run a real aggregator on loopback:
+``python -m benchmarks.buffers --help``. Both parts run a real aggregator on loopback:
 
 recovery    fill the disk buffer of an output that cannot write, kill the process, start it again: seconds
             until it knows all its waiting events, and its resident memory then and after the first second
@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from logflow.testing.torture.proofs.rig import Client, Rig, packed_request, until, waiting
-from logflow.testing.torture.stage import Member
+from tools.proofs.rig import Client, Rig, packed_request, until, waiting
+from tools.torture.stage import Member
 
 _LINES = 4000
 """Lines of a request, unless told otherwise."""

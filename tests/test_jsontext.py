@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logflow.jsontext import MAX_DEPTH, decode_object, decode_objects
-from logflow.testing.strategies import deep_json, messages
+from tools.strategies import deep_json, messages
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from logflow.errors import MalformedData
 from logflow.event import MAX_TIME_NS, EventTime
 from logflow.packing import pack_entries, pack_entry, pack_record, pack_value, to_text, unpack_entries
-from logflow.testing.strategies import canonical_entries
+from tools.strategies import canonical_entries
 
 
 class _Odd:

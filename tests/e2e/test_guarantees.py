@@ -1,4 +1,4 @@
-"""Single promises, proved with real processes; ``logflow.testing.torture.proofs`` runs more of each."""
+"""Single promises, proved with real processes; ``tools.proofs`` runs more of each."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from logflow.errors import ComponentError
-from logflow.testing.torture.faults import small_disk
-from logflow.testing.torture.proofs import Proof, flipped_bits, full_disk, lost_acks, resends, sink_down
+from tools.proofs import Proof, flipped_bits, full_disk, lost_acks, resends, sink_down
+from tools.torture.faults import small_disk
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from logflow.errors import ComponentError
-from logflow.testing.torture.__main__ import main
-from logflow.testing.torture.faults import Faults, small_disk
+from tools.torture.__main__ import main
+from tools.torture.faults import Faults, small_disk
 
 
 def faults_possible_here(directory: Path) -> list[str]:

@@ -13,7 +13,7 @@ from logflow.engine.api import MAX_DEPTH, Engine
 from logflow.errors import LimitExceeded, MalformedData
 from logflow.event import MAX_TIME_NS
 from logflow.packing import pack_entries, pack_entry, unpack_entries
-from logflow.testing.strategies import canonical_entries
+from tools.strategies import canonical_entries
 
 drawn_often = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

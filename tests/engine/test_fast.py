@@ -21,7 +21,7 @@ from logflow.packing import unpack_entries
 from logflow.parsers.json import JsonParser
 from logflow.parsers.raw import RawParser
 from logflow.testing import make_context
-from logflow.testing.strategies import KEYS, cri_lines, docker_lines, messages
+from tools.strategies import KEYS, cri_lines, docker_lines, messages
 
 JSON, RAW = Texts("message", unless_json=True), Texts("line", unless_json=False)
 NOW_NS = 1_769_860_800_000_000_001

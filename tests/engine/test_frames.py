@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from logflow.engine.api import MAX_DEPTH, Engine, Frame, Scanned
 from logflow.errors import LimitExceeded, MalformedData
 from logflow.packing import pack_entry
-from logflow.testing.strategies import frames
+from tools.strategies import frames
 
 drawn_often = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from logflow.engine.api import Engine, LineParser, Parsed
 from logflow.errors import MalformedData
 from logflow.packing import unpack_entries
-from logflow.testing.strategies import blocks, cri_lines, deep_json, docker_lines
+from tools.strategies import blocks, cri_lines, deep_json, docker_lines
 
 NOW_NS = 7
 MakeLineParser = Callable[..., LineParser]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from logflow.engine.api import Engine
 from logflow.event import MAX_TIME_NS
 from logflow.packing import pack_entries, pack_entry
-from logflow.testing.strategies import canonical_entries
+from tools.strategies import canonical_entries
 
 drawn_often = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

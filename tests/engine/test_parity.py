@@ -24,7 +24,7 @@ from logflow.engine.api import Engine, LineFormat
 from logflow.errors import ComponentError, MalformedData
 from logflow.packing import pack_entry
 from logflow.testing import build_parser, make_context
-from logflow.testing import strategies as data
+from tools import strategies as data
 
 CORPUS = (Path(__file__).parents[2] / "native/tests/corpus/lines").read_bytes()
 NOW_NS = 1_770_000_000_123_456_789

@@ -14,7 +14,7 @@ from logflow import registry
 from logflow.component import Parser
 from logflow.event import EventTime
 from logflow.parsers.base import FieldType, convert
-from logflow.testing.strategies import messages
+from tools.strategies import messages
 
 MakeParser = Callable[..., Parser]
 OPTIONS: dict[str, dict[str, Any]] = {

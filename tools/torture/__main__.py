@@ -1,4 +1,4 @@
-"""Run the torture: ``python -m logflow.testing.torture --seconds 60 --seed 1``."""
+"""Run the torture: ``python -m tools.torture --seconds 60 --seed 1``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from logflow.errors import LogflowError
 from logflow.testing.oracle import Oracle, Verdict
 from logflow.testing.processes import Process
 from logflow.testing.sinks import read_deliveries, without_repeats
-from logflow.testing.torture.faults import Faults
-from logflow.testing.torture.stage import Stage
 from logflow.testing.writer import Progress, read_progress
+from tools.torture.faults import Faults
+from tools.torture.stage import Stage
 
 _SMALL_DISK_BYTES = 512 << 20
 _DRAIN_S = 60.0
@@ -29,7 +29,7 @@ _QUIET_S = 1.0
 def build_parser() -> argparse.ArgumentParser:
     """Declare the options."""
     parser = argparse.ArgumentParser(
-        prog="python -m logflow.testing.torture",
+        prog="python -m tools.torture",
         description="Kill, cut and fill while numbered lines flow; then count what was lost or doubled.",
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long faults strike (default 60)")
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
 async def _torture(options: argparse.Namespace, seed: int, directory: Path, kinds: list[str]) -> bool:
     small = _SMALL_DISK_BYTES if any(kind.startswith("fill") for kind in kinds) else None
     directory = directory.resolve()
-    rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    rng = random.Random(seed)
     async with Stage(directory, small_disk_bytes=small, engine=options.engine) as stage:
         faults = Faults(stage, rng, kinds)
         writer = _writer(stage, directory, options, seed)

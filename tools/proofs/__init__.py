@@ -1,6 +1,6 @@
 """Proofs of one promise each, with real processes: short ones in the tests, full ones from the command line.
 
-``python -m logflow.testing.torture.proofs --help``. Each strikes at the one place where a line is easily
+``python -m tools.proofs --help``. Each strikes at the one place where a line is easily
 lost or doubled, again and again:
 
 ================= ======================================================================================
@@ -26,9 +26,9 @@ from pathlib import Path
 
 from logflow.testing.oracle import Verdict
 from logflow.testing.processes import free_ports
-from logflow.testing.torture.faults import fill_disk, flip_bit, small_disk
-from logflow.testing.torture.proofs.rig import RETRY, Client, Rig, packed_request, until, waiting
-from logflow.testing.torture.proxy import CruelProxy
+from tools.proofs.rig import RETRY, Client, Rig, packed_request, until, waiting
+from tools.torture.faults import fill_disk, flip_bit, small_disk
+from tools.torture.proxy import CruelProxy
 
 _SMALL_DISK_BYTES = 128 << 20
 
@@ -132,7 +132,7 @@ async def flipped_bits(directory: Path, *, rounds: int, flips: int, chunks: int 
 
     Each round sends new chunks while the file output cannot write, stops, flips, starts, lets it write.
     """
-    rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    rng = random.Random(seed)
     with Rig(directory) as rig:
         aggregator, client = rig.aggregator(), Client(rig.forward_port)
         buffer = aggregator.directory / "data" / "buffers" / "archive"

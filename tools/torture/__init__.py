@@ -1,6 +1,6 @@
 """The torture: prove by killing that nothing is lost and nothing is doubled.
 
-``python -m logflow.testing.torture --help``::
+``python -m tools.torture --help``::
 
     writer ─► files ─► agent ─► proxy 0 ─► aggregator 0 ─► files, HTTP ─┐
     (rotates)              └──► proxy 1 ─► aggregator 1 ─► files, HTTP ─┴─► 2 sinks

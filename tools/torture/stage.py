@@ -17,8 +17,8 @@ from typing import Any, Self
 import yaml
 
 from logflow.testing.processes import Process, free_ports, stop_all
-from logflow.testing.torture.faults import small_disk
-from logflow.testing.torture.proxy import CruelProxy
+from tools.torture.faults import small_disk
+from tools.torture.proxy import CruelProxy
 
 _START_S = 30.0
 _RETRY = {"initial": "50ms", "max": "500ms"}

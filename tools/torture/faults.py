@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from logflow.errors import ComponentError
 
 if TYPE_CHECKING:
-    from logflow.testing.torture.stage import Member, Stage
+    from tools.torture.stage import Member, Stage
 
 _BALLAST = "ballast"
 
@@ -153,7 +153,7 @@ def small_disk(directory: Path, size_bytes: int) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "logflow-torture", str(directory)]
     try:
-        subprocess.run(mount, check=True, capture_output=True)  # noqa: S603
+        subprocess.run(mount, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise ComponentError(
             f"cannot mount a small disk at {directory}: {os.strerror(errno.EPERM)}; "
@@ -162,4 +162,4 @@ def small_disk(directory: Path, size_bytes: int) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", "-l", str(directory)], check=False)  # noqa: S603, S607
+        subprocess.run(["umount", "-l", str(directory)], check=False)

@@ -1,4 +1,4 @@
-"""Run proofs in full size: ``python -m logflow.testing.torture.proofs lost-acks resends``."""
+"""Run proofs in full size: ``python -m tools.proofs lost-acks resends``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from logflow.errors import LogflowError
-from logflow.testing.torture.proofs import Proof, flipped_bits, full_disk, lost_acks, resends, sink_down
+from tools.proofs import Proof, flipped_bits, full_disk, lost_acks, resends, sink_down
 
 _FULL_SIZE: dict[str, Callable[[Path], Coroutine[Any, Any, Proof]]] = {
     "lost-acks": partial(lost_acks, count=100),

@@ -19,8 +19,8 @@ from logflow.errors import ComponentError
 from logflow.testing.forwarding import RawClient, fluentd_request
 from logflow.testing.oracle import Oracle, Text, Verdict, numbered_line
 from logflow.testing.processes import Process, free_ports
-from logflow.testing.torture.stage import Member
 from logflow.testing.writer import Progress, read_progress
+from tools.torture.stage import Member
 
 RETRY = {"initial": "50ms", "max": "500ms"}
 _WAIT_S = 60.0
