@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,3 +103,15 @@ def test_components_do_not_import_each_other(module: str) -> None:
             assert part_of(imported) == part_of(module), f"{module} imports {imported}"
             own = imported == module or imported.startswith(f"{module}.") or module.startswith(f"{imported}.")
             assert imported not in REGISTERED or own, f"{module} imports {imported}"
+
+
+def test_the_package_needs_neither_tools_nor_what_developers_install() -> None:
+    """What needs more, such as hypothesis, lies in ``tools``, which is not in the wheel."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]["dev"]
+    refused = {re.split(r"[^\w-]", extra)[0].replace("-", "_") for extra in extras} | {"tools", "tests"}
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            assert not {name.split(".")[0] for name in names} & refused, module
