@@ -26,7 +26,7 @@ LAYERS = [
     {"component", "storage"},
     {"registry"},
     {"config"},
-    {"engine", "parsers", "forward", "telemetry"},
+    {"engine", "parsers", "forward", "net", "telemetry"},
     {"buffers"},
     {"sources", "filters", "outputs"},
     {"pipeline"},

@@ -24,9 +24,9 @@ from logflow.forward.endpoint import DEFAULT_PORT
 from logflow.forward.gate import Gate
 from logflow.forward.handshake import ServerSecrets
 from logflow.forward.receiver import Limits, Receiver, Shared
-from logflow.sources.complaints import Complaints
-from logflow.sources.listeners import Listeners
-from logflow.sources.tls import HandshakeFailures, Tls
+from logflow.net.complaints import Complaints
+from logflow.net.listen import Listeners
+from logflow.net.tls import HandshakeFailures, Tls
 
 _STOP_GRACE_S = 1.0
 

@@ -31,11 +31,11 @@ from logflow.config.fields import Address, Duration, ParserField, Size, parse_si
 from logflow.config.options import SourceConfig
 from logflow.config.tls import ServerTls
 from logflow.errors import ComponentError
-from logflow.sources.complaints import Complaints
+from logflow.net.complaints import Complaints
+from logflow.net.listen import Listeners
+from logflow.net.tls import HandshakeFailures, Tls
 from logflow.sources.http.bodies import BodyReader
 from logflow.sources.http.requests import Limits, RequestHandler, check_tag
-from logflow.sources.listeners import Listeners
-from logflow.sources.tls import HandshakeFailures, Tls
 
 _HEADER_BYTES, _HEADERS = 8 << 10, 64
 _HANDSHAKE_S = 10.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from logflow.sources.complaints import Complaints
+from logflow.net.complaints import Complaints
 from logflow.testing import FakeClock, make_context
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from logflow.sources.tls import Tls, TlsAcceptor
+from logflow.net.tls import Tls, TlsAcceptor
 from logflow.testing.forwarding import Certificates, make_certificates
 
 

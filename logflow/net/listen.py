@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from logflow.sources.tls import Tls, TlsAcceptor
+from logflow.net.tls import Tls, TlsAcceptor
 
 _BACKLOG = 512
 _HEARTBEAT = b"\x00"
