@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -25,6 +26,19 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         assert ":" in target or (page.parent / target).exists(), target
+
+
+def test_nothing_is_installed_by_a_name_that_is_not_ours() -> None:
+    """What the package index has under the name ``logflow`` is another project."""
+    files = [*PAGES, *ROOT.glob("deploy/**/*"), *ROOT.glob("config/*"), ROOT / "Makefile"]
+    text = "\n".join(path.read_text() for path in files if path.is_file())
+    assert (
+        re.findall(
+            r"\b(?:pip3?|pipx|uv|uvx) (?:tool )?(?:install|run|add)\b[^\n]* ['\"]?logflow\b(?!-)", text
+        )
+        == []
+    )
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"] == "logflow-pipeline"
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -45,7 +45,7 @@ def write_plots(results: Results, directory: Path, order: Sequence[str]) -> list
     try:
         import matplotlib as mpl
     except ImportError:
-        print("There are no plots: install matplotlib (pip install 'logflow[bench]') to get them.")
+        print("There are no plots: install matplotlib to get them.")
         return []
     mpl.use("Agg")
     mpl.rcParams.update({"svg.hashsalt": "logflow", "svg.fonttype": "none", "font.size": 9.0})
