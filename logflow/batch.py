@@ -11,12 +11,13 @@ this one by ``engine.normalize`` where it enters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from logflow import packing
+from logflow.errors import DeliveryError
 from logflow.event import EventTime, Record
 
 
@@ -28,11 +29,15 @@ class Span:
         stream: names one incarnation of one file for good; never reused.
         start: offset of the first byte.
         end: offset after the last byte.
+        lane: which way through the routes the batch went, where one span becomes several batches for
+            the same output; set by the router alone. What an output was given and what it accepted is
+            kept for each lane.
     """
 
     stream: str
     start: int
     end: int
+    lane: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +57,33 @@ class Batch:
 
     A batch of count 0 is meaningful when it has a ``Span``: that part of the stream held no event
     that is still wanted, and progress past it may be recorded.
+
+    Attributes:
+        tag: the events' tag.
+        entries: packed entries in canonical form.
+        count: number of events.
+        origin: where the batch came from.
+        attributes: what holds for every event of the batch and is not part of its record. Filters and
+            stages may read it; it ends with the batch, as no buffer keeps it. Well-known keys are
+            ``source`` (the source's name), ``path`` (of the file) and ``peer`` (``host:port``).
     """
 
     tag: str
     entries: bytes
     count: int
     origin: Origin = None
+    attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def stream(self) -> str:
+        """Names what the batch is a part of: a file's incarnation, or a peer's events of one tag.
+
+        Events keep their order within it, and never belong together across two of them.
+        """
+        if isinstance(self.origin, Span):
+            return self.origin.stream
+        place = self.attributes.get("peer") or self.attributes.get("path") or ""
+        return f"{self.attributes.get('source', '')}\0{place}\0{self.tag}"
 
     @classmethod
     def from_events(cls, tag: str, events: Iterable[tuple[int, Record]], origin: Origin = None) -> Batch:
@@ -71,7 +97,11 @@ class Batch:
 
     def with_entries(self, entries: bytes, count: int) -> Batch:
         """Return the same batch with other entries: what a filter made of it."""
-        return Batch(self.tag, entries, count, self.origin)
+        return Batch(self.tag, entries, count, self.origin, self.attributes)
+
+    def with_origin(self, origin: Origin) -> Batch:
+        """Return the same batch from another origin."""
+        return replace(self, origin=origin)
 
 
 @dataclass(eq=False)
@@ -107,3 +137,18 @@ class Chunk:
     def events(self) -> Iterator[tuple[EventTime, Record]]:
         """Decode the events one by one."""
         return packing.unpack_entries(self.entries)
+
+
+class PartialDelivery(DeliveryError):
+    """A part of the chunk was dealt with.
+
+    Attributes:
+        rest: what is tried again, or ``None`` if nothing is left.
+        rejected: parts that the destination will never take, each with its reason: they become dead
+            letters. Whatever is neither here nor in ``rest`` was delivered.
+    """
+
+    def __init__(self, message: str, rest: Chunk | None, rejected: Sequence[tuple[Chunk, str]] = ()) -> None:
+        super().__init__(message)
+        self.rest = rest
+        self.rejected = tuple(rejected)

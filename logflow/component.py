@@ -1,22 +1,28 @@
-"""The contracts of components: what a source, parser, filter and output may rely on and must do.
+"""The contracts of components: what a source, parser, filter, stage and output may rely on and must do.
 
-Life of every component: its ``Config`` is validated (no I/O), it is constructed with that config
-and a ``Context`` (no I/O, no tasks), then the host opens and runs it. Queueing, chunking, retries,
-timeouts, concurrency, metrics of delivery and dead letters belong to the host, never to a component.
+Every component has the same life::
+
+    Config validated ──► constructed ──► open ──► used ──► close
+        no I/O             no I/O                            safe twice, and without open
+
+The host opens outputs first, then filters and stages, then sources, and closes them in the opposite
+order. A failed ``open`` leaves nothing behind. Parsers are pure and live inside the component that uses
+them: nobody opens them. Queueing, chunking, retries, timeouts, concurrency, metrics of delivery and dead
+letters belong to the host, never to a component.
 """
 
 from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from logflow.batch import Batch, Chunk
+from logflow.batch import Batch, Chunk, Origin
 from logflow.clock import Clock, SystemClock
 from logflow.errors import Unsupported
 from logflow.event import EventTime, Record
@@ -24,7 +30,9 @@ from logflow.receipt import Receipt
 
 if TYPE_CHECKING:
     from logflow.engine.api import Engine
+    from logflow.services import Services
     from logflow.storage.checkpoints import Checkpoints
+    from logflow.storage.state import State
 
 
 class ComponentConfig(BaseModel):
@@ -54,6 +62,9 @@ class Context:
         counter: ``counter("lines_truncated", "Lines cut at max_line.")`` makes (or finds) the counter
             ``logflow_lines_truncated_total`` labelled with the component's kind and name.
         checkpoints: how far streams were read and where chunks were cut; survives ``kill -9``.
+        state: what the component itself wants to find again after a restart: a small dict of plain
+            values, saved with the positions. Only for components that say ``keeps_state``.
+        services: tasks that several components share, such as a watch; the host runs and ends them.
         parser: builds the parser that a validated ``parse:`` config describes.
         log: log messages are sentences, never one per event.
         clock: tells the time.
@@ -64,7 +75,9 @@ class Context:
     data_dir: Path
     counter: Callable[[str, str], Counter]
     checkpoints: Checkpoints
+    state: State
     parser: Callable[[ComponentConfig], Parser]
+    services: Services
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("logflow"))
     clock: Clock = field(default_factory=SystemClock)
 
@@ -74,11 +87,21 @@ class Component(ABC):
 
     Config: ClassVar[type[ComponentConfig]]
     keeps_state: ClassVar[bool] = False
-    """Whether the component writes below ``data_dir`` or to the checkpoints."""
+    """Whether the component writes below ``data_dir``, to the checkpoints or to its state."""
 
     def __init__(self, config: Any, context: Context) -> None:
         self.config = config
         self.context = context
+
+    async def open(self) -> None:  # noqa: B027 - most have nothing to open
+        """Acquire what the component needs: a port, a connection, a table. Leaves nothing behind if it fails.
+
+        Raises:
+            ComponentError: it cannot start; the text says what to do.
+        """
+
+    async def close(self) -> None:  # noqa: B027
+        """Release everything. Safe to call twice, without :meth:`open` and after one that failed."""
 
 
 class Emit(Protocol):
@@ -110,13 +133,6 @@ class Source(Component):
 
     exit_status: int | None = None
 
-    async def open(self) -> None:
-        """Acquire what the source needs (bind a port, say).
-
-        Raises:
-            ComponentError: it cannot start; the text says what to do.
-        """
-
     @abstractmethod
     async def run(self, emit: Emit) -> None:
         """Read and emit until cancelled; returning means the input has ended for good.
@@ -136,10 +152,10 @@ class Source(Component):
         return False
 
     async def drain(self) -> None:
-        """After ``run`` was cancelled and buffers were flushed: report the last progress, then close.
+        """Report the last progress: called after ``run`` was cancelled and buffers were flushed.
 
         Receipts may have resolved since; acks and positions that they allow are sent and saved here.
-        Safe to call without :meth:`open`.
+        :meth:`close` follows. Safe to call without :meth:`open`.
         """
 
 
@@ -168,14 +184,18 @@ class Parser(Component):
 
 
 class Filter(Component):
-    """A change or a decision, over whole batches. Pure: no I/O; called from one thread at a time."""
+    """A change or a decision, over whole batches; :meth:`apply` does no I/O.
+
+    One thread at a time calls :meth:`apply`: that of the event loop, or another one for large batches.
+    """
 
     @abstractmethod
     def apply(self, batch: Batch) -> Batch | None:
         """Return the batch to go on with, or ``None`` when no event of it is wanted.
 
-        The host counts the difference in events as dropped for the reason ``filter:<type>``. Must
-        not raise for what a record holds.
+        The host counts the difference in events as dropped for the reason ``filter:<type>``. A filter
+        never makes more events than it was given: that is a :class:`Stage`. It should not raise for what
+        a record holds; if it does, the option ``on_error`` says what becomes of the whole batch.
         """
 
 
@@ -216,21 +236,77 @@ class RecordFilter(Filter):
         return Batch.from_events(batch.tag, kept, batch.origin) if kept else None
 
 
-class Output(Component):
-    """Where chunks are delivered."""
+class Stage(Component):
+    """A filter that may hold events back or make more of them; it stands among the ``filters:`` of a route.
 
-    async def open(self) -> None:
-        """Connect. The host calls it before the first write, and again with back-off when it raises."""
+    Batches come in order, those of many streams mixed: what is held is kept apart by ``batch.stream``.
+    What is returned has the origin of a batch that it was made from (``batch.with_entries`` keeps it), or
+    none if it was made of nothing that came in, such as a summary. Receipts are the host's concern: a
+    source's progress waits until everything that a stage held of it has come out and is safe.
+    """
+
+    @abstractmethod
+    def apply(self, batch: Batch) -> Sequence[Batch]:
+        """Take a batch; return what may go on now, also of what was held before. Does no I/O."""
+
+    @abstractmethod
+    def flush(self, now_s: float | None) -> Sequence[Batch]:
+        """Return what was held for long enough at the monotonic time ``now_s``; ``None``: everything.
+
+        The host calls it several times a second and at a stop. After ``flush(None)`` nothing is held.
+        """
+
+    def flush_stream(self, stream: str) -> Sequence[Batch]:  # noqa: ARG002
+        """Return everything that is held of one stream; unless overridden, of all streams.
+
+        The host calls it where the same events must leave together again after a restart.
+        """
+        return self.flush(None)
+
+    def holds(self, stream: str) -> Collection[Origin] | None:  # noqa: ARG002
+        """Return the origins of the batches of ``stream`` of which something is held now.
+
+        ``None``, the default, means that it is not known: then progress waits for the next flush of
+        everything, which the host does every few seconds.
+        """
+        return None
+
+
+class Output(Component):
+    """Where chunks are delivered.
+
+    The host calls :meth:`open` before the first write, and again with back-off when it raises.
+    """
+
+    groups: ClassVar[bool] = False
+    """Whether :meth:`write_group` is worth calling with several chunks."""
 
     @abstractmethod
     async def write(self, chunk: Chunk) -> None:
         """Deliver one chunk.
 
         Returning means delivered: it will never be presented again. Raising ``PermanentError`` sends it
-        to the dead letters, ``ComponentError`` ends the service (this output can never go on); any other
-        exception has it presented again later, with the same id.
-        May be cancelled at any await (timeout, shutdown); then it is presented again.
+        to the dead letters, ``PartialDelivery`` tells its parts apart, ``ComponentError`` ends the service
+        (this output can never go on); any other exception has it presented again later, with the same
+        id. May be cancelled at any await (timeout, shutdown); then it is presented again.
         """
 
-    async def close(self) -> None:
-        """Release everything. Safe to call twice, and without :meth:`open`."""
+    async def write_group(self, chunks: Sequence[Chunk]) -> Sequence[Exception | None]:
+        """Deliver several chunks, of several tags, in one call; for outputs that say :attr:`groups`.
+
+        Returns:
+            One result for each chunk, in their order: ``None`` if it was delivered, otherwise the
+            exception that :meth:`write` would have raised for it.
+
+        Raises:
+            Exception: it applies to all of them.
+        """
+        results: list[Exception | None] = []
+        for chunk in chunks:
+            try:
+                await self.write(chunk)
+            except Exception as error:
+                results.append(error)
+            else:
+                results.append(None)
+        return results

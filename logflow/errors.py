@@ -7,7 +7,7 @@
     ├── ComponentError         a component cannot start or go on (a port in use, a missing file)
     ├── DeliveryError          an output could not deliver a chunk: it is tried again
     │   ├── RetryAfter         ... and the destination said when
-    │   └── PartialDelivery    ... and only the rest is tried again
+    │   └── PartialDelivery    ... and only the rest is tried again (in batch.py, as it carries chunks)
     ├── PermanentError         an output can never deliver this chunk: it goes to the dead letters
     ├── MalformedData          received or stored bytes are not what they should be
     │   └── LimitExceeded      ... or they are larger or deeper than allowed
@@ -15,11 +15,6 @@
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from logflow.batch import Chunk
 
 
 class LogflowError(Exception):
@@ -48,14 +43,6 @@ class RetryAfter(DeliveryError):
     def __init__(self, message: str, delay_s: float) -> None:
         super().__init__(message)
         self.delay_s = delay_s
-
-
-class PartialDelivery(DeliveryError):
-    """A part of the chunk was delivered; only ``rest`` is tried again."""
-
-    def __init__(self, message: str, rest: Chunk) -> None:
-        super().__init__(message)
-        self.rest = rest
 
 
 class PermanentError(LogflowError):

@@ -18,8 +18,7 @@ from logflow.receipt import Receipt
 
 if TYPE_CHECKING:
     from logflow.batch import Batch
-    from logflow.component import Component, ComponentConfig, Context, Output, Parser
-    from logflow.registry import Kind
+    from logflow.component import Context, Output
     from logflow.telemetry.metrics import Metrics
 
 _GATHERED_BYTES = 4 << 20
@@ -109,33 +108,14 @@ def _output_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def _context(metrics: Metrics) -> Context:
     """What the two components need, without a service around them."""
-    from functools import partial
-
-    from logflow import registry
-    from logflow.component import Context
     from logflow.engine import load_engine
+    from logflow.pipeline.contexts import Contexts
     from logflow.storage.checkpoints import Checkpoints
-
-    def build(kind: Kind, config: ComponentConfig) -> Any:
-        component: type[Component] = registry.load(kind, config.type)
-        return component(config, context)
-
-    def parser(config: ComponentConfig) -> Parser:
-        built: Parser = build("parser", config)
-        return built
 
     log = logging.getLogger("logflow.cat")
     log.setLevel(logging.ERROR)  # what goes wrong is told once, at the end
-    context = Context(
-        name="cat",
-        engine=load_engine(),
-        data_dir=Path(os.devnull),
-        counter=partial(metrics.counter, "command", "cat"),
-        checkpoints=Checkpoints(None),
-        parser=parser,
-        log=log,
-    )
-    return context
+    contexts = Contexts(load_engine(), Path(os.devnull), Checkpoints(None), metrics)
+    return contexts.context("source", "cat", log)
 
 
 class _Sender:

@@ -6,13 +6,12 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from logflow import registry
 from logflow.buffers.base import Buffer
 from logflow.buffers.memory import MemoryBuffer
 from logflow.clock import Clock, SystemClock
-from logflow.component import ComponentConfig, Context, Parser, Source
+from logflow.component import ComponentConfig, Filter, Source
 from logflow.config.models import Route as RouteSettings
 from logflow.config.models import Settings
 from logflow.config.options import OutputConfig
@@ -20,12 +19,14 @@ from logflow.engine import load_engine
 from logflow.engine.api import Engine
 from logflow.errors import ComponentError
 from logflow.patterns import compile_pattern
+from logflow.pipeline.contexts import Contexts
 from logflow.pipeline.dead_letters import DeadLetterStore
 from logflow.pipeline.flusher import Flusher
 from logflow.pipeline.router import Route, Router, SourceEmit, Target
+from logflow.services import Services
 from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Ledger
-from logflow.telemetry.metrics import CounterCell, Metrics
+from logflow.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Pipeline:
     router: Router
     flushers: dict[str, Flusher]
     dead_letters: DeadLetterStore
+    services: Services
     clock: Clock
 
     @property
@@ -49,12 +51,18 @@ class Pipeline:
         """Whether anything is written below ``data_dir``."""
         return keeps_state(self.settings)
 
+    @property
+    def filters(self) -> list[Filter]:
+        """Every filter, in the order of the routes."""
+        return [step for route in self.router.routes for step in route.filters]
+
 
 def keeps_state(settings: Settings) -> bool:
     """Whether a pipeline of these settings needs its data directory from the start."""
     components: list[tuple[registry.Kind, ComponentConfig]] = [
         *(("source", config) for config in settings.sources.values()),
         *(("output", config) for config in settings.outputs.values()),
+        *(("filter", config) for route in settings.routes for config in route.filters),
     ]
     return any(
         registry.load(kind, config.type).keeps_state
@@ -64,55 +72,29 @@ def keeps_state(settings: Settings) -> bool:
 
 
 class _Builder:
-    """Makes components with their contexts."""
+    """Makes components, and what stands around them."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings = settings
-        self.clock = clock
-        self.engine = load_engine(settings.engine)
-        self.metrics = Metrics()
         path = settings.data_dir / "checkpoints" if keeps_state(settings) else None
-        self.checkpoints = Checkpoints(path)
-
-    def component(self, kind: registry.Kind, name: str, config: ComponentConfig) -> Any:
-        """Make one component: an instance of the kind's base class."""
-        return registry.load(kind, config.type)(config, self.context(kind, name))
-
-    def context(self, kind: registry.Kind, name: str) -> Context:
-        """Make the context of one component."""
-
-        def counter(counter_name: str, help_text: str) -> CounterCell:
-            return self.metrics.counter(kind, name, counter_name, help_text)
-
-        def parser(config: ComponentConfig) -> Parser:
-            built: Parser = self.component("parser", name, config)
-            return built
-
-        return Context(
-            name=name,
-            engine=self.engine,
-            data_dir=self.settings.data_dir / f"{kind}s" / name,
-            counter=counter,
-            checkpoints=self.checkpoints,
-            parser=parser,
-            log=logging.getLogger(f"logflow.{kind}s.{name}"),
-            clock=self.clock,
+        self.contexts = Contexts(
+            load_engine(settings.engine), settings.data_dir, Checkpoints(path), clock=clock
         )
 
     def buffer(self, name: str, config: OutputConfig) -> Buffer:
         """Make an output's buffer."""
         if config.buffer.type == "memory":
-            return MemoryBuffer(name, config.buffer, self.checkpoints, self.clock)
+            return MemoryBuffer(name, config.buffer, self.contexts.checkpoints, self.contexts.clock)
         from logflow.buffers.disk import DiskBuffer  # noqa: PLC0415 - only where it is configured
 
         return DiskBuffer(
             name,
             buffer_dir(self.settings.data_dir, name),
             config.buffer,
-            self.checkpoints,
-            clock=self.clock,
+            self.contexts.checkpoints,
+            clock=self.contexts.clock,
             log=logging.getLogger(f"logflow.buffers.{name}"),
-            counter=partial(self.metrics.counter, "output", name),
+            counter=partial(self.contexts.metrics.counter, "output", name),
         )
 
     def flusher(self, name: str, config: ComponentConfig, dead_letters: DeadLetterStore) -> Flusher:
@@ -120,11 +102,11 @@ class _Builder:
         assert isinstance(config, OutputConfig)
         return Flusher(
             name,
-            self.component("output", name, config),
+            self.contexts.make("output", name, config),
             self.buffer(name, config),
             config,
             dead_letters=dead_letters,
-            clock=self.clock,
+            clock=self.contexts.clock,
             log=logging.getLogger(f"logflow.outputs.{name}"),
         )
 
@@ -135,7 +117,7 @@ class _Builder:
             pattern,
             compile_pattern(pattern),
             [
-                self.component("filter", f"{pattern}[{index}]", config)
+                self.contexts.make("filter", f"{pattern}[{index}]", config)
                 for index, config in enumerate(settings.filters)
             ],
             [Target(name, flushers[name].buffer, ledger.account(pattern, name)) for name in settings.outputs],
@@ -160,23 +142,25 @@ def build(settings: Settings, clock: Clock | None = None) -> Pipeline:
             "several logflow with a configuration each where one core is not enough"
         )
     builder = _Builder(settings, clock or SystemClock())
+    contexts = builder.contexts
     ledger = Ledger()
-    dead_letters = DeadLetterStore(settings.data_dir / "dead-letters", builder.clock)
+    dead_letters = DeadLetterStore(settings.data_dir / "dead-letters", contexts.clock)
     flushers = {
         name: builder.flusher(name, config, dead_letters) for name, config in settings.outputs.items()
     }
     router = Router([builder.route(route, flushers, ledger) for route in settings.routes], ledger)
-    sources = {name: builder.component("source", name, config) for name, config in settings.sources.items()}
+    sources = {name: contexts.make("source", name, config) for name, config in settings.sources.items()}
     return Pipeline(
         settings=settings,
-        engine=builder.engine,
-        checkpoints=builder.checkpoints,
+        engine=contexts.engine,
+        checkpoints=contexts.checkpoints,
         ledger=ledger,
-        metrics=builder.metrics,
+        metrics=contexts.metrics,
         sources=sources,
         emits={name: SourceEmit(router) for name in sources},
         router=router,
         flushers=flushers,
         dead_letters=dead_letters,
-        clock=builder.clock,
+        services=contexts.services,
+        clock=contexts.clock,
     )

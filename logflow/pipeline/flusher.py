@@ -19,7 +19,7 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol
 
-from logflow.batch import Chunk
+from logflow.batch import Chunk, PartialDelivery
 from logflow.buffers.base import Buffer
 from logflow.clock import Clock
 from logflow.component import Output
@@ -28,7 +28,6 @@ from logflow.errors import (
     ComponentError,
     DeliveryError,
     LogflowError,
-    PartialDelivery,
     PermanentError,
     RetryAfter,
 )
@@ -154,7 +153,7 @@ class Flusher:
                 delay_s = backoff.next_delay_s()
                 if isinstance(error, RetryAfter):
                     delay_s = max(delay_s, min(error.delay_s, self._options.retry.max))
-                if isinstance(error, PartialDelivery):
+                if isinstance(error, PartialDelivery) and error.rest is not None:
                     chunk = error.rest
                 chunk.attempts += 1
                 self.status.retries += 1

@@ -2,9 +2,9 @@
 
 ::
 
-    lock data_dir ─► checkpoints ─► buffers (recover) ─► admin ─► flushers (open outputs) ─► sources
-                                                                                               │
-    unlock ◄─ checkpoints ◄─ buffers ◄─ outputs ◄─ sources report ◄─ flush until timeout ◄─ stop sources
+    lock data_dir ─► checkpoints ─► buffers (recover) ─► admin ─► filters ─► sources ─► flushers, outputs
+                                                                                                   │
+    unlock ◄─ checkpoints ◄─ buffers ◄─ outputs ◄─ filters ◄─ report ◄─ flush until timeout ◄─ sources stop
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Runner:
                 stack.enter_context(_locked(pipeline.settings.data_dir))
             pipeline.checkpoints.open()
             stack.callback(pipeline.checkpoints.close)
+            stack.push_async_callback(pipeline.services.close)
             stack.callback(pipeline.router.close)
             for name, flusher in pipeline.flushers.items():
                 stack.push_async_callback(flusher.buffer.close)
@@ -76,7 +77,11 @@ class Runner:
                 admin = AdminServer(pipeline, self)
                 await admin.open(address)
                 stack.push_async_callback(admin.close)
+            for step in pipeline.filters:
+                stack.push_async_callback(step.close)
+                await step.open()
             for source in pipeline.sources.values():
+                stack.push_async_callback(source.close)
                 stack.push_async_callback(source.drain)
                 await source.open()
             await self._run_tasks()

@@ -20,10 +20,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from logflow import registry
-from logflow.batch import Batch, Chunk
+from logflow.batch import Batch, Chunk, Span
 from logflow.buffers.memory import MemoryBuffer
 from logflow.clock import SystemClock
-from logflow.component import Component, ComponentConfig, Filter, Output, Parser, Source
+from logflow.component import Component, ComponentConfig, Filter, Output, Parser, Source, Stage
 from logflow.config.options import OutputConfig
 from logflow.errors import DeliveryError, LogflowError, PermanentError, Unsupported
 from logflow.pipeline.flusher import Flusher
@@ -79,10 +79,11 @@ def _make(kind: registry.Kind, config: Mapping[str, Any], directory: Path, **opt
 
 
 async def check_source(config: Mapping[str, Any], directory: Path) -> None:
-    """A source can be drained before it was opened, stops when it is cancelled, and can be drained twice."""
+    """A source can be closed before it was opened, stops when it is cancelled, and can be closed twice."""
     unopened = _make("source", config, directory)
     assert isinstance(unopened, Source)
     await unopened.drain()
+    await unopened.close()
     source = _make("source", config, directory)
     assert isinstance(source, Source)
     async with asyncio.timeout(_TIMEOUT_S):
@@ -93,6 +94,8 @@ async def check_source(config: Mapping[str, Any], directory: Path) -> None:
         await asyncio.gather(task, return_exceptions=True)
         await source.drain()
         await source.drain()
+        await source.close()
+        await source.close()
 
 
 def check_parser(config: Mapping[str, Any], directory: Path) -> None:
@@ -116,9 +119,23 @@ def _unsupported(parser: Parser) -> str | None:
     return None
 
 
-def check_filter(config: Mapping[str, Any], directory: Path) -> None:
-    """A filter takes any record, counts rightly, and leaves the batch it was given alone."""
+async def check_filter(config: Mapping[str, Any], directory: Path) -> None:
+    """A filter takes any record, counts rightly and leaves its batch alone; it can be closed twice."""
+    unopened = _make("filter", config, directory)
+    await unopened.close()
     step = _make("filter", config, directory)
+    await step.open()
+    try:
+        _check_steps(step)
+    finally:
+        await step.close()
+        await step.close()
+
+
+def _check_steps(step: Component) -> None:
+    if isinstance(step, Stage):
+        _check_stage(step)
+        return
     assert isinstance(step, Filter)
     batch = Batch.from_events("app.web", _EVENTS)
     before = bytes(batch.entries)
@@ -129,6 +146,19 @@ def check_filter(config: Mapping[str, Any], directory: Path) -> None:
         assert 0 < result.count <= batch.count, "a batch without events is None"
         assert step.context.engine.count(result.entries) == result.count, "entries must stay canonical"
         assert (result.tag, result.origin) == (batch.tag, batch.origin)
+
+
+def _check_stage(stage: Stage) -> None:
+    batch = Batch.from_events("app.web", _EVENTS, Span("stream", 0, 100))
+    before = bytes(batch.entries)
+    made = [*stage.apply(batch), *stage.flush(None)]
+    assert batch.entries == before, "a stage must not change the batch it was given"
+    assert not stage.flush(None), "after flush(None) a stage holds nothing"
+    for result in made:
+        assert result.count == len(list(result.events())), "count must be the number of events"
+        assert stage.context.engine.count(result.entries) == result.count, "entries must stay canonical"
+        assert isinstance(result.origin, Span), "what comes out has the place of what it was made from"
+        assert result.origin.stream == "stream"
 
 
 async def check_output(config: Mapping[str, Any], directory: Path) -> None:

@@ -6,52 +6,45 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from logflow import registry
 from logflow.batch import Batch
 from logflow.clock import Clock, SystemClock
-from logflow.component import ComponentConfig, Context, Parser, Source
+from logflow.component import Context, Parser, Source
 from logflow.engine import load_engine
 from logflow.event import EventTime, Record
+from logflow.pipeline.contexts import Contexts
 from logflow.receipt import Receipt
 from logflow.storage.checkpoints import Checkpoints
-from logflow.telemetry.metrics import CounterCell, Metrics
+from logflow.telemetry.metrics import Metrics
 
 
 def make_context(
     data_dir: Path,
     name: str = "test",
     *,
-    kind: str = "source",
+    kind: registry.Kind = "source",
     engine: str = "auto",
     clock: Clock | None = None,
     metrics: Metrics | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Context:
-    """Build a context as the service would; counters can be read back from ``metrics``."""
-    metrics = metrics or Metrics()
+    """Build a context as the service would; counters can be read back from ``metrics``.
 
-    def counter(counter_name: str, help_text: str) -> CounterCell:
-        return metrics.counter(kind, name, counter_name, help_text)
-
-    def parser(config: ComponentConfig) -> Parser:
-        built = registry.load("parser", config.type)(config, context)
-        assert isinstance(built, Parser)
-        return built
-
-    context = Context(
-        name=name,
-        engine=load_engine(engine),
-        data_dir=data_dir,
-        counter=counter,
-        checkpoints=checkpoints or Checkpoints(None),
-        parser=parser,
-        log=logging.getLogger(f"logflow.{name}"),
+    Unlike there, ``data_dir`` is the component's own directory.
+    """
+    contexts = Contexts(
+        load_engine(engine),
+        data_dir,
+        checkpoints or Checkpoints(None),
+        metrics or Metrics(),
         clock=clock or SystemClock(),
     )
-    return context
+    context = contexts.context(kind, name, logging.getLogger(f"logflow.{name}"))
+    return replace(context, data_dir=data_dir)
 
 
 def build_parser(context: Context, name: str, **options: Any) -> Parser:
@@ -145,3 +138,4 @@ async def run_source(source: Source, emit: Any) -> AsyncIterator[asyncio.Task[No
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await source.drain()
+        await source.close()

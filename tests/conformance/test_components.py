@@ -39,14 +39,14 @@ def test_parser(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", registry.names("filter"))
-def test_filter(name: str, tmp_path: Path) -> None:
+async def test_filter(name: str, tmp_path: Path) -> None:
     """Each filter keeps the contract of filters."""
     config = {"type": name, **FILTERS[name]}
     if name == "python":
         module = tmp_path / "mine.py"
         module.write_text("def keep(record):\n    return record if record else None\n")
         config["path"] = f"{module}:keep"
-    conformance.check_filter(config, tmp_path)
+    await conformance.check_filter(config, tmp_path)
 
 
 @pytest.fixture

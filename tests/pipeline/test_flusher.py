@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from logflow.batch import Batch, Chunk
+from logflow.batch import Batch, Chunk, PartialDelivery
 from logflow.buffers.memory import MemoryBuffer
 from logflow.component import Output
 from logflow.config.options import OutputConfig
-from logflow.errors import DeliveryError, PartialDelivery, PermanentError, RetryAfter
+from logflow.errors import DeliveryError, PermanentError, RetryAfter
 from logflow.pipeline.flusher import Flusher, describe
 from logflow.receipt import Receipt
 from logflow.storage.checkpoints import Checkpoints

@@ -1,0 +1,70 @@
+"""Makes components and what the host hands to them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from logflow import registry
+from logflow.clock import Clock, SystemClock
+from logflow.component import ComponentConfig, Context, Parser
+from logflow.engine.api import Engine
+from logflow.services import Services
+from logflow.storage.checkpoints import Checkpoints
+from logflow.storage.state import State
+from logflow.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """What all components of a pipeline have in common, and how each gets its own part of it.
+
+    Attributes:
+        engine: the hot-path implementation.
+        data_dir: below it each component has a directory, which it makes when it needs it.
+        checkpoints: positions, cuts and states.
+        metrics: every counter.
+        clock: tells the time.
+        services: tasks that several components share.
+    """
+
+    engine: Engine
+    data_dir: Path
+    checkpoints: Checkpoints
+    metrics: Metrics = field(default_factory=Metrics)
+    clock: Clock = field(default_factory=SystemClock)
+    services: Services = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "services", Services(self.clock))
+
+    def make(self, kind: registry.Kind, name: str, config: ComponentConfig) -> Any:
+        """Make one component: an instance of the kind's base class.
+
+        Raises:
+            ComponentError: it cannot be made as configured.
+        """
+        return registry.load(kind, config.type)(config, self.context(kind, name))
+
+    def context(self, kind: registry.Kind, name: str, log: logging.Logger | None = None) -> Context:
+        """Make the context of one component."""
+
+        def parser(config: ComponentConfig) -> Parser:
+            built: Parser = self.make("parser", name, config)
+            return built
+
+        return Context(
+            name=name,
+            engine=self.engine,
+            data_dir=self.data_dir / f"{kind}s" / name,
+            counter=partial(self.metrics.counter, kind, name),
+            checkpoints=self.checkpoints,
+            state=State(self.checkpoints, kind, name),
+            services=self.services,
+            parser=parser,
+            log=log or logging.getLogger(f"logflow.{kind}s.{name}"),
+            clock=self.clock,
+        )
