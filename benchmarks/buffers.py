@@ -19,8 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tools.proofs.rig import Client, Rig, packed_request, until, waiting
-from tools.torture.stage import Member
+from logflow.testing.stage import Member
+from tools.client import Client, packed_request
+from tools.rig import Rig, file_output, launch, until
 
 _LINES = 4000
 """Lines of a request, unless told otherwise."""
@@ -33,7 +34,7 @@ async def recovery(directory: Path, size_bytes: int, lines: int = _LINES) -> dic
         rig.archive.parent.mkdir(parents=True)
         rig.archive.touch()  # a file where the directory should be: nothing can be written
         buffer = {"type": "disk", "limit": 2 * size_bytes}
-        aggregator = rig.aggregator({"archive": rig.file_output(buffer=buffer)})
+        aggregator = rig.aggregator({"archive": file_output(rig.archive, buffer=buffer)})
         empty_s, empty_cpu_s = await _start(aggregator, 0)
         client, sent = Client(rig.forward_port), 0
         request = packed_request("app.client", lines, 0)
@@ -64,7 +65,7 @@ async def _start(member: Member, events: int) -> tuple[float, float]:
     """Start it and wait until it knows of ``events`` waiting ones; returns seconds, and CPU seconds."""
     started_s = time.monotonic()
     member.process.start()
-    await until(lambda: waiting(member) == events, "all events were recovered")
+    await until(lambda: member.waiting() == events, "all events were recovered")
     took_s = time.monotonic() - started_s
     fields = Path(f"/proc/{member.process.pid}/stat").read_text().rpartition(")")[2].split()
     return took_s, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -88,13 +89,12 @@ async def _rate(directory: Path, kind: str, seconds: float) -> float:
     """Events a second from the first request until all of them are in the file."""
     with Rig(directory) as rig:
         buffer: dict[str, Any] = {"type": kind, "limit": "1GiB"}
-        aggregator = rig.aggregator({"archive": rig.file_output(buffer=buffer)})
-        aggregator.process.start()
-        await aggregator.wait_until_up()
+        aggregator = rig.aggregator({"archive": file_output(rig.archive, buffer=buffer)})
+        await launch(aggregator)
         started_s = time.monotonic()
         feeds = [_feed(rig.forward_port, index, started_s + seconds) for index in range(_CONNECTIONS)]
         sent = sum(await asyncio.gather(*feeds))
-        await until(lambda: waiting(aggregator) == 0, "all was written")
+        await until(lambda: aggregator.waiting() == 0, "all was written")
         return sent / (time.monotonic() - started_s)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.corpus import write_corpus
 from harness.ends import HARNESS
 from harness.results import Run
-from harness.stage import Job, Stage
+from harness.stage import CaseStage, Job
 from harness.write import container_log
 from logflow.engine import load_engine
 from logflow.parsers.json import JsonParser
@@ -55,7 +55,7 @@ class Case:
         input_path = corpus if self.source == "files" else _packed(corpus)
         _read_once(input_path)
         expected_bytes = 2 * job.size_bytes  # some formats are longer than the input
-        with Stage(self.folder, self.directory, job, [self.sink], expected_bytes) as stage:
+        with CaseStage(self.folder, self.directory, job, [self.sink], expected_bytes) as stage:
             started = stage.start(listening=self.source == "forward")
             feed = _follow(stage, input_path) if self.source == "files" else _feeder(stage, input_path)
             started_ns = time.time_ns()
@@ -73,7 +73,7 @@ class Case:
             )
 
 
-def _follow(stage: Stage, corpus: Path) -> Callable[[], None]:
+def _follow(stage: CaseStage, corpus: Path) -> Callable[[], None]:
     """A function that puts the corpus where the subject looks for files."""
 
     def follow() -> None:
@@ -82,15 +82,15 @@ def _follow(stage: Stage, corpus: Path) -> Callable[[], None]:
     return follow
 
 
-def _feeder(stage: Stage, entries: Path) -> Callable[[], None]:
+def _feeder(stage: CaseStage, entries: Path) -> Callable[[], None]:
     """A function that starts to send; all that takes time is done before."""
     argv = [sys.executable, "-m", "harness.feed", str(stage.in_port)]
     feeder = subprocess.Popen(
         [*argv, str(entries), str(_FEED_CHUNK_BYTES), str(_FEED_WINDOW)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **HARNESS}, text=True,
     )  # fmt: skip
-    stage.stack.callback(feeder.wait)
-    stage.stack.callback(feeder.kill)
+    stage.callback(feeder.wait)
+    stage.callback(feeder.kill)
     assert feeder.stdin is not None
     assert feeder.stdout is not None
     feeder.stdout.readline()

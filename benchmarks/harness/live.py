@@ -16,7 +16,7 @@ from harness.check import Check
 from harness.corpus import cri_json
 from harness.ends import HARNESS
 from harness.results import Run
-from harness.stage import Job, Stage
+from harness.stage import CaseStage, Job
 from harness.write import container_log
 from logflow.testing.oracle import percentile
 
@@ -60,7 +60,7 @@ class LiveCase:
             ComponentError: the subject did not start, or ended.
         """
         expected_bytes = int(self.lines_per_s * job.seconds * _LINE_BYTES)
-        with Stage(self.folder, self.directory, job, [self.sink], expected_bytes) as stage:
+        with CaseStage(self.folder, self.directory, job, [self.sink], expected_bytes) as stage:
             latencies = _Latencies(stage.work / "out")
             poll = latencies.read if self.sink == "file" else lambda: None
             started = stage.start()
@@ -86,14 +86,14 @@ class LiveCase:
                 latency_ms=latencies.percentiles(),
             )
 
-    def _write(self, stage: Stage) -> subprocess.Popen[str]:
+    def _write(self, stage: CaseStage) -> subprocess.Popen[str]:
         argv = [sys.executable, "-m", "harness.write", str(stage.work / "input"), str(self.files)]
         writer = subprocess.Popen(
             [*argv, str(self.lines_per_s), str(stage.job.seconds), str(self.rotate_bytes)],
             stdout=subprocess.PIPE, env={**os.environ, **HARNESS}, text=True,
         )  # fmt: skip
-        stage.stack.callback(writer.wait)
-        stage.stack.callback(writer.kill)
+        stage.callback(writer.wait)
+        stage.callback(writer.kill)
         return writer
 
 
@@ -118,7 +118,8 @@ class IdleCase:
         lines = _IDLE_FILES * _IDLE_LINES
         rng = random.Random(1)
         text = "".join(f"{cri_json(line, line, rng)}\n" for line in range(_IDLE_LINES))
-        with Stage(self.folder, self.directory, job, ["forward", "http"], len(text) * _IDLE_FILES) as stage:
+        sinks, expected_bytes = ["forward", "http"], len(text) * _IDLE_FILES
+        with CaseStage(self.folder, self.directory, job, sinks, expected_bytes) as stage:
             started = stage.start()
             for index in range(_IDLE_FILES):
                 container_log(stage.work / "input", index).write_text(text)

@@ -13,10 +13,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from harness.check import Check, check
@@ -26,6 +24,7 @@ from harness.receive import Arrived
 from harness.results import Kind, Run
 from harness.subjects import Subject
 from logflow.testing.processes import Process, free_ports
+from logflow.testing.stage import Stage
 
 _START_S = 60.0
 _GRACE_S = 0.3
@@ -50,17 +49,17 @@ class Job:
     show: Callable[[float], None]
 
 
-class Stage:
+class CaseStage(Stage):
     """One run's surroundings, taken down when it is left."""
 
     def __init__(
         self, folder: Path, directory: Path, job: Job, sinks: Iterable[str], expected_bytes: int
     ) -> None:
         """Prepare one whose receivers expect about so many bytes."""
+        super().__init__(directory / "work")
         self.folder = folder
         self.job = job
-        self.work = directory / "work"
-        self.stack = ExitStack()
+        self.work = self.directory
         self.in_port, out_port, http_port = free_ports(3)
         self._env = {
             "BENCH_INPUT": str(self.work / "input" / "*" / "*" / "*.log"),
@@ -85,18 +84,13 @@ class Stage:
                     FilesEnd(self.work / "out") if sink == "file" else self._receiver(sink, port)
                 )
         except BaseException:
-            self.stack.close()
+            self.close()
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stack.close()
-
     def _receiver(self, protocol: str, port: int) -> ReceiverEnd:
         receiver = ReceiverEnd(self.work, protocol, port, self._expected_bytes)
-        self.stack.callback(receiver.kill)
+        self.callback(receiver.kill)
         receiver.start()
         return receiver
 
@@ -113,14 +107,8 @@ class Stage:
         aggregator = self.folder / f"aggregator-{subject.config}"
         configs = [aggregator] if aggregator.exists() else []
         for config in [*configs, self.folder / subject.config]:
-            process = Process(
-                subject.name,
-                subject.argv(config),
-                log=self.work / f"{config.stem}.log",
-                env={**self._env, **subject.env},
-            )
+            process = self.process(config.stem, subject.argv(config), {**self._env, **subject.env})
             process.start()
-            self.stack.callback(process.kill)
             self._processes.append(process)
             if listening or config == aggregator:
                 process.wait_for(lambda: listens(self.in_port), f"listen on {self.in_port}", _START_S)

@@ -181,7 +181,7 @@ class _Demo:
 
     def judge(self) -> bool:
         """Print what became of the lines; returns whether each arrived once."""
-        files = self._pipeline.judge_files().verdict()
+        files = self._pipeline.verdict_of_files()
         raw = self._pipeline.judge_http(repeats=True).verdict()
         store = self._pipeline.judge_http(repeats=False)
         http = store.verdict()

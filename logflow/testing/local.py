@@ -16,34 +16,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from logflow.testing.oracle import Oracle
+from logflow.testing.oracle import Oracle, Verdict
 from logflow.testing.processes import Process, free_ports, stop_all
 from logflow.testing.sinks import read_deliveries, read_requests, without_repeats
-from logflow.testing.writer import Plan, Progress, read_progress
+from logflow.testing.stage import Member, Stage, ready_config, start
+from logflow.testing.writer import Plan
 
 AGGREGATORS = ("aggregator-0", "aggregator-1")
 SINKS = ("sink-0", "sink-1")
-START_TIMEOUT_S = 20.0
-"""How long a process may take until it answers."""
-
-
-def ready_config(name: str) -> Path:
-    """The file of a ready configuration, such as ``agent``."""
-    return Path(str(resources.files("logflow") / "ready" / f"{name}.yaml"))
-
-
-def logflow_process(name: str, config: str, *, log: Path, env: dict[str, str]) -> Process:
-    """A ``logflow run`` of a ready configuration."""
-    argv = [sys.executable, "-m", "logflow", "run", "-c", str(ready_config(config))]
-    return Process(name, argv, log=log, env=env)
 
 
 class Arrivals:
@@ -77,35 +60,15 @@ class Arrivals:
         self.http = sum(request.lines for request in requests)
 
 
-class LocalPipeline:
+class LocalPipeline(Stage):
     """Starts, kills and stops the processes; leaving the ``with`` block ends all of them."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.node = directory / "node"
-        names = [*SINKS, *AGGREGATORS, "agent"]
-        self._admin = dict(zip(names, free_ports(len(names)), strict=True))
-        self._forward = dict(zip(AGGREGATORS, free_ports(len(AGGREGATORS)), strict=True))
+        super().__init__(directory)
+        ports = iter(free_ports(7))
+        self._ports = {name: next(ports) for name in (*SINKS, *AGGREGATORS, "agent")}
+        self._forward = {name: next(ports) for name in AGGREGATORS}
         self.processes: dict[str, Process] = {}
-        for sink in SINKS:
-            self._add_module(sink, "logflow.testing.sinks", str(directory / sink), "--listen", self._at(sink))
-        for aggregator in AGGREGATORS:
-            self._add_logflow(aggregator, "aggregator", self._aggregator_env(aggregator))
-        self._add_logflow("agent", "agent", self._agent_env())
-
-    def __enter__(self) -> Self:
-        """Nothing is started yet."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End every process, at once."""
-        for process in self.processes.values():
-            process.kill()
 
     def start(self) -> None:
         """Make the node's directory and start everything but the writer, receivers first.
@@ -114,24 +77,17 @@ class LocalPipeline:
             ComponentError: a process did not come up.
         """
         (self.node / "containers").mkdir(parents=True, exist_ok=True)
-        for names in (SINKS, AGGREGATORS, ("agent",)):
-            for name in names:
-                self.processes[name].start()
-            for name in names:
-                self.wait_until_up(name)
+        self._start(*(self.sink(name, self._ports[name]) for name in SINKS))
+        self._start(*(self._aggregator(name) for name in AGGREGATORS))
+        self._start(self._agent())
 
-    def wait_until_up(self, name: str) -> None:
-        """Wait until a sink, an aggregator or the agent answers.
-
-        Raises:
-            ComponentError: it ended or did not answer in time.
-        """
-        self.processes[name].wait_for_http(self._admin[name], "/healthz", START_TIMEOUT_S)
+    def _start(self, *members: Member) -> None:
+        self.processes |= {member.process.name: member.process for member in members}
+        start(*members)
 
     def write(self, plan: Plan) -> Process:
         """Start the writer."""
-        options = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(plan).items()]
-        self._add_module("writer", "logflow.testing.writer", str(self.node), *options)
+        self.processes["writer"] = self.writer(plan)
         self.processes["writer"].start()
         return self.processes["writer"]
 
@@ -155,11 +111,6 @@ class LocalPipeline:
 
     # -- what came out ----------------------------------------------------------------------------
 
-    @property
-    def progress(self) -> Progress:
-        """What the writer has written."""
-        return read_progress(self.node)
-
     def files(self, aggregators: Iterable[str] = AGGREGATORS) -> Iterator[Path]:
         """The files that aggregators wrote."""
         for name in aggregators:
@@ -169,12 +120,9 @@ class LocalPipeline:
         """A count of the lines that have arrived."""
         return Arrivals(self)
 
-    def judge_files(self) -> Oracle:
-        """Compare the aggregators' files with what was written."""
-        oracle = Oracle(self.progress.written)
-        for path in self.files():
-            oracle.feed_file(path)
-        return oracle
+    def verdict_of_files(self) -> Verdict:
+        """What became of the written lines in the aggregators' files."""
+        return self.judge_files(self.directory / name / "archive" for name in AGGREGATORS).verdict()
 
     def judge_http(self, *, repeats: bool) -> Oracle:
         """Compare what the sinks got with what was written, with or without repeated requests.
@@ -189,37 +137,30 @@ class LocalPipeline:
 
     # -- how it is made ---------------------------------------------------------------------------
 
-    def _at(self, name: str) -> str:
-        return f"127.0.0.1:{self._admin[name]}"
-
-    def _agent_env(self) -> dict[str, str]:
+    def _agent(self) -> Member:
         servers = {
             f"LOGFLOW_AGGREGATOR_{index}": f"127.0.0.1:{self._forward[name]}"
             for index, name in enumerate(AGGREGATORS)
         }
-        return servers | {
+        return self._ready("agent", "agent", {
+            **servers,
             "LOGFLOW_CONTAINER_LOGS": f"{self.node}/containers/*.log",
             "LOGFLOW_DATA_DIR": str(self.directory / "agent"),
-            "LOGFLOW_ADMIN": self._at("agent"),
-        }
+        })  # fmt: skip
 
-    def _aggregator_env(self, name: str) -> dict[str, str]:
+    def _aggregator(self, name: str) -> Member:
         sinks = {
-            f"LOGFLOW_SINK_{index}": f"http://{self._at(sink)}/{name}" for index, sink in enumerate(SINKS)
+            f"LOGFLOW_SINK_{index}": f"http://127.0.0.1:{self._ports[sink]}/{name}"
+            for index, sink in enumerate(SINKS)
         }
-        return sinks | {
+        return self._ready(name, "aggregator", {
+            **sinks,
             "LOGFLOW_LISTEN": f"127.0.0.1:{self._forward[name]}",
             "LOGFLOW_ARCHIVE_DIR": str(self.directory / name / "archive"),
             "LOGFLOW_DATA_DIR": str(self.directory / name / "data"),
-            "LOGFLOW_ADMIN": self._at(name),
-        }
+        })  # fmt: skip
 
-    def _log(self, name: str) -> Path:
-        return self.directory / "logs" / f"{name}.log"
-
-    def _add_logflow(self, name: str, config: str, env: dict[str, str]) -> None:
-        self.processes[name] = logflow_process(name, config, log=self._log(name), env=env)
-
-    def _add_module(self, name: str, module: str, *arguments: str) -> None:
-        argv = [sys.executable, "-m", module, *arguments]
-        self.processes[name] = Process(name, argv, log=self._log(name))
+    def _ready(self, name: str, config: str, env: dict[str, str]) -> Member:
+        port = self._ports[name]
+        env = {"LOGFLOW_ADMIN": f"127.0.0.1:{port}", **env}
+        return self.logflow(name, ready_config(config), port, env=env)

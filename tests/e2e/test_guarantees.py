@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from logflow.errors import ComponentError
+from tools.disks import small_disk
 from tools.proofs import Proof, flipped_bits, full_disk, lost_acks, resends, sink_down
-from tools.torture.faults import small_disk
 
 pytestmark = pytest.mark.slow
 

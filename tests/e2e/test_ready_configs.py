@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,74 +16,48 @@ import pytest
 
 from logflow.cli.main import main
 from logflow.testing.containers import Container, ContainerLog, cri_lines
-from logflow.testing.local import logflow_process, ready_config
 from logflow.testing.processes import Process, free_ports
 from logflow.testing.sinks import read_deliveries
+from logflow.testing.stage import Stage, ready_config, start
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ("agent", "aggregator", "sidecar", "standalone")
 _TIMEOUT_S = 20.0
 
 
-@dataclass
-class Runner:
+class Runner(Stage):
     """Starts processes that end with the test."""
 
-    directory: Path
-    stack: ExitStack
-
-    def logflow(self, config: str, env: dict[str, str], *, stdin: bytes | None = None) -> Process:
+    def run(self, config: str, env: dict[str, str], *, stdin: bytes | None = None) -> Process:
         """Run a ready configuration; without ``stdin``, wait until it is up."""
-        [admin] = free_ports(1)
-        process = logflow_process(
-            config,
-            config,
-            log=self.directory / f"{config}.log",
-            env={
-                "LOGFLOW_DATA_DIR": str(self.directory / config),
-                "LOGFLOW_ADMIN": f"127.0.0.1:{admin}",
-                **env,
-            },
-        )
-        self.stack.callback(process.kill)
+        [port] = free_ports(1)
+        env = {
+            "LOGFLOW_DATA_DIR": str(self.directory / config),
+            "LOGFLOW_ADMIN": f"127.0.0.1:{port}",
+            **env,
+        }
+        process = self.logflow(config, ready_config(config), port, env=env).process
         if stdin is None:
             process.start()
-            process.wait_for_http(admin, "/readyz", _TIMEOUT_S)
+            process.wait_for_http(port, "/readyz", _TIMEOUT_S)
         else:
             (self.directory / "stdin").write_bytes(stdin)
             with (self.directory / "stdin").open("rb") as file:
                 process.start(file)
         return process
 
-    def sink(self) -> tuple[Path, str]:
-        """Run an HTTP sink; returns its directory and its URL."""
-        [port] = free_ports(1)
-        directory = self.directory / "sink"
-        argv = [
-            sys.executable,
-            "-m",
-            "logflow.testing.sinks",
-            str(directory),
-            "--listen",
-            f"127.0.0.1:{port}",
-        ]
-        process = Process("sink", argv, log=self.directory / "sink.log")
-        self.stack.callback(process.kill)
-        process.start()
-        process.wait_for_http(port, "/healthz", _TIMEOUT_S)
-        return directory, f"http://127.0.0.1:{port}/logs"
-
     def aggregator(self) -> tuple[Process, str]:
         """Run the aggregator's configuration with one sink for both endpoints; returns its address too."""
-        [port] = free_ports(1)
-        _, url = self.sink()
+        port, sink_port = free_ports(2)
+        sink = self.sink("sink", sink_port)
+        start(sink)
         env = {
             "LOGFLOW_LISTEN": f"127.0.0.1:{port}",
             "LOGFLOW_ARCHIVE_DIR": str(self.directory / "archive"),
-            "LOGFLOW_SINK_0": f"{url}/0",
-            "LOGFLOW_SINK_1": f"{url}/1",
+            "LOGFLOW_SINK_0": f"http://{sink.address}/0",
+            "LOGFLOW_SINK_1": f"http://{sink.address}/1",
         }
-        return self.logflow("aggregator", env), f"127.0.0.1:{port}"
+        return self.run("aggregator", env), f"127.0.0.1:{port}"
 
     def archived(self, count: int) -> dict[str, list[dict[str, Any]]]:
         """Records by tag, once ``count`` of them are in the archive."""
@@ -116,8 +87,8 @@ class Runner:
 @pytest.fixture
 def runner(tmp_path: Path) -> Iterator[Runner]:
     """Starts processes that end with the test."""
-    with ExitStack() as stack:
-        yield Runner(tmp_path, stack)
+    with Runner(tmp_path) as runner:
+        yield runner
 
 
 def send(address: str, tag: str, record: dict[str, Any]) -> Any:
@@ -158,7 +129,7 @@ def test_the_agent_delivers_to_the_aggregator_that_is_up(runner: Runner) -> None
     log.write(b"".join(cri_lines(1_700_000_000_000_000_001, "stdout", b'{"n": 1}')))
     aggregator, address = runner.aggregator()
     [nobody] = free_ports(1)
-    agent = runner.logflow(
+    agent = runner.run(
         "agent",
         {
             "LOGFLOW_CONTAINER_LOGS": f"{runner.directory}/node/containers/*.log",
@@ -198,7 +169,7 @@ def test_the_sidecar_forwards_its_stdin_and_passes_it_through(runner: Runner) ->
     _, address = runner.aggregator()
     lines = b'{"n": 1}\nplain\n'
     env = {"LOGFLOW_AGGREGATOR_0": address, "LOGFLOW_TAG": "app.shop"}
-    sidecar = runner.logflow("sidecar", env, stdin=lines)
+    sidecar = runner.run("sidecar", env, stdin=lines)
     assert sidecar.wait(_TIMEOUT_S) == 0
     [records] = runner.archived(2).values()
     assert [{k: v for k, v in record.items() if k != "@timestamp"} for record in records] == [
@@ -217,7 +188,7 @@ def test_standalone_writes_files_from_files(runner: Runner) -> None:
         "LOGFLOW_LOGS": f"{logs}/*.log",
         "LOGFLOW_ARCHIVE_DIR": str(runner.directory / "archive"),
     }
-    standalone = runner.logflow("standalone", env)
+    standalone = runner.run("standalone", env)
     [(tag, records)] = runner.archived(2).items()
     assert tag.startswith("host.")
     assert tag.endswith("app.web.log")

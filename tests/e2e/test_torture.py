@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from logflow.errors import ComponentError
+from tools.disks import small_disk
 from tools.torture.__main__ import main
-from tools.torture.faults import Faults, small_disk
+from tools.torture.faults import Faults
 
 
 def faults_possible_here(directory: Path) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from logflow.testing.local import LocalPipeline, ready_config
+from logflow.testing.local import LocalPipeline
 from logflow.testing.oracle import Text, numbered_line
 from logflow.testing.sinks import Request
 from logflow.testing.writer import Progress
@@ -53,7 +53,7 @@ def send(directory: Path, *requests: tuple[str, int, bytes]) -> None:
 
 
 def test_files_of_both_aggregators_are_judged_together(pipeline: LocalPipeline) -> None:
-    assert pipeline.judge_files().verdict().exactly_once
+    assert pipeline.verdict_of_files().exactly_once
 
 
 def test_requests_are_judged_with_and_without_repeats(pipeline: LocalPipeline) -> None:
@@ -77,8 +77,3 @@ def test_leaving_ends_everything_and_can_be_done_twice(pipeline: LocalPipeline) 
     with pipeline, pipeline:
         pass
     assert pipeline.stop(0.1) == []
-
-
-@pytest.mark.parametrize("name", ["agent", "aggregator", "sidecar", "standalone"])
-def test_ready_configurations_come_with_the_package(name: str) -> None:
-    assert ready_config(name).is_file()

@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,8 +25,9 @@ from pathlib import Path
 
 from logflow.testing.oracle import Verdict
 from logflow.testing.processes import free_ports
-from tools.proofs.rig import RETRY, Client, Rig, packed_request, until, waiting
-from tools.torture.faults import fill_disk, flip_bit, small_disk
+from tools.client import Client, packed_request
+from tools.disks import fill_disk, flip_bit, small_disk
+from tools.rig import RETRY, Rig, file_output, launch, until
 from tools.torture.proxy import CruelProxy
 
 _SMALL_DISK_BYTES = 128 << 20
@@ -51,16 +51,15 @@ async def lost_acks(directory: Path, *, count: int, lines_per_s: float = 1000.0)
     with Rig(directory) as rig:
         proxy = CruelProxy(rig.forward_port)
         await proxy.open()
-        aggregator, agent, writer = rig.aggregator(), rig.agent(proxy.port), rig.writer(lines_per_s)
-        for member in (aggregator, agent):
-            member.process.start()
-            await member.wait_until_up()
+        aggregator, agent = rig.aggregator(), rig.agent(proxy.port)
+        writer = rig.endless_writer(lines_per_s)
+        await launch(aggregator, agent)
         writer.start()
         for lost in range(count):
             proxy.swallow_answers(1)
             await until(lambda lost=lost: proxy.swallowed > lost, "an ack was lost")  # type: ignore[misc]
         progress = rig.finish(writer)
-        await until(lambda: rig.archived_lines() >= progress.lines and not waiting(agent), "all arrived")
+        await until(lambda: rig.archived_lines() >= progress.lines and not agent.waiting(), "all arrived")
         await proxy.close()
         repeats = aggregator.dropped("duplicate").total()
         return Proof(rig.verdict(progress.written), {"acks_lost": proxy.swallowed, "repeated_lines": repeats})
@@ -72,8 +71,7 @@ async def resends(directory: Path, *, count: int, kill_every: int) -> Proof:
         proxy = CruelProxy(rig.forward_port)
         await proxy.open()
         aggregator, client = rig.aggregator(), Client(proxy.port)
-        aggregator.process.start()
-        await aggregator.wait_until_up()
+        await launch(aggregator)
         kills = repeats = 0
 
         def kill() -> None:
@@ -107,11 +105,12 @@ async def full_disk(directory: Path, who: str, *, full_s: float, lines_per_s: fl
     """
     with Rig(directory) as rig:
         rig.enter_context(small_disk(rig.directory / who, _SMALL_DISK_BYTES))
-        aggregator, agent, writer = rig.aggregator(), rig.agent(rig.forward_port), rig.writer(lines_per_s)
-        for member in (aggregator, agent):
-            member.process.start()
-            rig.callback(member.process.kill)
-            await member.wait_until_up()
+        aggregator, agent, writer = (
+            rig.aggregator(),
+            rig.agent(rig.forward_port),
+            rig.endless_writer(lines_per_s),
+        )
+        await launch(aggregator, agent)
         writer.start()
         await until(lambda: rig.archived_lines() > lines_per_s, "lines flow")
         ballast = rig.directory / who / "ballast"
@@ -122,7 +121,7 @@ async def full_disk(directory: Path, who: str, *, full_s: float, lines_per_s: fl
         resumed_s = await until(lambda: rig.archived_lines() > stood_at, "lines flow again")
         await asyncio.sleep(1.0)
         progress = rig.finish(writer)
-        await until(lambda: rig.archived_lines() >= progress.lines and not waiting(agent), "all arrived")
+        await until(lambda: rig.archived_lines() >= progress.lines and not agent.waiting(), "all arrived")
         figures = {"full_s": full_s, "resumed_after_s": round(resumed_s, 2), "lines_when_full": stood_at}
         return Proof(rig.verdict(progress.written), figures)
 
@@ -142,8 +141,7 @@ async def flipped_bits(directory: Path, *, rounds: int, flips: int, chunks: int 
             rig.archive.parent.mkdir(exist_ok=True)
             archive = _put_away(rig.archive)
             rig.archive.touch()  # a file where the directory should be: nothing can be written
-            aggregator.process.start()
-            await aggregator.wait_until_up()
+            await launch(aggregator)
             for _ in range(chunks):
                 await client.send()
             client.cut()
@@ -153,10 +151,9 @@ async def flipped_bits(directory: Path, *, rounds: int, flips: int, chunks: int 
                 flip_bit(rng, sorted(buffer.glob("*.segment")))
             rig.archive.unlink()
             archive.rename(rig.archive)
-            said, aside = len(rig.log_of(aggregator)), len(list(buffer.glob("corrupt/*")))
-            aggregator.process.start()
-            await aggregator.wait_until_up()
-            await until(lambda: waiting(aggregator) == 0, "the rest was delivered")
+            said, aside = len(aggregator.process.log.read_text()), len(list(buffer.glob("corrupt/*")))
+            await launch(aggregator)
+            await until(lambda: aggregator.waiting() == 0, "the rest was delivered")
             corrupt = aggregator.dropped("corrupt").total()
             await until(
                 lambda e=earlier, c=corrupt: rig.archived_lines() >= e + chunks * 50 - c,  # type: ignore[misc]
@@ -164,7 +161,7 @@ async def flipped_bits(directory: Path, *, rounds: int, flips: int, chunks: int 
                 timeout_s=5.0,
             )
             lost += corrupt
-            is_reported = "damaged" in rig.log_of(aggregator)[said:]
+            is_reported = "damaged" in aggregator.process.log.read_text()[said:]
             unreported += not (is_reported and len(list(buffer.glob("corrupt/*"))) > aside)
             aggregator.process.send(signal.SIGTERM)
             await asyncio.to_thread(aggregator.process.wait, 30.0)
@@ -184,33 +181,28 @@ async def sink_down(directory: Path, *, down_s: float, up_s: float) -> Proof:
     """Feed as fast as it goes with the sink up, then down for ``down_s``; compare the file output's rate."""
     with Rig(directory) as rig:
         [port] = free_ports(1)
-        argv = [sys.executable, "-m", "logflow.testing.sinks", str(rig.directory / "sink")]
-        sink = rig.process("sink", [*argv, "--listen", f"127.0.0.1:{port}"])
+        sink = rig.sink("sink", port)
         buffer = {"type": "disk", "limit": "64GiB"}
         http = {"type": "http", "endpoints": [f"http://127.0.0.1:{port}/"], "buffer": buffer, "retry": RETRY}
-        aggregator = rig.aggregator({"archive": rig.file_output(), "sink": http})
-        aggregator.process.start()
-        sink.start()
-        await aggregator.wait_until_up()
-        await asyncio.to_thread(sink.wait_for_http, port, "/healthz", 30.0)
+        aggregator = rig.aggregator({"archive": file_output(rig.archive), "sink": http})
+        await launch(aggregator, sink)
         feeder = _Feeder(rig)
         await feeder.feed(1.0)
-        up = await feeder.feed(up_s)
-        sink.kill()
-        down = await feeder.feed(down_s)
-        sink.start()
-        await asyncio.to_thread(sink.wait_for_http, port, "/healthz", 30.0)
-        await until(lambda: waiting(aggregator) == 0, "the sink has caught up", 180.0)
-        again = await feeder.feed(up_s)
+        before = await feeder.feed(up_s)
+        sink.process.kill()
+        during = await feeder.feed(down_s)
+        await launch(sink)
+        await until(lambda: aggregator.waiting() == 0, "the sink has caught up", 180.0)
+        after = await feeder.feed(up_s)
         written = feeder.lines
         feeder.stop()
-        await until(lambda: waiting(aggregator) == 0, "all arrived", 120.0)
+        await until(lambda: aggregator.waiting() == 0, "all arrived", 120.0)
         figures = {
             "down_s": down_s,
-            "up_bytes_per_s": round(up),
-            "down_bytes_per_s": round(down),
-            "up_again_bytes_per_s": round(again),
-            "ratio": round(down / ((up + again) / 2), 3),
+            "up_bytes_per_s": round(before),
+            "down_bytes_per_s": round(during),
+            "up_again_bytes_per_s": round(after),
+            "ratio": round(during / ((before + after) / 2), 3),
         }
         return Proof(rig.verdict({Client.SERIES: written}), figures)
 

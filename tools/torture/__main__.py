@@ -6,20 +6,21 @@ import argparse
 import asyncio
 import os
 import random
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from logflow.errors import LogflowError
 from logflow.testing.oracle import Oracle, Verdict
-from logflow.testing.processes import Process
 from logflow.testing.sinks import read_deliveries, without_repeats
-from logflow.testing.writer import Progress, read_progress
+from logflow.testing.stage import lines_in
+from logflow.testing.writer import Progress
+from tools.rig import ENDLESS, finish
 from tools.torture.faults import Faults
-from tools.torture.stage import Stage
+from tools.torture.stage import TortureStage
 
 _SMALL_DISK_BYTES = 512 << 20
 _DRAIN_S = 60.0
@@ -67,37 +68,28 @@ async def _torture(options: argparse.Namespace, seed: int, directory: Path, kind
     small = _SMALL_DISK_BYTES if any(kind.startswith("fill") for kind in kinds) else None
     directory = directory.resolve()
     rng = random.Random(seed)
-    async with Stage(directory, small_disk_bytes=small, engine=options.engine) as stage:
+    async with TortureStage(directory, small_disk_bytes=small, engine=options.engine) as stage:
         faults = Faults(stage, rng, kinds)
-        writer = _writer(stage, directory, options, seed)
+        plan = replace(ENDLESS, lines_per_s=options.rate, seed=seed, rotate_bytes=512 << 10, long_share=0.002)
+        writer = stage.writer(plan)
         writer.start()
         try:
             await _wait_for_first_lines(stage)
             await _strike(faults, options, rng)
-            writer.send(signal.SIGTERM)
-            await asyncio.to_thread(writer.wait, 30.0)
+            await asyncio.to_thread(finish, writer)
         finally:
             writer.kill()
         struck = ", ".join(f"{count} × {kind}" for kind, count in sorted(faults.counts.items()))
         print(f"Struck {faults.counts.total()} times: {struck}.", flush=True)
         await stage.restore()
-        progress = read_progress(stage.node)
+        progress = stage.progress
         drained = await _drain(stage, progress)
         for member in stage.aggregators:
             await faults.note_corrupt(member)
         return _judge(stage, progress, faults.corrupt, flipped=bool(faults.counts["corrupt"])) and drained
 
 
-def _writer(stage: Stage, directory: Path, options: argparse.Namespace, seed: int) -> Process:
-    argv = [
-        sys.executable, "-m", "logflow.testing.writer", str(stage.node),
-        "--lines-per-s", str(options.rate), "--duration-s", "100000", "--seed", str(seed),
-        "--rotate-bytes", str(512 * 1024), "--keep-files", "100000", "--long-share", "0.002",
-    ]  # fmt: skip
-    return Process("writer", argv, log=directory / "logs" / "writer.log")
-
-
-async def _wait_for_first_lines(stage: Stage) -> None:
+async def _wait_for_first_lines(stage: TortureStage) -> None:
     """Wait until the agent knows every container.
 
     What is rotated away before the agent has seen a container for the first time is beyond its promise.
@@ -105,7 +97,7 @@ async def _wait_for_first_lines(stage: Stage) -> None:
     deadline_s = time.monotonic() + _DRAIN_S
     while time.monotonic() < deadline_s:
         containers = len(list(stage.node.glob("containers/*.log")))
-        archived = {path.name for archive in stage.archives() for path in archive.rglob("*.jsonl")}
+        archived = {path.name for archive in stage.archives for path in archive.rglob("*.jsonl")}
         if containers and len(archived) >= containers:
             return
         await asyncio.sleep(0.1)
@@ -122,12 +114,12 @@ async def _strike(faults: Faults, options: argparse.Namespace, rng: random.Rando
             print(f"  {faults.counts.total()} faults so far", flush=True)
 
 
-async def _drain(stage: Stage, progress: Progress) -> bool:
+async def _drain(stage: TortureStage, progress: Progress) -> bool:
     """Wait until as many lines as were written are in the files and nothing waits any more."""
     deadline_s = time.monotonic() + _DRAIN_S
     quiet_since_s: float | None = None
     while time.monotonic() < deadline_s:
-        arrived = await asyncio.to_thread(_lines_in, stage.archives())
+        arrived = await asyncio.to_thread(lines_in, stage.archives)
         if arrived >= progress.lines and await asyncio.to_thread(stage.idle):
             quiet_since_s = quiet_since_s or time.monotonic()
             if time.monotonic() - quiet_since_s > _QUIET_S:
@@ -139,21 +131,12 @@ async def _drain(stage: Stage, progress: Progress) -> bool:
     return False
 
 
-def _lines_in(directories: list[Path]) -> int:
-    return sum(
-        path.read_bytes().count(b"\n") for directory in directories for path in directory.rglob("*.jsonl")
-    )
-
-
-def _judge(stage: Stage, progress: Progress, corrupt: Mapping[str, int], *, flipped: bool) -> bool:
-    files = Oracle(progress.written)
-    for archive in stage.archives():
-        for path in sorted(archive.rglob("*.jsonl")):
-            files.feed_file(path)
+def _judge(stage: TortureStage, progress: Progress, corrupt: Mapping[str, int], *, flipped: bool) -> bool:
+    files = stage.judge_files(stage.archives)
     raw, deduplicated = Oracle(progress.written), Oracle(progress.written)
-    for _, body in read_deliveries(stage.stores()):
+    for _, body in read_deliveries(stage.stores):
         raw.feed(body)
-    for _, body in without_repeats(read_deliveries(stage.stores())):
+    for _, body in without_repeats(read_deliveries(stage.stores)):
         deduplicated.feed(body)
     print(f"Lines written: {progress.lines}, in files that rotated {progress.rotations} times.")
     _print("files", files.verdict())

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import random
-import subprocess
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
-from logflow.errors import ComponentError
-
-if TYPE_CHECKING:
-    from tools.torture.stage import Member, Stage
+from logflow.testing.stage import Member
+from tools.disks import fill_disk, flip_bit
+from tools.rig import up
+from tools.torture.stage import TortureStage
 
 _BALLAST = "ballast"
 
@@ -24,7 +18,7 @@ _BALLAST = "ballast"
 class Faults:
     """Strikes a stage; every choice comes from the seed."""
 
-    def __init__(self, stage: Stage, rng: random.Random, kinds: list[str]) -> None:
+    def __init__(self, stage: TortureStage, rng: random.Random, kinds: list[str]) -> None:
         """Use the faults named ``kinds`` only; see :attr:`KINDS`."""
         self._stage = stage
         self._rng = rng
@@ -71,7 +65,7 @@ class Faults:
 
     async def note_corrupt(self, member: Member) -> None:
         """Add up what an aggregator says was destroyed in its disk buffers."""
-        await member.wait_until_up()
+        await up(member)
         self.corrupt += await asyncio.to_thread(member.dropped, "corrupt")
 
     async def _kill(self, member: Member) -> None:
@@ -80,7 +74,7 @@ class Faults:
         member.process.start()
         # Half of the time it is left to come up by itself, so that the next fault may strike meanwhile.
         if self._rng.random() < 0.5:
-            await member.wait_until_up()
+            await up(member)
 
     async def _cut(self) -> None:
         self._rng.choice(self._stage.proxies).cut_connections()
@@ -105,7 +99,7 @@ class Faults:
     async def _corrupt(self) -> None:
         """Flip a bit in what waits at an aggregator for the sinks, while it is down."""
         member = self._rng.choice(self._stage.aggregators)
-        await member.wait_until_up()
+        await up(member)
         for sink in self._stage.sinks:
             await self._end(sink)
         await asyncio.sleep(self._rng.uniform(0.3, 1.0))  # now lines wait
@@ -113,53 +107,3 @@ class Faults:
         flip_bit(self._rng, sorted((member.directory / "data" / "buffers" / "sink").glob("*.segment")))
         for struck in (member, *self._stage.sinks):
             struck.process.start()
-
-
-def flip_bit(rng: random.Random, paths: Sequence[Path]) -> None:
-    """Flip one bit at a random place of the files, every byte of them as likely as any other."""
-    if not (total := sum(path.stat().st_size for path in paths)):
-        return
-    at = rng.randrange(total)
-    for path in paths:
-        if at < (size := path.stat().st_size):
-            break
-        at -= size
-    with path.open("r+b") as file:
-        file.seek(at)
-        [byte] = file.read(1)
-        file.seek(at)
-        file.write(bytes([byte ^ 1 << rng.randrange(8)]))
-
-
-def fill_disk(path: Path) -> None:
-    """Write a file until the file system is full to the last byte."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-    try:
-        for size in (1 << 20, 1 << 12, 1):
-            with suppress(OSError):
-                while True:
-                    os.write(fd, b"\0" * size)
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def small_disk(directory: Path, size_bytes: int) -> Iterator[None]:
-    """Mount a file system of limited size.
-
-    Raises:
-        ComponentError: it cannot be mounted here (it takes root).
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "logflow-torture", str(directory)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise ComponentError(
-            f"cannot mount a small disk at {directory}: {os.strerror(errno.EPERM)}; "
-            "run as root, or leave the fill-… faults out"
-        ) from error
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(directory)], check=False)
