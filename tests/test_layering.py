@@ -27,7 +27,7 @@ LAYERS = [
     {"component", "services"},
     {"registry"},
     {"config"},
-    {"engine", "expressions", "parsers", "net", "forward", "telemetry"},
+    {"encoders", "engine", "expressions", "parsers", "net", "forward", "telemetry"},
     {"buffers"},
     {"sources", "filters", "stages", "outputs"},
     {"pipeline"},

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from logflow.batch import Chunk
 from logflow.component import Context, Output
+from logflow.encoders import TextOptions
 from logflow.errors import ComponentError, DeliveryError
-from logflow.outputs.formats import FormatConfig, formatter
 
 _INLINE_BYTES = 64 << 10
 _PIECE_BYTES = 4096
@@ -28,7 +28,7 @@ class StdoutOutput(Output):
 
     fd = 1
 
-    class Config(FormatConfig):
+    class Config(TextOptions):
         """Options of the output ``stdout``."""
 
         type: Literal["stdout"] = "stdout"
@@ -38,7 +38,7 @@ class StdoutOutput(Output):
 
     def __init__(self, config: StdoutOutput.Config, context: Context) -> None:
         super().__init__(config, context)
-        self._format = formatter(config, context.engine)
+        self._encode = config.encoder(context.engine)
         self._lock = asyncio.Lock()
         self._rest = memoryview(b"")
         self._interrupted: set[bytes] = set()
@@ -64,7 +64,7 @@ class StdoutOutput(Output):
             self._interrupted.remove(chunk.id)
 
     def _text(self, chunk: Chunk) -> bytes:
-        return b"".join(self._format(chunk.parts, chunk.tag))
+        return b"".join(self._encode(chunk.parts, chunk.tag))
 
     async def _write_rest(self) -> None:
         poll = select.poll()

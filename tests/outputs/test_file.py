@@ -13,10 +13,10 @@ import pytest
 import zstandard
 from pydantic import ValidationError
 
+from logflow import encoders
 from logflow.batch import Batch, Chunk
 from logflow.compression import decompress
 from logflow.errors import ComponentError, DeliveryError, MalformedData
-from logflow.outputs import formats
 from logflow.outputs.file import FileOutput, writer
 from logflow.outputs.file.disk import Disk
 from logflow.testing import FakeClock, make_context
@@ -98,14 +98,14 @@ async def test_parts_of_a_chunk_that_lie_in_different_days_go_to_both(make, tmp_
 
 @pytest.mark.parametrize("slice_bytes", [1, 40, 1 << 20])
 async def test_a_chunk_of_many_parts_is_written_whole_and_in_order(make, tmp_path, monkeypatch, slice_bytes):
-    monkeypatch.setattr(formats, "_SLICE_BYTES", slice_bytes)
+    monkeypatch.setattr(encoders, "_SLICE_BYTES", slice_bytes)
     parts = tuple(Batch.from_events("app", [(T0, {"n": n})]).entries for n in range(9))
     await deliver(make(time_key=None, tag_key=None), Chunk(b"i" * 16, "app", parts, 9))
     assert files(tmp_path) == {"app.jsonl": b"".join(b'{"n":%d}\n' % n for n in range(9))}
 
 
 async def test_a_chunk_of_which_a_part_cannot_be_formatted_leaves_nothing_behind(make, tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "_SLICE_BYTES", 1)
+    monkeypatch.setattr(encoders, "_SLICE_BYTES", 1)
     output = make(time_key=None, tag_key=None)
     good = chunk({"n": 1})
     await output.open()

@@ -19,7 +19,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from logflow.batch import Batch, Chunk
-from logflow.errors import ComponentError, DeliveryError, PermanentError, RetryAfter
+from logflow.errors import ChunkTooLarge, ComponentError, DeliveryError, PermanentError, RetryAfter
 from logflow.outputs.http import HttpOutput
 from logflow.testing import FakeClock, make_context
 
@@ -209,7 +209,7 @@ async def test_connections_are_kept(sink, make):
 # -- what is made of the answer -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
+@pytest.mark.parametrize("status", [400, 405, 413, 422])
 async def test_a_rejection_is_permanent_and_says_why(sink, make, status):
     output = await make(sink.url)
     sink.answers = [(status, {}, "field 'n' \n is\x00 wrong" + "x" * 1000)]
@@ -271,6 +271,179 @@ async def test_redirects_are_not_followed_but_named(sink, other, make):
     assert not other.requests
 
 
+def test_the_options_are_those_that_mean_something_here():
+    assert not {"message_key", "columns"} & HttpOutput.Config.model_fields.keys()
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 407])
+async def test_what_often_passes_is_held_for_a_while_before_it_is_a_rejection(sink, make, status):
+    """A rotated token, a deployment: events wait, and the text says for how long and where to look."""
+    clock = FakeClock()
+    output = await make(sink.url, clock=clock, hold_for="60s")
+    one = chunk()
+    sink.answers = [status] * 4
+    for _ in range(3):
+        with pytest.raises(DeliveryError, match=rf"answered {status} .*held for 60 s.*auth"):
+            await output.write(one)
+        await clock.advance(25)
+    with pytest.raises(PermanentError, match=rf"answered {status}.*this has been so for 60 s"):
+        await output.write(one)
+    await output.write(one)
+    sink.answers = [status]
+    with pytest.raises(DeliveryError):
+        await output.write(one)  # the hold begins anew after a success
+
+
+async def test_held_answers_of_one_endpoint_send_chunks_to_the_others(sink, other, make):
+    clock = FakeClock()
+    output = await make(sink.url, other.url, clock=clock, hold_for=0)
+    sink.answers = [404] * 9
+    for _ in range(6):
+        await output.write(chunk())
+    assert len(other.requests) == 6
+    await other.stop()
+    await clock.advance(60)
+    with pytest.raises(DeliveryError):  # the other one may still take it, when it is back
+        await output.write(chunk())
+
+
+async def test_the_meaning_of_an_answer_can_be_chosen(sink, make):
+    output = await make(sink.url, answers={409: "delivered", 404: "reject", 400: "retry", 200: "retry"})
+    sink.answers = [409, 404, 400, 200, 201]
+    await output.write(chunk())
+    with pytest.raises(PermanentError):
+        await output.write(chunk())
+    for _ in range(2):
+        with pytest.raises(DeliveryError):
+            await output.write(chunk())
+    await output.write(chunk())
+
+
+async def test_too_large_is_told_apart_and_passes_with_retry_after(sink, make):
+    output = await make(sink.url)
+    sink.answers = [413, (413, {"Retry-After": "7"}, "")]
+    with pytest.raises(ChunkTooLarge, match="answered 413"):
+        await output.write(chunk())
+    with pytest.raises(RetryAfter):
+        await output.write(chunk())
+
+
+BROKEN_ANSWERS = {
+    "a header over any limit": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000 + b"\r\n\r\n",
+    "a long header": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + b"\r\nConnection: close\r\n\r\n",
+    "a 204 with a body": b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello",
+    "bad chunking": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    "a torn head": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "a torn body": b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello",
+}
+
+
+@pytest.mark.parametrize("answer", BROKEN_ANSWERS.values(), ids=BROKEN_ANSWERS.keys())
+async def test_a_status_line_2xx_is_an_acknowledgement_whatever_follows(make, answer):
+    """Sent again for ever, each of these doubled all events at the store."""
+    requests = 0
+
+    async def serve(reader, writer):
+        nonlocal requests
+        while await reader.readuntil(b"\r\n\r\n"):
+            requests += 1
+            await reader.readline()
+            writer.write(answer)
+            await writer.drain()
+            writer.close()
+            return
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    output = await make(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    for _ in range(2):
+        await output.write(chunk())
+    assert requests == 2
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_damaged_answer_of_another_status_is_none(make):
+    async def serve(reader, writer):
+        await reader.readline()
+        writer.write(b"HTTP/1.1 500 No\r\n\0\0\0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    output = await make(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    with pytest.raises(DeliveryError, match="answered 500"):
+        await output.write(chunk())
+    server.close()
+    await server.wait_closed()
+
+
+async def test_each_header_is_sent_once(sink, make):
+    output = await make(sink.url, headers={"content-type": "application/json", "USER-AGENT": "mine"})
+    await output.write(chunk())
+    headers = sink.requests[0][0].headers
+    assert headers.getall("Content-Type") == ["application/json"]
+    assert headers.getall("User-Agent") == ["mine"]
+
+
+async def test_the_content_type_can_be_chosen(sink, make):
+    output = await make(sink.url, content_type="application/json")
+    await output.write(chunk())
+    assert sink.requests[0][0].headers.getall("Content-Type") == ["application/json"]
+
+
+async def test_secrets_in_files_are_read_again_when_they_change(sink, make, tmp_path):
+    token, key = tmp_path / "token", tmp_path / "key"
+    token.write_text("first-token\n")
+    key.write_text("first-key")
+    output = await make(
+        sink.url, auth={"bearer": {"file": str(token)}}, headers={"X-Key": {"file": str(key)}}
+    )
+    await output.write(chunk())
+    token.write_text("the-second-token")
+    key.unlink()
+    await output.write(chunk())
+    sent = [(r.headers["Authorization"], r.headers["X-Key"]) for r, _ in sink.requests]
+    assert sent == [("Bearer first-token", "first-key"), ("Bearer the-second-token", "first-key")]
+
+
+async def test_a_secret_that_cannot_be_read_is_said_at_open(make, tmp_path):
+    with pytest.raises(DeliveryError, match=r"cannot use the secret in .*nothing: No such file"):
+        await make("http://127.0.0.1:1/", auth={"bearer": {"file": str(tmp_path / "nothing")}})
+
+
+async def test_secrets_that_a_server_repeats_are_masked(sink, make):
+    output = await make(
+        sink.url + "?key=in-the-url-1",
+        headers={"X-Key": "in-a-header"},
+        auth={"username": "u", "password": "in-auth"},
+    )
+    echoes = "in-the-url-1 in-a-header in-auth dTppbi1hdXRo " + "x" * 330 + " in-a-header"
+    for status, headers in [(400, {}), (500, {}), (302, {"Location": "http://in-a-header/in-auth"})]:
+        sink.answers = [(status, headers, echoes)]
+        with pytest.raises((DeliveryError, PermanentError)) as caught:
+            await output.write(chunk())
+        text = str(caught.value)
+        assert not any(secret in text for secret in ("in-the-url", "in-a-h", "in-auth", "dTppbi1"))
+        assert text.count("**********") >= 4
+
+
+async def test_a_tag_whose_url_fails_says_nothing_about_other_tags(sink, other, make):
+    """And the message names the URL that was asked."""
+    output = await make(sink.url + "/{tag}", other.url + "/{tag}")
+
+    async def by_tag(request):
+        return web.Response(status=500 if request.path.endswith("bad") else 200)
+
+    sink.answers, other.answers = [by_tag] * 50, [by_tag] * 50
+    for _ in range(10):
+        with pytest.raises(DeliveryError, match=r"/logs/bad answered 500"):
+            await output.write(chunk(tag="bad"))
+        for _ in range(2):
+            await output.write(chunk(tag="good"))
+    good = [len([r for r, _ in s.requests if r.path.endswith("good")]) for s in (sink, other)]
+    assert good == [10, 10], "both endpoints stay in turn for the good tag"
+
+
 # -- several endpoints --------------------------------------------------------------------------------
 
 
@@ -301,10 +474,10 @@ async def test_an_endpoint_that_cannot_is_replaced_at_once_and_left_alone(sink, 
 async def test_an_outage_rests_longer_each_time_and_ends_with_the_first_success(sink, make):
     clock = FakeClock()
     output = await make(sink.url, "http://127.0.0.1:9/", clock=clock)
-    (endpoint,) = [e for e in output._pool._endpoints if ":9/" in e.url]
+    (endpoint,) = [e for e in output.client._pool.endpoints if ":9/" in e.url]
     rests = []
     for _ in range(7):
-        output._pool.failed(endpoint)
+        output.client._pool.failed(endpoint)
         rests.append(endpoint.down_until_s - clock.monotonic())
     assert rests == [1, 2, 4, 8, 16, 30, 30]
     endpoint.works()
@@ -428,13 +601,42 @@ async def test_a_missing_authority_is_an_error_at_open(make, tmp_path):
         ({"endpoints": ["localhost:80"]}, "http://host"),
         ({"endpoints": ["http://u:p@x/"]}, "must not hold a password"),
         ({"endpoints": ["http://x/"], "headers": {"a b": "c"}}, "not a header's name"),
-        ({"endpoints": ["http://x/"], "headers": {"a": "b\r\nc: d"}}, "must be one line"),
+        ({"endpoints": ["http://x/"], "headers": {"a": ""}}, "must not be empty"),
+        ({"endpoints": ["http://x/"], "auth": {"bearer": " "}}, "must not be empty"),
+        (
+            {"endpoints": ["http://x/"], "auth": {"bearer": {"fiel": "x"}}},
+            "a secret is text, or {file: /path}",
+        ),
+        ({"endpoints": ["http://x/"], "answers": {"99": "retry"}}, "99 is not the status"),
+        ({"endpoints": ["http://x/"], "proxy": "socks5://x"}, "http://host:port"),
         ({"endpoints": ["http://x/"], "format": "csv"}, "format"),
     ],
 )
 def test_a_mistake_in_the_configuration_is_explained(options, problem):
     with pytest.raises(ValidationError, match=re.escape(problem)):
         HttpOutput.Config(**options)
+
+
+async def test_a_secret_of_several_lines_is_never_sent(sink, make):
+    with pytest.raises(DeliveryError, match="the header a must be one line"):
+        await make(sink.url, headers={"a": "b\r\nc: d"})
+
+
+async def test_requests_go_through_the_proxy_that_is_configured(make):
+    lines = []
+
+    async def serve(reader, writer):
+        lines.append(await reader.readline())
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    proxy = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    output = await make("http://logs.example/in", proxy=proxy)
+    await output.write(chunk())
+    assert lines == [b"POST http://logs.example/in HTTP/1.1\r\n"]
+    server.close()
+    await server.wait_closed()
 
 
 async def test_close_is_safe_without_open_and_twice(tmp_path):

@@ -22,13 +22,13 @@ from logflow.batch import Chunk
 from logflow.component import Context, Output
 from logflow.compression import Compression
 from logflow.config.fields import Duration, Size
+from logflow.encoders import TextOptions
 from logflow.errors import ComponentError
 from logflow.outputs.file.disk import Disk
 from logflow.outputs.file.journal import Journal
 from logflow.outputs.file.render import Renderer
 from logflow.outputs.file.template import PathTemplate
 from logflow.outputs.file.writer import CACHED_BYTES, Writer, WriterOptions
-from logflow.outputs.formats import FormatConfig, formatter
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class FileOutput(Output):
     keeps_state = True
     disk: ClassVar[Disk] = Disk()
 
-    class Config(FormatConfig):
+    class Config(TextOptions):
         """Options of the output ``file``."""
 
         type: Literal["file"] = "file"
@@ -90,7 +90,7 @@ class FileOutput(Output):
         suffix = _SUFFIXES[config.compress]
         self._template = PathTemplate(config.path.removesuffix(suffix) + suffix)
         self._renderer = Renderer(
-            self._template, formatter(config, context.engine), config.compress, context.engine
+            self._template, config.encoder(context.engine), config.compress, context.engine
         )
         self._journal = Journal(context.data_dir / "journal", self.disk, context.log)
         options = WriterOptions(

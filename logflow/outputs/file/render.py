@@ -13,10 +13,10 @@ from operator import itemgetter
 
 from logflow.batch import Chunk
 from logflow.compression import Compression, compress_slices
+from logflow.encoders import Encoder
 from logflow.engine.api import Engine
 from logflow.event import NANOSECOND
 from logflow.outputs.file.template import PathTemplate
-from logflow.outputs.formats import Formatter
 
 _TIME_AT = 3
 _read_time = struct.Struct(">II").unpack_from
@@ -27,17 +27,17 @@ class Renderer:
     """Pure; may be called from several threads."""
 
     def __init__(
-        self, template: PathTemplate, formatter: Formatter, compression: Compression, engine: Engine
+        self, template: PathTemplate, encoder: Encoder, compression: Compression, engine: Engine
     ) -> None:
         self._template = template
-        self._format = formatter
+        self._encode = encoder
         self._compression = compression
         self._engine = engine
 
     def pieces(self, chunk: Chunk) -> dict[str, Iterable[bytes]]:
         """What to append to which path, in slices, to be walked over once; the same for the same chunk."""
         return {
-            path: compress_slices(self._format(parts, chunk.tag), self._compression)
+            path: compress_slices(self._encode(parts, chunk.tag), self._compression)
             for path, parts in self._parts(chunk).items()
         }
 

@@ -30,8 +30,8 @@ from typing import TypeAlias
 
 import xxhash
 
+from logflow.encoders import text_of
 from logflow.event import NANOSECOND, Record
-from logflow.outputs.formats import text_of
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]+)\}|%(?P<time>.?)|[^{}%]+|.", re.DOTALL)
 _TAG_PART = re.compile(r"tag\[(-?\d{1,3})\]")

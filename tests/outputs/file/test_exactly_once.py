@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from logflow import encoders
 from logflow.batch import Batch, Chunk
 from logflow.errors import DeliveryError
-from logflow.outputs import formats
 from logflow.outputs.file import FileOutput
 from logflow.outputs.file.disk import Disk
 from logflow.testing import FakeClock, make_context
@@ -37,7 +37,7 @@ def tmp_path():
 @pytest.fixture(autouse=True)
 def small_slices(monkeypatch):
     """Write each part of a chunk by itself, so that all may end between two of them."""
-    monkeypatch.setattr(formats, "_SLICE_BYTES", 1)
+    monkeypatch.setattr(encoders, "_SLICE_BYTES", 1)
 
 
 class KilledError(BaseException):

@@ -1,4 +1,4 @@
-"""The formats that outputs share."""
+"""The encoders that outputs share."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logflow.batch import Batch
+from logflow.encoders import CONTENT_TYPES, TextOptions, encoder, text_of
 from logflow.engine import load_engine
 from logflow.event import EventTime
-from logflow.outputs.formats import CONTENT_TYPES, FormatConfig, formatter, text_of
 
 T0 = 1_700_000_000_000_000_000
 STAMP = "2023-11-14T22:13:20.000000000Z"
 
 
 def render(engine, *records, **options):
-    config = FormatConfig(type="test", **options)
+    config = TextOptions(type="test", **options)
     batch = Batch.from_events("app", [(T0, record) for record in records])
-    return b"".join(formatter(config, engine)([batch.entries], "app"))
+    return b"".join(config.encoder(engine)([batch.entries], "app"))
 
 
 def test_ndjson_has_time_and_tag_first_unless_told_otherwise(engine):
@@ -60,7 +60,7 @@ def test_csv_has_the_chosen_columns(engine):
 
 def test_msgpack_is_the_entries_as_they_are(engine):
     batch = Batch.from_events("app", [(T0, {"n": 1})])
-    slices = list(formatter(FormatConfig(type="test", format="msgpack"), engine)([batch.entries], "app"))
+    slices = list(encoder("msgpack", engine)([batch.entries], "app"))
     assert len(slices) == 1
     assert slices[0] is batch.entries
 
@@ -80,9 +80,9 @@ def test_slices_together_are_the_text_of_all_entries(sizes, name):
         for size in sizes
     ]
     columns = ["n", "message"] if name == "csv" else []
-    format_parts = formatter(FormatConfig(type="test", format=name, columns=columns), engine)
-    slices = list(format_parts(parts, "app"))
-    assert b"".join(slices) == b"".join(format_parts([b"".join(parts)], "app"))
+    encode = encoder(name, engine, columns=columns)
+    slices = list(encode(parts, "app"))
+    assert b"".join(slices) == b"".join(encode([b"".join(parts)], "app"))
     if name == "json":
         assert [event["n"] for event in json.loads(b"".join(slices))] == list(range(sum(sizes)))
 
@@ -99,4 +99,4 @@ def test_text_of_a_field(value, text):
 
 
 def test_every_format_has_a_content_type():
-    assert CONTENT_TYPES.keys() == set(FormatConfig.model_fields["format"].annotation.__args__)
+    assert CONTENT_TYPES.keys() == set(TextOptions.model_fields["format"].annotation.__args__)

@@ -1,4 +1,4 @@
-r"""How events look outside: the formats that outputs share.
+r"""Encoders: how events look outside, for outputs to files, to terminals and over HTTP.
 
 ``ndjson``   one JSON object per line: time, tag, then the record's fields (JSON Lines)
 ``json``     one JSON array of these objects
@@ -9,8 +9,8 @@ r"""How events look outside: the formats that outputs share.
 
 ``ndjson``, ``json`` and ``msgpack`` are the engine's work; the others decode every event.
 
-What a chunk becomes is made slice by slice, so that it can be written while the next one is made, and while
-it still lies in the processor's cache.
+A chunk is encoded slice by slice, so that one slice can be written while the next one is made, and while
+it still lies in the processor's cache. An encoder knows nothing of where the slices go.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from logflow.event import EventTime, Record
 from logflow.packing import pack_entry, to_text, unpack_entries
 
 Format: TypeAlias = Literal["ndjson", "json", "msgpack", "raw", "ltsv", "csv"]
-Formatter: TypeAlias = Callable[[Sequence[bytes], str], Iterator[bytes]]
-"""Makes (a chunk's parts, its tag) into slices, to be walked over once; put together they are its text."""
+Encoder: TypeAlias = Callable[[Sequence[bytes], str], Iterator[bytes]]
+"""Turns (a chunk's parts, its tag) into slices, to be walked over once; joined they are its text."""
 
 _SLICE_BYTES = 256 * 1024
 """Parts are put together to slices of about this size, so that small ones do not cost a call each."""
@@ -50,33 +50,65 @@ _NOT_IN_LABELS = re.compile(r"[^0-9A-Za-z_.@-]")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-class FormatConfig(OutputConfig):
-    """What outputs can be told about their format; the choice of formats is each output's own."""
+class EventKeys(OutputConfig):
+    """Options of outputs that write an event as one object: where its time and its tag stand in it."""
 
-    format: Format = "ndjson"
     time_key: NonEmpty | None = Field(
         "@timestamp", description="Field for the time, RFC 3339 in UTC with nanoseconds; `null`: none."
     )
     tag_key: NonEmpty | None = Field("@tag", description="Field for the tag; `null`: none.")
+
+
+class TextOptions(EventKeys):
+    """Options of outputs that also offer text formats; each output narrows the choice of formats."""
+
+    format: Format = "ndjson"
     message_key: NonEmpty = Field("message", description="Field that the format `raw` writes.")
     columns: list[NonEmpty] = Field([], description="Fields that the format `csv` writes, in order.")
 
     @model_validator(mode="after")
-    def _check_columns(self) -> FormatConfig:
+    def _check_columns(self) -> TextOptions:
         if (self.format == "csv") != bool(self.columns):
             raise ValueError("columns belong to the format csv, and it needs them")
         return self
 
+    def encoder(self, engine: Engine) -> Encoder:
+        """Build the encoder that these options describe."""
+        return encoder(
+            self.format,
+            engine,
+            time_key=self.time_key,
+            tag_key=self.tag_key,
+            message_key=self.message_key,
+            columns=self.columns,
+        )
 
-def formatter(config: FormatConfig, engine: Engine) -> Formatter:
-    """Build the formatter that ``config`` describes; safe to call from several threads."""
-    time_key, tag_key = config.time_key, config.tag_key
+
+def encoder(
+    name: Format,
+    engine: Engine,
+    *,
+    time_key: str | None = "@timestamp",
+    tag_key: str | None = "@tag",
+    message_key: str = "message",
+    columns: Sequence[str] = (),
+) -> Encoder:
+    """Build an encoder; it is safe to call from several threads.
+
+    Args:
+        name: the format.
+        engine: does the work where it can.
+        time_key: field for the event's time; None: none. Not used by ``msgpack`` and ``raw``.
+        tag_key: field for the tag; None: none. Not used by ``msgpack`` and ``raw``.
+        message_key: the field that ``raw`` writes.
+        columns: the fields that ``csv`` writes.
+    """
 
     def ndjson(entries: bytes, tag: str) -> bytes:
         return engine.to_ndjson(entries, tag, time_key, tag_key)
 
     def raw(entries: bytes, _tag: str) -> bytes:
-        return b"".join(_messages(entries, config.message_key, engine))
+        return b"".join(_messages(entries, message_key, engine))
 
     def ltsv(entries: bytes, tag: str) -> bytes:
         return "".join(map(_ltsv_line, _rows(entries, tag, time_key, tag_key))).encode()
@@ -85,7 +117,7 @@ def formatter(config: FormatConfig, engine: Engine) -> Formatter:
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         for row in _rows(entries, tag, time_key, tag_key):
-            writer.writerow([text_of(row.get(column)) for column in config.columns])
+            writer.writerow([text_of(row.get(column)) for column in columns])
         return text.getvalue().encode()
 
     def array(parts: Sequence[bytes], tag: str) -> Iterator[bytes]:
@@ -96,17 +128,17 @@ def formatter(config: FormatConfig, engine: Engine) -> Formatter:
             before = b",\n"
         yield b"]\n"
 
-    if config.format == "json":
+    if name == "json":
         return array
     table: dict[Format, Callable[[bytes, str], bytes]] = {
         "ndjson": ndjson, "msgpack": lambda entries, _tag: entries, "raw": raw, "ltsv": ltsv, "csv": csv_,
     }  # fmt: skip
-    text_of_entries = table[config.format]
-    return lambda parts, tag: (text_of_entries(entries, tag) for entries in _gathered(parts))
+    encode = table[name]
+    return lambda parts, tag: (encode(entries, tag) for entries in _gathered(parts))
 
 
 def _gathered(parts: Sequence[bytes]) -> Iterator[bytes]:
-    """Put neighbours together that are small."""
+    """Join small neighbours."""
     waiting: list[bytes] = []
     size = 0
     for part in parts:

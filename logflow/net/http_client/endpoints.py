@@ -1,10 +1,10 @@
-"""Which of several HTTP endpoints gets a chunk."""
+"""Which of several HTTP endpoints gets a request."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NoReturn
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from yarl import URL
@@ -15,6 +15,7 @@ from logflow.errors import DeliveryError, RetryAfter
 _BACKOFF_S, _MAX_BACKOFF_S = 1.0, 30.0
 _UNSURE_CHUNKS = 1024
 _UNSURE_TRIES = 3
+_HELD_TAGS = 1024
 
 
 @dataclass(eq=False)
@@ -23,12 +24,14 @@ class Endpoint:
 
     Attributes:
         url: with ``{tag}`` where the chunk's tag goes.
+        held_since_s: since when its answers have been held, by tag; under ``""`` if it has one URL.
         failures: in a row.
         down_until_s: monotonic time until which it is left alone.
         asked: it named that time itself.
     """
 
     url: str
+    held_since_s: dict[str, float] = field(default_factory=dict)
     failures: int = 0
     down_until_s: float = 0.0
     asked: bool = False
@@ -39,8 +42,28 @@ class Endpoint:
             self.url.replace("{tag}", quote(tag.encode("utf-8", "backslashreplace"), safe="")), encoded=True
         )
 
-    def __str__(self) -> str:
-        return self.url.partition("?")[0]  # a query may hold a key
+    def shown(self, tag: str) -> str:
+        """Name the destination in a message."""
+        return str(self.target(tag)).partition("?")[0]  # a query may hold a key
+
+    @property
+    def by_tag(self) -> bool:
+        """Whether each tag has a URL of its own, whose answers say nothing about the others."""
+        return "{tag}" in self.url.partition("?")[0]
+
+    def hold(self, tag: str, now_s: float) -> None:
+        """It answered in a way that is held."""
+        place = tag if self.by_tag else ""
+        if len(self.held_since_s) < _HELD_TAGS or place in self.held_since_s:
+            self.held_since_s.setdefault(place, now_s)
+
+    def held_s(self, tag: str, now_s: float) -> float:
+        """For how long its answers have been held; negative if the last one was not."""
+        return now_s - self.held_since_s.get(tag if self.by_tag else "", math.inf)
+
+    def let_go(self, tag: str) -> None:
+        """It answered in another way."""
+        self.held_since_s.pop(tag if self.by_tag else "", None)
 
     def works(self) -> None:
         """It answered as it should."""
@@ -55,10 +78,14 @@ class Endpoint:
 
 
 class EndpointPool:
-    """Endpoints in turn; those that failed rest for a while."""
+    """Endpoints in turn; those that failed rest for a while.
+
+    Attributes:
+        endpoints: all of them, as configured.
+    """
 
     def __init__(self, urls: list[str], clock: Clock) -> None:
-        self._endpoints = [Endpoint(url) for url in urls]
+        self.endpoints = [Endpoint(url) for url in urls]
         self._clock = clock
         self._turn = 0
         self._unsure: dict[bytes, tuple[Endpoint, int]] = {}
@@ -69,8 +96,8 @@ class EndpointPool:
         If none is well, the one that rests least, except those that asked to be left alone.
         """
         now_s = self._clock.monotonic()
-        self._turn = (self._turn + 1) % len(self._endpoints)
-        in_turn = self._endpoints[self._turn :] + self._endpoints[: self._turn]
+        self._turn = (self._turn + 1) % len(self.endpoints)
+        in_turn = self.endpoints[self._turn :] + self.endpoints[: self._turn]
         first = self._unsure[chunk_id][0] if chunk_id in self._unsure else None
         chosen = [
             endpoint for endpoint in in_turn if endpoint.down_until_s <= now_s and endpoint is not first
@@ -98,9 +125,14 @@ class EndpointPool:
         """What became of the chunk is known."""
         self._unsure.pop(chunk_id, None)
 
-    def raise_failure(self, problems: str) -> NoReturn:
-        """No endpoint took the chunk: say why, and when to come again if all of them said so."""
-        if all(endpoint.asked for endpoint in self._endpoints):
-            delay_s = min(endpoint.down_until_s for endpoint in self._endpoints) - self._clock.monotonic()
-            raise RetryAfter(problems or "every endpoint asked for a pause", max(delay_s, 0.0))
-        raise DeliveryError(problems)
+    def held_by_all(self, tag: str, at_least_s: float) -> bool:
+        """Whether every endpoint has answered in a way that is held, for so long."""
+        now_s = self._clock.monotonic()
+        return all(endpoint.held_s(tag, now_s) >= at_least_s for endpoint in self.endpoints)
+
+    def failure(self, problems: str) -> DeliveryError:
+        """Make the error for a request that no endpoint took; it has a time if all asked for a pause."""
+        if all(endpoint.asked for endpoint in self.endpoints):
+            delay_s = min(endpoint.down_until_s for endpoint in self.endpoints) - self._clock.monotonic()
+            return RetryAfter(problems or "every endpoint asked for a pause", max(delay_s, 0.0))
+        return DeliveryError(problems)

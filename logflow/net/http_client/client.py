@@ -1,0 +1,326 @@
+"""Sends requests, and says what their answers mean; the table is that of the package."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import aiohttp
+from multidict import CIMultiDict
+
+import logflow
+from logflow.clock import Clock
+from logflow.component import Context
+from logflow.compression import compress_slices
+from logflow.errors import ChunkTooLarge, DeliveryError, PermanentError, RetryAfter
+from logflow.net.http_client.config import HttpClientConfig
+from logflow.net.http_client.credentials import Credentials
+from logflow.net.http_client.endpoints import Endpoint, EndpointPool
+from logflow.net.http_client.proxies import proxy_for
+
+_PIECE_BYTES = 256 << 10
+_EXCERPT_CHARACTERS = 400
+_FIELD_BYTES = 64 << 10
+"""Longest header of an answer; what is longer makes the answer unreadable, though not its status."""
+_KEEPALIVE_S = 4.0
+"""Less than servers' own limits (Node.js has 5 s), so that we do not write to a connection being closed."""
+_BUSY = (429, 503)
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?\r?\n")
+
+
+@dataclass(frozen=True)
+class Post:
+    """What is sent.
+
+    Attributes:
+        key: names the request, the same whenever it is sent again.
+        body: in slices, compressed as the configuration says.
+        content_type: of the body before it was compressed.
+        tag: stands in the URL where that has ``{tag}``.
+        headers: of this request alone.
+    """
+
+    key: bytes
+    body: Sequence[bytes]
+    content_type: str
+    tag: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        status: such as 200.
+        reason: the words behind it.
+        headers: names in any case.
+        body: its beginning, up to the limit that the client was given.
+        endpoint: who sent it, for messages.
+    """
+
+    status: int
+    reason: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    endpoint: str = ""
+
+
+class _TryNextError(Exception):
+    """This endpoint has not stored the request; another may."""
+
+
+class _StatusOnlyError(aiohttp.ClientError):
+    """The status line arrived; what follows it cannot be understood."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"what follows the status {status} cannot be understood")
+        self.status = status
+
+
+class HttpClient:
+    """Posts requests to the endpoints of a configuration.
+
+    Args:
+        config: endpoints, credentials, timeouts.
+        context: of the output that it works for.
+        answer_bytes: how much of an answer's body is kept.
+    """
+
+    def __init__(self, config: HttpClientConfig, context: Context, *, answer_bytes: int = 64 << 10) -> None:
+        self._config = config
+        self._clock: Clock = context.clock
+        self._log = context.log
+        self._answer_bytes = answer_bytes
+        self._credentials = Credentials(config.headers, config.auth)
+        self._pool = EndpointPool(config.endpoints, context.clock)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Load certificates and secrets; connections are made when they are needed.
+
+        Raises:
+            ComponentError: a certificate cannot be used.
+            DeliveryError: the file of a secret cannot be read.
+        """
+        if self._session is not None:
+            return
+        self._credentials.headers()
+        secure = any(url.startswith("https:") for url in self._config.endpoints)
+        tls = await asyncio.to_thread(self._config.tls.context) if secure else None
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                ssl=tls or True, limit=self._config.concurrency, keepalive_timeout=_KEEPALIVE_S
+            ),
+            timeout=aiohttp.ClientTimeout(
+                total=self._config.timeout, sock_connect=self._config.connect_timeout
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            max_field_size=_FIELD_BYTES,
+            response_class=_Response,
+        )
+
+    async def close(self) -> None:
+        """Close the connections. Safe twice, and without :meth:`open`."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def compress(self, slices: Iterable[bytes]) -> list[bytes]:
+        """Make the body of a request; safe to call from a thread.
+
+        It stays in slices: one block of many megabytes would be fresh memory for each request.
+        """
+        return list(compress_slices(slices, self._config.compress))
+
+    async def post(self, post: Post) -> Answer:
+        """Send a request to the first endpoint that takes it; returns the answer that says so.
+
+        Raises:
+            DeliveryError: none took it now; ``RetryAfter`` if all of them asked for a pause.
+            ChunkTooLarge: smaller requests may be taken.
+            PermanentError: it will never be taken.
+        """
+        problems = []
+        for endpoint in self._pool.candidates(post.key):
+            try:
+                answer = await self._ask(endpoint, post)
+                self._judge(endpoint, post, answer)
+            except _TryNextError as error:
+                problems.append(str(error))
+            else:
+                return answer
+        text = "; ".join(problems)
+        if self._pool.held_by_all(post.tag, self._config.hold_for):
+            raise PermanentError(f"{text}; this has been so for {self._config.hold_for:g} s")
+        raise self._pool.failure(text)
+
+    def excerpt(self, answer: Answer) -> str:
+        """Return who answered what in one line of printable characters, with secrets masked."""
+        text = answer.body.decode("utf-8", "backslashreplace")
+        words = self._credentials.mask(
+            f"{answer.reason}: {text}"[: _EXCERPT_CHARACTERS + self._credentials.longest]
+        )
+        line = " ".join("".join(c if c.isprintable() else " " for c in words).split())[:_EXCERPT_CHARACTERS]
+        return f"{answer.endpoint} answered {answer.status} {line}".rstrip(" :")
+
+    async def _ask(self, endpoint: Endpoint, post: Post) -> Answer:
+        assert self._session is not None, "the host opens an output before it writes"
+        shown, target = endpoint.shown(post.tag), endpoint.target(post.tag)
+        headers = self._headers(post)
+        if target.raw_query_string:  # it may hold a key
+            self._credentials.hide(target.raw_query_string)
+            for value in target.query.values():
+                self._credentials.hide(value)
+        try:
+            async with self._session.post(
+                target, data=_pieces(post.body), headers=headers, allow_redirects=False,
+                proxy=proxy_for(target, self._config.proxy),
+                server_hostname=self._config.tls.server_name if target.scheme == "https" else None,
+            ) as response:  # fmt: skip
+                body = await _beginning(response, self._answer_bytes)
+                answer = Answer(response.status, response.reason or "", response.headers, body, shown)
+        except _StatusOnlyError as error:
+            answer = Answer(error.status, endpoint=shown)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            self._pool.failed(endpoint)
+            raise _TryNextError(f"cannot connect to {shown}: {self._why(error)}") from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self._pool.failed(endpoint)
+            self._pool.is_unsure(post.key, endpoint)
+            raise DeliveryError(f"no answer from {shown}: {self._why(error)}") from error
+        except asyncio.CancelledError:
+            self._pool.is_unsure(post.key, endpoint)
+            raise
+        self._pool.is_sure(post.key)
+        return answer
+
+    def _headers(self, post: Post) -> CIMultiDict[str]:
+        headers = CIMultiDict({
+            "User-Agent": f"logflow/{logflow.__version__}",
+            "Content-Type": post.content_type,
+            "Idempotency-Key": post.key.hex(),
+        })  # fmt: skip
+        if self._config.compress != "none":
+            headers["Content-Encoding"] = self._config.compress
+        # Assignment replaces a header whatever its case; a union would send both.
+        for name, value in (*post.headers.items(), *self._credentials.headers().items()):
+            headers[name] = value
+        headers["Content-Length"] = str(sum(map(len, post.body)))
+        return headers
+
+    def _judge(self, endpoint: Endpoint, post: Post, answer: Answer) -> None:
+        """Return if the answer means delivered."""
+        meaning = self._config.meaning(answer.status)
+        asked_s = self._retry_after_s(answer.headers.get("Retry-After"))
+        if answer.status == 413 and meaning == "reject" and asked_s is not None:
+            meaning = "retry"
+        if meaning != "hold":
+            endpoint.let_go(post.tag)
+        match meaning:
+            case "delivered":
+                endpoint.works()
+            case "reject":
+                endpoint.works()
+                too_large = answer.status == 413
+                raise (ChunkTooLarge if too_large else PermanentError)(self.excerpt(answer))
+            case "hold":
+                self._hold(endpoint, post, answer)
+            case "retry":
+                self._retry(endpoint, answer, asked_s)
+
+    def _hold(self, endpoint: Endpoint, post: Post, answer: Answer) -> NoReturn:
+        endpoint.hold(post.tag, self._clock.monotonic())
+        if not endpoint.by_tag:
+            self._pool.failed(endpoint)
+        raise _TryNextError(
+            f"{self.excerpt(answer)} (events are held for {self._config.hold_for:g} s, as this often passes; "
+            "look at endpoints, auth and headers)"
+        )
+
+    def _retry(self, endpoint: Endpoint, answer: Answer, asked_s: float | None) -> NoReturn:
+        busy = answer.status in _BUSY
+        if busy or not endpoint.by_tag:
+            self._pool.failed(endpoint, asked_s)
+        text = self.excerpt(answer)
+        if 300 <= answer.status < 400:
+            where = self._credentials.mask(answer.headers.get("Location", "somewhere").partition("?")[0])[
+                :200
+            ]
+            raise DeliveryError(f"{text}: redirects to {where!r} are not followed; change endpoints")
+        if busy:
+            raise _TryNextError(text)
+        raise DeliveryError(text) if asked_s is None else RetryAfter(text, asked_s)
+
+    def _retry_after_s(self, value: str | None) -> float | None:
+        """Read ``Retry-After`` (RFC 9110, section 10.2.3): seconds or a date; None if it is neither."""
+        if value is None:
+            return None
+        try:
+            if value.strip().isdecimal():
+                delay_s = float(value)
+            else:
+                moment = email.utils.parsedate_to_datetime(value)
+                delay_s = moment.timestamp() - self._clock.time_ns() / 1e9
+        except (ValueError, OverflowError):
+            return None
+        return min(max(delay_s, 0.0), self._config.max_retry_after)
+
+    def _why(self, error: BaseException) -> str:
+        if isinstance(error, TimeoutError):
+            return "it took too long"
+        return self._credentials.mask(str(error) or type(error).__name__).replace("\n", " ")
+
+
+class _Response(aiohttp.ClientResponse):
+    """A response that remembers its status line, as aiohttp gives nothing of an answer it cannot parse."""
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        """Read the head of the answer.
+
+        Raises:
+            aiohttp.ClientError: the answer is damaged; :class:`_StatusOnlyError` behind its status line.
+        """
+        protocol = connection.protocol
+        inherited = protocol.data_received
+        head = bytearray()
+
+        def data_received(data: bytes) -> None:
+            if len(head) < _PIECE_BYTES:
+                head.extend(data[:1024])
+            inherited(data)
+
+        protocol.data_received = data_received
+        try:
+            return await super().start(connection)
+        except (aiohttp.ClientError, ConnectionError) as error:
+            if line := _STATUS_LINE.match(head):
+                raise _StatusOnlyError(int(line[1])) from error
+            raise
+        finally:
+            del protocol.data_received
+
+
+async def _pieces(body: Sequence[bytes]) -> AsyncIterator[memoryview]:
+    """Cut the body into what is written at once: a large write would hold up the event loop."""
+    for part in body:
+        view = memoryview(part)
+        for start in range(0, len(view), _PIECE_BYTES):
+            yield view[start : start + _PIECE_BYTES]
+
+
+async def _beginning(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """Read about the first ``limit_bytes`` of an answer's body, as far as they come.
+
+    Only a connection that was read to its end is kept.
+    """
+    body = bytearray()
+    with suppress(aiohttp.ClientError, TimeoutError):
+        while len(body) < limit_bytes and (piece := await response.content.read(limit_bytes)):
+            body += piece
+    return bytes(body)
