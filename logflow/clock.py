@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
+
+
+class Timer(Protocol):
+    """Something that will happen later."""
+
+    def cancel(self) -> None:
+        """It will not happen. Safe when it has."""
+        ...
 
 
 class Clock(Protocol):
@@ -22,6 +31,10 @@ class Clock(Protocol):
         """Wait for ``seconds``."""
         ...
 
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call ``callback`` on the event loop in ``seconds``; costs no task."""
+        ...
+
 
 class SystemClock:
     """The machine's clock."""
@@ -37,3 +50,7 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait on the event loop."""
         await asyncio.sleep(seconds)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Have the event loop call ``callback``."""
+        return asyncio.get_running_loop().call_later(seconds, callback)

@@ -7,7 +7,8 @@
     ├── ComponentError         a component cannot start or go on (a port in use, a missing file)
     ├── DeliveryError          an output could not deliver a chunk: it is tried again
     │   ├── RetryAfter         ... and the destination said when
-    │   └── PartialDelivery    ... and only the rest is tried again (in batch.py, as it carries chunks)
+    │   ├── PartialDelivery    ... and only the rest is tried again (in batch.py, as it carries chunks)
+    │   └── ChunkTooLarge      ... as the destination takes no chunks of this size: it gets smaller ones
     ├── PermanentError         an output can never deliver this chunk: it goes to the dead letters
     │   └── ChunkTooLarge      ... because of its size: smaller chunks are made of it
     ├── MalformedData          received or stored bytes are not what they should be
@@ -44,6 +45,18 @@ class RetryAfter(DeliveryError):
     def __init__(self, message: str, delay_s: float) -> None:
         super().__init__(message)
         self.delay_s = delay_s
+
+
+class ChunkTooLarge(DeliveryError):
+    """The destination takes no chunks of this size.
+
+    The chunk is halved, between events, until it goes through; a single event that is too large becomes a
+    dead letter. ``limit_hint``: most bytes of packed entries that will be taken, where that is known.
+    """
+
+    def __init__(self, message: str, limit_hint: int | None = None) -> None:
+        super().__init__(message)
+        self.limit_hint = limit_hint
 
 
 class PermanentError(LogflowError):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
 
 from logflow.batch import Batch, Chunk
 from logflow.receipt import Receipt
@@ -28,11 +31,33 @@ class Waiting:
     oldest_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class GroupLimits:
+    """How much may be taken in one go; a single chunk may always be.
+
+    Attributes:
+        chunks: most chunks.
+        size: most bytes of packed entries.
+        events: most events.
+    """
+
+    chunks: int = 1
+    size: int = 1 << 62
+    events: int = 1 << 62
+
+
+Dropped: TypeAlias = Mapping[str, int]
+"""How many events of a chunk were not delivered, by the reason under which they are accounted for."""
+
+NOTHING_DROPPED: Dropped = MappingProxyType({})
+
+
 class Buffer(ABC):
     """Ordered chunks between routes and one output. All calls are made on the event loop's thread.
 
-    The router calls :meth:`put`, the flusher :meth:`take` and then exactly one of :meth:`commit`,
-    :meth:`discard` or :meth:`put_back` for every chunk.
+    The router calls :meth:`put`, the flusher :meth:`take_group` and then exactly one of
+    :meth:`commit_group` and :meth:`put_back` for every chunk. :meth:`take`, :meth:`commit` and
+    :meth:`discard` are the same for one chunk.
 
     Order: chunks of one tag are handed out one at a time, in the order in which their events came; the
     next only after the one before was committed, discarded or put back. Those of different tags may be
@@ -75,23 +100,59 @@ class Buffer(ABC):
         """
 
     @abstractmethod
-    async def take(self) -> Chunk:
+    async def take(self, *, fresh: bool = True, retries: bool = True) -> Chunk:
         """Wait for the next chunk: whatever has gathered, up to ``chunk_limit``.
 
         The chunk's id, and what it is made of, are durable before this returns.
+
+        Args:
+            fresh: take a chunk that was never put back.
+            retries: take one that was, and whose delay is over.
+
+        Raises:
+            OSError: what the chunk is made of cannot be written down now; it goes on waiting.
+        """
+
+    async def take_group(
+        self,
+        limits: GroupLimits,  # noqa: ARG002 - a buffer that can take several at once overrides this
+        *,
+        fresh: bool = True,
+        retries: bool = True,
+    ) -> list[Chunk]:
+        """Wait for the next chunk, then take what else is due now, of other tags, up to ``limits``.
+
+        Raises:
+            OSError: as :meth:`take`; every chunk goes on waiting.
+        """
+        return [await self.take(fresh=fresh, retries=retries)]
+
+    @abstractmethod
+    async def commit(self, chunk: Chunk, dropped: Dropped = NOTHING_DROPPED) -> None:
+        """The chunk has been dealt with: its events were delivered, apart from those in ``dropped``."""
+
+    async def commit_group(self, chunks: Sequence[tuple[Chunk, Dropped]]) -> None:
+        """Commit several chunks, each with what was dropped of it; all have been when this returns."""
+        for chunk, dropped in chunks:
+            await self.commit(chunk, dropped)
+
+    async def discard(self, chunk: Chunk, reason: str) -> None:
+        """The chunk was dealt with in another way (dead letter, drop); accounted under ``reason``."""
+        await self.commit(chunk, {reason: chunk.count})
+
+    @abstractmethod
+    def put_back(self, chunk: Chunk, delay_s: float = 0.0, *, firm: bool = False) -> None:
+        """The chunk was not delivered and will be taken again, as it is, before its successors.
+
+        Args:
+            chunk: what was taken.
+            delay_s: not before this many seconds.
+            firm: :meth:`hurry` does not shorten the delay, as the destination asked for it.
         """
 
     @abstractmethod
-    async def commit(self, chunk: Chunk) -> None:
-        """The chunk was delivered; its space may be used again."""
-
-    @abstractmethod
-    async def discard(self, chunk: Chunk, reason: str) -> None:
-        """The chunk was dealt with in another way (dead letter, drop); accounted under ``reason``."""
-
-    @abstractmethod
-    def put_back(self, chunk: Chunk) -> None:
-        """The chunk was not delivered and will be taken again, as it is, before its successors."""
+    def hurry(self) -> None:
+        """Chunks that were put back are due now, as what held them up seems to be over."""
 
     @property
     @abstractmethod
@@ -101,3 +162,22 @@ class Buffer(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Release everything; what a disk buffer holds stays there. Safe twice, and without open."""
+
+
+def account_for(batches: Iterable[tuple[Account, int]], dropped: Dropped) -> None:
+    """Account for what a chunk was made of: delivered, apart from ``dropped``.
+
+    Which of the batches the dropped events belong to is not known, so the first ones are charged.
+
+    Args:
+        batches: the account of each, and how many events of it are in the chunk.
+        dropped: events by reason.
+    """
+    left = Counter(dropped)
+    for account, events in batches:
+        for reason in list(left):
+            charged = min(events, left[reason])
+            account.drop(charged, reason)
+            events -= charged  # noqa: PLW2901
+            left[reason] -= charged
+        account.deliver(events)

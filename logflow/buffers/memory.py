@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import heapq
 import os
 from collections import deque
 from collections.abc import Callable
@@ -30,9 +29,9 @@ from itertools import count
 from typing import TypeAlias
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Span
-from logflow.buffers.base import Buffer, Waiting
+from logflow.buffers.base import NOTHING_DROPPED, Buffer, Dropped, GroupLimits, Waiting, account_for
 from logflow.buffers.dedup import AcceptedKeys
-from logflow.buffers.pacing import Pacer
+from logflow.buffers.schedule import Schedule
 from logflow.clock import Clock
 from logflow.config.options import BufferOptions
 from logflow.receipt import Receipt
@@ -57,26 +56,40 @@ class _Item:
     since_s: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Queue:
-    """What waits for one tag: by stream, ``None`` for what comes from none."""
+    """What waits for one tag: by stream, ``None`` for what comes from none; see also :class:`Scheduled`."""
 
+    tag: str
+    chunk_limit: int
     lanes: dict[str | None, _Lane] = field(default_factory=dict)
     size: int = 0
-    in_flight: bool = False
+    busy: bool = False
     returned: Chunk | None = None
-    scheduled: bool = False
+    due_s: float | None = None
+    retry_s: float | None = None
+    firm: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to hand out."""
+        return not (self.lanes or self.returned)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a whole chunk waits."""
+        return self.size >= self.chunk_limit
+
+    @property
+    def pace(self) -> tuple[str, str | None]:
+        """What is paced: a stream of a tag, so that a rotated file's successor is served at once."""
+        return self.tag, _stream(self.first().batch) if self.lanes else None
 
     def first_lane(self) -> _Lane:
         """The lane whose first batch came first."""
         if len(self.lanes) == 1:
             return next(iter(self.lanes.values()))
         return min(self.lanes.values(), key=lambda lane: lane[0].number)
-
-    @property
-    def stream(self) -> str | None:
-        """The stream of the first batch; ``None`` also when nothing waits but a chunk that was put back."""
-        return _stream(self.first().batch) if self.lanes else None
 
     def first(self) -> _Item:
         """The batch that came first."""
@@ -111,9 +124,8 @@ class MemoryBuffer(Buffer):
         self._options = options
         self._checkpoints = checkpoints
         self._clock = clock
-        self._pacer = Pacer(options.flush_interval)
+        self._schedule: Schedule[_Queue] = Schedule(options.flush_interval, clock)
         self._queues: dict[str, _Queue] = {}
-        self._due: list[tuple[float, int, str]] = []
         self._sequence = count()
         self._taken: dict[bytes, list[_Item]] = {}
         self._keys = AcceptedKeys(window_s=options.dedup_window, clock=clock)
@@ -121,8 +133,6 @@ class MemoryBuffer(Buffer):
         self._events = 0
         self._size = 0
         self._room = asyncio.Event()
-        self._more = asyncio.Event()
-        self._turn = asyncio.Lock()
 
     async def open(self, account_of: Callable[[str], Account]) -> None:
         """Nothing to recover: what was lost with the process is read again by the sources."""
@@ -199,11 +209,14 @@ class MemoryBuffer(Buffer):
         return True
 
     def _append(self, item: _Item) -> None:
-        queue = self._queues.setdefault(item.batch.tag, _Queue())
+        tag = item.batch.tag
+        queue = self._queues.get(tag)
+        if queue is None:
+            queue = self._queues[tag] = _Queue(tag, self._options.chunk_limit)
         queue.add(item)
         self._size += len(item.batch.entries)
         self._events += item.batch.count
-        self._schedule(item.batch.tag, queue)
+        self._schedule.add(queue)
 
     def _drop_oldest(self) -> bool:
         """Drop the batch that has waited longest and is not in flight; ``False`` when there is none."""
@@ -212,7 +225,7 @@ class MemoryBuffer(Buffer):
             return False
         queue = min(waiting, key=lambda queue: queue.first().number)
         item = queue.pop(queue.first_lane())
-        if not (queue.lanes or queue.in_flight or queue.returned):
+        if queue.empty and not queue.busy:
             del self._queues[item.batch.tag]
         item.account.drop(item.batch.count, "buffer_full")
         self._finish([item])
@@ -220,62 +233,45 @@ class MemoryBuffer(Buffer):
 
     # -- out --------------------------------------------------------------------------------------
 
-    async def take(self) -> Chunk:
+    async def take(self, *, fresh: bool = True, retries: bool = True) -> Chunk:
         """Wait for the next chunk; its cut is journalled before this returns."""
-        # One waits for chunks, the others for their turn: otherwise each chunk would wake all of them.
-        async with self._turn:
-            while True:
-                now_s = self._clock.monotonic()
-                while self._due and self._due[0][0] <= now_s:
-                    _, _, tag = heapq.heappop(self._due)
-                    if (chunk := self._take_from(tag, now_s)) is not None:
-                        return chunk
-                await self._wait_for_more(self._due[0][0] - now_s if self._due else None)
+        while True:
+            chunk = self._chunk_of(await self._schedule.next(fresh=fresh, retries=retries))
+            if chunk is not None:
+                return chunk
 
-    async def _wait_for_more(self, delay_s: float | None) -> None:
-        """Wait until something changes, or until the earliest queue is due."""
-        if delay_s is None:
-            await self._more.wait()
-            return
-        timer = asyncio.get_running_loop().call_later(delay_s, self._wake)
-        try:
-            await self._more.wait()
-        finally:
-            timer.cancel()
+    async def take_group(
+        self, limits: GroupLimits, *, fresh: bool = True, retries: bool = True
+    ) -> list[Chunk]:
+        """Wait for the next chunk, then take what else is due."""
+        chunk = await self.take(fresh=fresh, retries=retries)
+        group, size, events = [chunk], chunk.size, chunk.count
+        while len(group) < limits.chunks and size < limits.size and events < limits.events:
+            queue = self._schedule.next_due(fresh=fresh, retries=retries)
+            if queue is None:
+                break
+            try:
+                more = self._chunk_of(queue)
+            except OSError:
+                break
+            if more is not None:
+                group.append(more)
+                size += more.size
+                events += more.count
+        return group
 
-    def _wake(self) -> None:
-        self._more.set()
-        self._more.clear()
-
-    def _schedule(self, tag: str, queue: _Queue) -> None:
-        """Note when the queue may have its next chunk, and tell whoever waits for one."""
-        if queue.in_flight or not (queue.lanes or queue.returned):
-            return
-        now_s = self._clock.monotonic()
-        ready = queue.returned is not None or queue.size >= self._options.chunk_limit
-        if queue.scheduled and not ready:
-            return
-        queue.scheduled = True
-        due_s = now_s if ready else self._pacer.due((tag, queue.stream), now_s)
-        heapq.heappush(self._due, (due_s, next(self._sequence), tag))
-        self._wake()
-
-    def _take_from(self, tag: str, now_s: float) -> Chunk | None:
-        queue = self._queues.get(tag)
-        if queue is None or queue.in_flight:
-            return None
-        queue.scheduled = False
+    def _chunk_of(self, queue: _Queue) -> Chunk | None:
+        """The next chunk of a queue that is busy for it; otherwise the queue is freed."""
         if queue.returned is not None:
-            chunk, queue.returned = queue.returned, None
-            queue.in_flight = True
+            chunk, queue.returned, queue.retry_s = queue.returned, None, None
             return chunk
-        items = self._next_items(tag, queue) if queue.lanes else []
+        items = self._next_items(queue) if queue.lanes else []
         if not items:
+            queue.busy = False
             return None
-        self._pacer.took((tag, _stream(items[0].batch)), now_s)
-        return self._make_chunk(tag, queue, items)
+        return self._make_chunk(queue, items)
 
-    def _next_items(self, tag: str, queue: _Queue) -> list[_Item]:
+    def _next_items(self, queue: _Queue) -> list[_Item]:
         """Take what the next chunk is made of off the queue: up to the limit, the gap or the cut."""
         lane = queue.first_lane()
         stream = _stream(lane[0].batch)
@@ -295,35 +291,30 @@ class MemoryBuffer(Buffer):
                 break
             items.append(queue.pop(lane))
             size += len(batch.entries)
-        if end < stop_at and not self._gave_up_waiting(tag, items[-1]):
+        give_up_s = items[-1].since_s + _REPLAY_WAIT_S
+        if end < stop_at and self._clock.monotonic() < give_up_s:
             # The rest of the planned chunk has not been read again yet: wait for it.
             queue.restore(items)
+            self._schedule.add_at(queue, give_up_s)
             return []
         return items
 
-    def _gave_up_waiting(self, tag: str, last: _Item) -> bool:
-        due_s = last.since_s + _REPLAY_WAIT_S
-        if self._clock.monotonic() >= due_s:
-            return True
-        heapq.heappush(self._due, (due_s, next(self._sequence), tag))
-        return False
-
-    def _make_chunk(self, tag: str, queue: _Queue, items: list[_Item]) -> Chunk | None:
+    def _make_chunk(self, queue: _Queue, items: list[_Item]) -> Chunk | None:
         stream = _stream(items[0].batch)
         parts = tuple(item.batch.entries for item in items if item.batch.count)
         if not parts:
-            self._finish_all(tag, queue, items)
+            self._finish_all(queue, items)
             return None
         try:
             chunk_id, resumed = (os.urandom(16), False) if stream is None else self._cut(stream, items)
         except OSError:  # the journal's disk is full: nothing was handed out
             queue.restore(items)
-            self._schedule(tag, queue)
+            queue.busy = False
+            self._schedule.add(queue)
             raise
         count = sum(item.batch.count for item in items)
-        queue.in_flight = True
         self._taken[chunk_id] = items
-        return Chunk(chunk_id, tag, parts, count, resumed=resumed)
+        return Chunk(chunk_id, queue.tag, parts, count, resumed=resumed)
 
     def _cut(self, stream: str, items: list[_Item]) -> tuple[bytes, bool]:
         """Journal the span of a chunk; returns its id, and whether it was journalled before."""
@@ -339,39 +330,34 @@ class MemoryBuffer(Buffer):
 
     # -- done -------------------------------------------------------------------------------------
 
-    async def commit(self, chunk: Chunk) -> None:
-        """The chunk was delivered."""
+    async def commit(self, chunk: Chunk, dropped: Dropped = NOTHING_DROPPED) -> None:
+        """The chunk has been dealt with."""
         items = self._taken.pop(chunk.id)
-        for item in items:
-            item.account.deliver(item.batch.count)
-        self._finish_chunk(chunk, items)
-
-    async def discard(self, chunk: Chunk, reason: str) -> None:
-        """The chunk was dealt with in another way."""
-        items = self._taken.pop(chunk.id)
-        for item in items:
-            item.account.drop(item.batch.count, reason)
-        self._finish_chunk(chunk, items)
-
-    def put_back(self, chunk: Chunk) -> None:
-        """The chunk will be taken again, first in its queue."""
-        queue = self._queues[chunk.tag]
-        queue.in_flight = False
-        queue.returned = chunk
-        self._schedule(chunk.tag, queue)
-
-    def _finish_chunk(self, chunk: Chunk, items: list[_Item]) -> None:
-        self._finish_all(chunk.tag, self._queues[chunk.tag], items)
+        account_for([(item.account, item.batch.count) for item in items], dropped)
+        self._finish_all(self._queues[chunk.tag], items)
         # After the record that its spans are accepted: until that is written, the chunk may come again.
         self._checkpoints.note(self._name, chunk.id, "")
 
-    def _finish_all(self, tag: str, queue: _Queue, items: list[_Item]) -> None:
+    def put_back(self, chunk: Chunk, delay_s: float = 0.0, *, firm: bool = False) -> None:
+        """The chunk will be taken again, first in its queue."""
+        queue = self._queues[chunk.tag]
+        queue.busy = False
+        queue.returned = chunk
+        queue.retry_s = self._clock.monotonic() + delay_s
+        queue.firm = firm
+        self._schedule.add(queue)
+
+    def hurry(self) -> None:
+        """What was put back is due now."""
+        self._schedule.hurry()
+
+    def _finish_all(self, queue: _Queue, items: list[_Item]) -> None:
         self._finish(items)
-        queue.in_flight = False
-        if queue.lanes:
-            self._schedule(tag, queue)
+        queue.busy = False
+        if queue.empty:
+            self._queues.pop(queue.tag, None)
         else:
-            self._queues.pop(tag, None)
+            self._schedule.add(queue)
 
     def _finish(self, items: list[_Item]) -> None:
         """The buffer has nothing more to do with these batches of one stream: record it, and tell the source.

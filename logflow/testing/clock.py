@@ -4,7 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import count
+
+
+@dataclass(eq=False)
+class _Timer:
+    """What happens when its time has come, unless it was cancelled before."""
+
+    callback: Callable[[], None]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    def ring(self) -> None:
+        if not self.cancelled:
+            self.callback()
 
 
 class FakeClock:
@@ -13,7 +30,8 @@ class FakeClock:
     def __init__(self, time_ns: int = 1_700_000_000_000_000_000) -> None:
         self._now_s = 0.0
         self._epoch_ns = time_ns
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._timers: list[tuple[float, int, _Timer]] = []
+        self._asleep: set[asyncio.Future[None]] = set()
         self._sequence = count()
 
     def time_ns(self) -> int:
@@ -26,26 +44,34 @@ class FakeClock:
 
     async def sleep(self, seconds: float) -> None:
         """Wait until :meth:`advance` has gone that far."""
-        future = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._now_s + seconds, next(self._sequence), future))
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asleep.add(future)
+        future.add_done_callback(self._asleep.discard)
+        self.call_later(seconds, lambda: None if future.done() else future.set_result(None))
         await future
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> _Timer:
+        """Have :meth:`advance` call ``callback`` when it has gone that far."""
+        timer = _Timer(callback)
+        heapq.heappush(self._timers, (self._now_s + seconds, next(self._sequence), timer))
+        return timer
 
     async def advance(self, seconds: float) -> None:
         """Move time on; whoever wakes runs, and may sleep again, before time moves further."""
         target = self._now_s + seconds
         await self._settle()
-        while self._sleepers and self._sleepers[0][0] <= target:
-            self._now_s, _, future = heapq.heappop(self._sleepers)
-            if not future.done():
-                future.set_result(None)
-            await self._settle()
+        while self._timers and self._timers[0][0] <= target:
+            self._now_s, _, timer = heapq.heappop(self._timers)
+            if not timer.cancelled:
+                timer.ring()
+                await self._settle()
         self._now_s = target
         await self._settle()
 
     @property
     def sleepers(self) -> int:
         """How many are waiting."""
-        return sum(not future.done() for _, _, future in self._sleepers)
+        return len(self._asleep)
 
     @staticmethod
     async def _settle() -> None:

@@ -225,7 +225,7 @@ async def test_a_long_outage_costs_no_memory_but_that_of_what_waits(tmp_path: Pa
     await bench.open()
     for number in range(50):
         await bench.store(make_batch(number))
-    assert len(bench.buffer._schedule._due) <= 2
+    assert len(bench.buffer._schedule) <= 2
     await bench.buffer.close()
 
 

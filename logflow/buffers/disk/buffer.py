@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Span
-from logflow.buffers.base import Buffer, Waiting
+from logflow.buffers.base import NOTHING_DROPPED, Buffer, Dropped, Waiting, account_for
 from logflow.buffers.dedup import AcceptedKeys
 from logflow.buffers.disk.compaction import Compaction
 from logflow.buffers.disk.deletion import Deletion
@@ -33,10 +33,10 @@ from logflow.buffers.disk.records import (
     tried_record,
 )
 from logflow.buffers.disk.recovery import Recovered
-from logflow.buffers.disk.schedule import Schedule
 from logflow.buffers.disk.segments import Place, Segment
 from logflow.buffers.disk.stock import Stock
 from logflow.buffers.disk.writer import Item, Writer
+from logflow.buffers.schedule import Schedule
 from logflow.clock import Clock
 from logflow.component import Counter
 from logflow.config.options import BufferOptions
@@ -100,8 +100,8 @@ class DiskBuffer(Buffer):
         self._count_overlap = counter(
             "buffer_overlap", "Batches that overlap what is stored of their stream."
         )
-        self._stock = Stock()
-        self._schedule = Schedule(options.flush_interval, options.chunk_limit, clock)
+        self._stock = Stock(options.chunk_limit)
+        self._schedule: Schedule[Queue] = Schedule(options.flush_interval, clock)
         self._in_flight: dict[bytes, Queue] = {}
         self._keys = AcceptedKeys(clock, options.dedup_window)
         self._unstored_ends: dict[str, int] = {}
@@ -330,10 +330,10 @@ class DiskBuffer(Buffer):
 
     # -- out --------------------------------------------------------------------------------------
 
-    async def take(self) -> Chunk:
+    async def take(self, *, fresh: bool = True, retries: bool = True) -> Chunk:
         """Wait for the next chunk; its cut is durable when this returns."""
         while True:
-            queue = await self._schedule.next()
+            queue = await self._schedule.next(fresh=fresh, retries=retries)
             chunk = None
             try:
                 chunk = queue.returned or await self._make_chunk(queue)
@@ -341,7 +341,7 @@ class DiskBuffer(Buffer):
                 if chunk is None:
                     self._free(queue)
             if chunk is not None:
-                queue.returned = None
+                queue.returned = queue.retry_s = None
                 self._in_flight[chunk.id] = queue
                 return chunk
 
@@ -367,7 +367,7 @@ class DiskBuffer(Buffer):
                 self._lose(queue, row)
         parts = tuple(body for body in bodies if body is not None)
         events = sum(row.events for row, body in zip(rows, bodies, strict=True) if body is not None)
-        return Chunk(cut.id, queue.tag, parts, events, cut.attempts) if parts else None
+        return Chunk(cut.id, queue.tag, parts, events, cut.attempts, cut.resumed) if parts else None
 
     async def _read_chunk(self, queue: Queue) -> tuple[list[Row], list[bytes | None]]:
         """The rows of the first chunk and their packed entries; ``None`` for those that are damaged."""
@@ -427,23 +427,23 @@ class DiskBuffer(Buffer):
 
     # -- done -------------------------------------------------------------------------------------
 
-    async def commit(self, chunk: Chunk) -> None:
-        """The chunk was delivered."""
-        for row in self._finish(chunk):
-            self._stock.account(row).deliver(row.events)
+    async def commit(self, chunk: Chunk, dropped: Dropped = NOTHING_DROPPED) -> None:
+        """The chunk has been dealt with."""
+        account_for([(self._stock.account(row), row.events) for row in self._finish(chunk)], dropped)
 
-    async def discard(self, chunk: Chunk, reason: str) -> None:
-        """The chunk was dealt with in another way."""
-        for row in self._finish(chunk):
-            self._stock.account(row).drop(row.events, reason)
-
-    def put_back(self, chunk: Chunk) -> None:
+    def put_back(self, chunk: Chunk, delay_s: float = 0.0, *, firm: bool = False) -> None:
         """The chunk will be taken again, first in its queue."""
         queue = self._in_flight.pop(chunk.id)
         queue.returned = chunk
+        queue.retry_s = self._clock.monotonic() + delay_s
+        queue.firm = firm
         queue.cuts[0].attempts = chunk.attempts
         self._writer.note(Item(tried_record(chunk.id, chunk.attempts)))
         self._free(queue)
+
+    def hurry(self) -> None:
+        """What was put back is due now."""
+        self._schedule.hurry()
 
     def _finish(self, chunk: Chunk) -> list[Row]:
         """Take the chunk's batches out."""

@@ -144,6 +144,8 @@ class Cut:
     last: int
     rows: int
     attempts: int = 0
+    resumed: bool = False
+    """An earlier process may have delivered it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -164,6 +166,9 @@ class Queue:
         busy: a chunk is being made or is in flight.
         returned: a chunk that was put back.
         due_s: when it may have its next chunk, if that is scheduled.
+        retry_s: not before this time, as a chunk was put back.
+        firm: nothing shortens that.
+        chunk_limit: as many bytes make a chunk without further waiting.
     """
 
     tag: str
@@ -179,11 +184,24 @@ class Queue:
     busy: bool = False
     returned: Chunk | None = None
     due_s: float | None = None
+    retry_s: float | None = None
+    firm: bool = False
+    chunk_limit: int = 1 << 62
 
     @property
     def empty(self) -> bool:
         """Whether nothing waits or is on its way."""
         return not (self.rows or self.unstored or self.cutting)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a whole chunk waits."""
+        return bool(self.returned or self.cuts) or self.uncut_bytes >= self.chunk_limit
+
+    @property
+    def pace(self) -> str:
+        """What is paced: the tag."""
+        return self.tag
 
     @property
     def held(self) -> int:

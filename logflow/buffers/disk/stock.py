@@ -22,7 +22,9 @@ class Stock:
         recent: entries that were written last.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, chunk_limit: int) -> None:
+        """Note in every queue how many bytes make a chunk."""
+        self._chunk_limit = chunk_limit
         self.queues: dict[str, Queue] = {}
         self.segments: dict[int, Segment] = {}
         self.events = 0
@@ -34,7 +36,7 @@ class Stock:
         """Find or make the queue of a tag."""
         queue = self.queues.get(tag)
         if queue is None:
-            queue = self.queues[tag] = Queue(tag)
+            queue = self.queues[tag] = Queue(tag, chunk_limit=self._chunk_limit)
         return queue
 
     def account_index(self, account: Account) -> int:
@@ -53,6 +55,9 @@ class Stock:
         """Take over a queue that was recovered; its events enter the account."""
         index = self.account_index(account)
         self.queues[queue.tag] = queue
+        queue.chunk_limit = self._chunk_limit
+        if queue.cuts:  # the only one of its queue that can have been in flight
+            queue.cuts[0].resumed = True
         if index:
             queue.rows.set_account(index)
         events, size = queue.rows.totals()

@@ -1,0 +1,155 @@
+"""Which queue of a buffer has its next chunk when.
+
+There are two lists, each in the order in which queues are due, so that what fails never stands in the way of
+what does not::
+
+    fresh      queues whose next chunk was never tried: due when the pacer says, at once when it is full
+    retries    queues whose chunk was put back: due after its delay
+
+A queue is busy from the moment it is handed out until it is freed, and in one list at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Hashable
+from itertools import count
+from typing import Generic, Protocol, TypeVar
+
+from logflow.buffers.pacing import Pacer
+from logflow.clock import Clock
+
+
+class Scheduled(Protocol):
+    """A queue as the schedule sees it.
+
+    Attributes:
+        busy: it was handed out and not freed yet.
+        due_s: when it may have its next chunk, if that is scheduled.
+        retry_s: not before this time, as a chunk was put back; ``None`` if none was.
+        firm: the destination named that time, so :meth:`Schedule.hurry` leaves it.
+    """
+
+    busy: bool
+    due_s: float | None
+    retry_s: float | None
+    firm: bool
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to hand out."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether a whole chunk waits, so that there is nothing to be gained by waiting."""
+        ...
+
+    @property
+    def pace(self) -> Hashable:
+        """What is paced."""
+        ...
+
+
+Q = TypeVar("Q", bound=Scheduled)
+
+
+class Schedule(Generic[Q]):
+    """Queues with something to deliver, in the order in which they are due."""
+
+    def __init__(self, flush_interval_s: float, clock: Clock) -> None:
+        """A chunk that is not full is made when ``flush_interval_s`` says; see :class:`Pacer`."""
+        self._pacer = Pacer(flush_interval_s)
+        self._clock = clock
+        self._fresh: list[tuple[float, int, Q]] = []
+        self._retries: list[tuple[float, int, Q]] = []
+        self._order = count()
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        """How many entries there are; those that are out of date count too."""
+        return len(self._fresh) + len(self._retries)
+
+    def add(self, queue: Q) -> None:
+        """Note when the queue may have its next chunk."""
+        if queue.busy or queue.empty:
+            return
+        now_s = self._clock.monotonic()
+        if queue.retry_s is not None:
+            due_s = max(now_s, queue.retry_s)
+        else:
+            due_s = now_s if queue.ready else self._pacer.due(queue.pace, now_s)
+        self.add_at(queue, due_s)
+
+    def add_at(self, queue: Q, due_s: float) -> None:
+        """Note that the queue may have its next chunk at ``due_s``, a time on the monotonic clock."""
+        if queue.due_s is not None and queue.due_s <= due_s:
+            return
+        queue.due_s = due_s
+        due = self._fresh if queue.retry_s is None else self._retries
+        entry = (due_s, next(self._order), queue)
+        heapq.heappush(due, entry)
+        if due[0] is entry:  # otherwise whoever waits wakes in time anyway
+            self._wake()
+
+    def hurry(self) -> None:
+        """What was put back is due now: the destination works again."""
+        now_s = self._clock.monotonic()
+        if not any(queue.due_s == due_s > now_s for due_s, _, queue in self._retries if not queue.firm):
+            return
+        hurried = []
+        for due_s, order, queue in self._retries:
+            if queue.due_s == due_s and not queue.firm:
+                queue.due_s = now_s
+                hurried.append((now_s, order, queue))
+            else:
+                hurried.append((due_s, order, queue))
+        heapq.heapify(hurried)
+        self._retries = hurried
+        self._wake()
+
+    async def next(self, *, fresh: bool = True, retries: bool = True) -> Q:
+        """Wait for a queue that is due, and mark it busy.
+
+        Args:
+            fresh: take those whose next chunk was never tried.
+            retries: take those whose chunk was put back.
+        """
+        while (queue := self.next_due(fresh=fresh, retries=retries)) is None:
+            await self._wait(self._lists(fresh=fresh, retries=retries))
+        return queue
+
+    def next_due(self, *, fresh: bool = True, retries: bool = True) -> Q | None:
+        """The next queue that is due now, marked busy; ``None`` if there is none."""
+        now_s = self._clock.monotonic()
+        waiting = [due for due in self._lists(fresh=fresh, retries=retries) if due and due[0][0] <= now_s]
+        while waiting:
+            first = min(waiting, key=lambda due: due[0][:2])
+            due_s, _, queue = heapq.heappop(first)
+            if queue.due_s == due_s and not (queue.busy or queue.empty):
+                queue.due_s = None
+                queue.busy = True
+                self._pacer.took(queue.pace, now_s)
+                return queue
+            waiting = [due for due in waiting if due and due[0][0] <= now_s]
+        return None
+
+    def _lists(self, *, fresh: bool, retries: bool) -> list[list[tuple[float, int, Q]]]:
+        return [*([self._fresh] if fresh else []), *([self._retries] if retries else [])]
+
+    async def _wait(self, lists: list[list[tuple[float, int, Q]]]) -> None:
+        """Wait until something changes, or until the earliest queue is due."""
+        first_s = min((due[0][0] for due in lists if due), default=None)
+        if first_s is None:
+            await self._changed.wait()
+            return
+        timer = self._clock.call_later(first_s - self._clock.monotonic(), self._wake)
+        try:
+            await self._changed.wait()
+        finally:
+            timer.cancel()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed.clear()
