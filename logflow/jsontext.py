@@ -21,6 +21,7 @@ MAX_DEPTH = 128
 _decoder = msgspec.json.Decoder(dict[str, Any])
 _decode, _decode_lines = _decoder.decode, _decoder.decode_lines
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_encode = msgspec.json.Encoder().encode
 _MAY_BEGIN = b"{ \t\r\n"
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
@@ -33,6 +34,11 @@ def _escape_for_json(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error("logflow.json", _escape_for_json)
+
+
+def json_text(value: Any) -> str:
+    """Text of a plain value: strings as they are, all else as compact JSON."""
+    return value if isinstance(value, str) else _encode(value).decode()
 
 
 def decode_object(text: bytes) -> Record | None:

@@ -8,12 +8,18 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from logflow.component import Parser
 from logflow.engine import load_engine
 from logflow.engine.api import Engine
 from logflow.errors import ComponentError
 from logflow.testing import build_parser, make_context
+
+# A machine under load draws slowly; that says nothing about a test.
+settings.register_profile("logflow", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.register_profile("quick", settings.get_profile("logflow"), max_examples=15)
+settings.load_profile("logflow")
 
 
 @pytest.fixture(params=["python", "native"])

@@ -17,8 +17,20 @@ from typing_extensions import Buffer
 
 from logflow.component import Parser
 from logflow.engine._python import PythonEngine
-from logflow.engine.api import Frame, Grep, LineFormat, LineParser, Modify, Normalized, Parsed, Scanned
+from logflow.engine.api import (
+    Computation,
+    Condition,
+    Frame,
+    Grep,
+    LineFormat,
+    LineParser,
+    Modify,
+    Normalized,
+    Parsed,
+    Scanned,
+)
 from logflow.errors import Unsupported
+from logflow.expressions import Expression
 
 
 class _NativeLineParser:
@@ -116,6 +128,14 @@ class NativeEngine:
             self._note(reason)
             return self._twin.modify(changes, variables)
         return modify
+
+    def condition(self, expression: Expression) -> Condition:
+        """Compile a condition."""
+        return self._twin.condition(expression)
+
+    def computation(self, expression: Expression) -> Computation:
+        """Compile an expression whose value is wanted."""
+        return self._twin.computation(expression)
 
     def scan_frames(self, data: Buffer, max_size: int) -> Scanned:
         """Find the whole Forward frames at the start of ``data``."""

@@ -39,6 +39,7 @@ from typing_extensions import Buffer
 
 from logflow import jsontext
 from logflow.component import Parser
+from logflow.expressions import Expression
 
 MAX_DEPTH = jsontext.MAX_DEPTH
 """Levels of nesting in JSON and msgpack beyond which input is refused."""
@@ -152,6 +153,29 @@ class Modify(Protocol):
 
     def apply(self, entries: bytes, tag: str) -> bytes:
         """Return the entries with every record changed; their number stays the same."""
+        ...
+
+
+class Condition(Protocol):
+    """A compiled condition; may be used from any thread."""
+
+    def split(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> tuple[bytes, int, bytes]:
+        """Divide entries: those for which the expression is true, their number, and the others.
+
+        Args:
+            entries: canonical entries; each stays byte for byte as it is, and in order.
+            tag: their tag.
+            source: name of their source, if it is known.
+            now_ns: the current time, for ``now()``.
+        """
+        ...
+
+
+class Computation(Protocol):
+    """A compiled expression whose value is wanted; may be used from any thread."""
+
+    def values(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> list[bytes]:
+        """Return the packed value of the expression for each entry."""
         ...
 
 
@@ -283,6 +307,14 @@ class Engine(Protocol):
         Raises:
             ValueError: an action is not one of these.
         """
+        ...
+
+    def condition(self, expression: Expression) -> Condition:
+        """Compile an expression that decides about events."""
+        ...
+
+    def computation(self, expression: Expression) -> Computation:
+        """Compile an expression whose value is wanted for each event."""
         ...
 
     def scan_frames(self, data: Buffer, max_size: int) -> Scanned:

@@ -8,6 +8,7 @@
     plain    records as JSON can hold them
     ndjson   entries to JSON Lines
     records  splice, grep and modify
+    expressions  conditions and computed values
 """
 
 from __future__ import annotations
@@ -20,10 +21,21 @@ from typing_extensions import Buffer
 from logflow.component import Parser
 from logflow.engine._python import entries as _entries
 from logflow.engine._python import records as _records
+from logflow.engine._python.expressions import PythonComputation, PythonCondition
 from logflow.engine._python.lines import PythonLineParser
 from logflow.engine._python.ndjson import to_ndjson
 from logflow.engine._python.walk import scan_frames
-from logflow.engine.api import Grep, LineFormat, LineParser, Modify, Normalized, Scanned
+from logflow.engine.api import (
+    Computation,
+    Condition,
+    Grep,
+    LineFormat,
+    LineParser,
+    Modify,
+    Normalized,
+    Scanned,
+)
+from logflow.expressions import Expression
 
 
 class PythonEngine:
@@ -79,6 +91,14 @@ class PythonEngine:
     def modify(self, changes: Sequence[tuple[str, str, Any]], variables: Mapping[str, str]) -> Modify:
         """Compile changes of records."""
         return _records.PythonModify(changes, variables)
+
+    def condition(self, expression: Expression) -> Condition:
+        """Compile a condition."""
+        return PythonCondition(expression)
+
+    def computation(self, expression: Expression) -> Computation:
+        """Compile an expression whose value is wanted."""
+        return PythonComputation(expression)
 
     def scan_frames(self, data: Buffer, max_size: int) -> Scanned:
         """Find the whole Forward frames at the start of ``data``."""

@@ -20,6 +20,7 @@ from typing_extensions import Buffer
 from logflow.engine._python.entries import HEADER_SIZE, bounds, time_ns
 from logflow.errors import MalformedData
 from logflow.event import EventTime
+from logflow.jsontext import json_text
 from logflow.packing import to_text
 
 MAX_KEY_TEXT = 256
@@ -34,12 +35,6 @@ SimpleRecord = dict[str, _Level3]
 _decode_simple = msgspec.msgpack.Decoder(SimpleRecord).decode
 _decode_lot = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, SimpleRecord]]).decode
 _TOGETHER = 128
-_encode_json = msgspec.json.Encoder().encode
-
-
-def json_text(value: Any) -> str:
-    """Text of a plain value: strings as they are, all else as compact JSON."""
-    return value if isinstance(value, str) else _encode_json(value).decode()
 
 
 def plain_record(packed: bytes | memoryview) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import msgspec
 from typing_extensions import Buffer
 
 from logflow.engine._python.entries import HEADER_SIZE, bounds
-from logflow.engine._python.plain import json_text, plain_record, plain_records, plain_value
+from logflow.engine._python.plain import plain_record, plain_records, plain_value
 from logflow.engine._python.walk import head, skip
+from logflow.jsontext import json_text
 from logflow.packing import encode, pack_value, to_text
 from logflow.regexes import compile_regex
 

@@ -1,0 +1,53 @@
+"""Expressions over packed entries: which events fulfil a condition, and what an expression gives for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import compress, pairwise
+
+from logflow.engine._python.entries import bounds, time_ns
+from logflow.engine._python.plain import plain_records
+from logflow.expressions import Event, Expression
+from logflow.expressions.values import Value
+from logflow.packing import pack_value
+
+
+def _values(expression: Expression, entries: bytes, found: list[int], event: Event) -> Iterator[Value]:
+    evaluate, reads_time = expression.evaluate, "time" in expression.needs
+    for start, record in zip(found, plain_records(entries, found), strict=False):
+        event.record = record
+        if reads_time:
+            event.time_ns = time_ns(entries, start)
+        yield evaluate(event)
+
+
+class PythonCondition:
+    """See :class:`logflow.engine.api.Condition`."""
+
+    def __init__(self, expression: Expression) -> None:
+        self._expression = expression
+
+    def split(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> tuple[bytes, int, bytes]:
+        """Return the entries that fulfil the condition, their number, and the others."""
+        found = bounds(entries)
+        event = Event({}, tag, 0, source, now_ns)
+        wanted = [bool(value) for value in _values(self._expression, entries, found, event)]
+        if all(wanted):
+            return entries, len(wanted), b""
+        if not any(wanted):
+            return b"", 0, entries
+        pieces = [entries[start:end] for start, end in pairwise(found)]
+        rest = compress(pieces, [not one for one in wanted])
+        return b"".join(compress(pieces, wanted)), sum(wanted), b"".join(rest)
+
+
+class PythonComputation:
+    """See :class:`logflow.engine.api.Computation`."""
+
+    def __init__(self, expression: Expression) -> None:
+        self._expression = expression
+
+    def values(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> list[bytes]:
+        """Return what the expression gives for each event, packed."""
+        event = Event({}, tag, 0, source, now_ns)
+        return [pack_value(value) for value in _values(self._expression, entries, bounds(entries), event)]

@@ -1,0 +1,26 @@
+"""The expression language: Python's own syntax for conditions and computed fields.
+
+::
+
+    text ──parse──► tree of Constant, Field and Operation ──┬── evaluate: a Python function
+                                                            └── encode: a program for the native engine
+
+==============  ===========================================================================
+module          what it knows
+==============  ===========================================================================
+``tree``        what an expression consists of
+``parse``       Python's syntax to a tree, with errors that point at the place
+``operations``  every operator and function: arguments, meaning, documentation
+``values``      what values there are, and how operators treat each kind of them
+``evaluate``    a tree as a Python function of an event: the specification of the native one
+``reference``   the tables of docs/expressions.md
+==============  ===========================================================================
+
+An expression never raises and never hangs: there are no loops, a missing field is ``None``, and values that
+do not fit an operation give ``None``. Every size is bounded, of the expression and of the values it makes.
+"""
+
+from logflow.expressions.evaluate import Evaluate, Event
+from logflow.expressions.parse import Expression, ExpressionError, compile_expression
+
+__all__ = ["Evaluate", "Event", "Expression", "ExpressionError", "compile_expression"]
