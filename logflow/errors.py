@@ -10,7 +10,6 @@
     │   ├── PartialDelivery    ... and only the rest is tried again (in batch.py, as it carries chunks)
     │   └── ChunkTooLarge      ... as the destination takes no chunks of this size: it gets smaller ones
     ├── PermanentError         an output can never deliver this chunk: it goes to the dead letters
-    │   └── ChunkTooLarge      ... because of its size: smaller chunks are made of it
     ├── MalformedData          received or stored bytes are not what they should be
     │   └── LimitExceeded      ... or they are larger or deeper than allowed
     └── Unsupported            the native engine cannot express this; the Python twin does the work
@@ -61,10 +60,6 @@ class ChunkTooLarge(DeliveryError):
 
 class PermanentError(LogflowError):
     """The destination will never take this chunk; trying again is useless."""
-
-
-class ChunkTooLarge(PermanentError):
-    """The destination takes no chunk of this size, but may take a smaller one."""
 
 
 class MalformedData(LogflowError):
