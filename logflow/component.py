@@ -18,9 +18,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from logflow.batch import Batch, Chunk, Origin
 from logflow.clock import Clock, SystemClock
@@ -35,10 +36,33 @@ if TYPE_CHECKING:
     from logflow.storage.state import State
 
 
-class ComponentConfig(BaseModel):
-    """The base of every component's configuration: unknown keys are errors."""
+_BOOLEAN_WORDS = {
+    **dict.fromkeys(("yes", "y", "on", "t", "1", "1.0"), "true"),
+    **dict.fromkeys(("no", "n", "off", "f", "0", "0.0"), "false"),
+}
+
+
+class ConfigModel(BaseModel):
+    """The base of all groups of options: unknown keys are errors, and booleans are ``true`` and ``false``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    @field_validator("*", mode="before", check_fields=False)
+    @classmethod
+    def _refuse_other_booleans(cls, value: Any, info: ValidationInfo) -> Any:
+        # YAML 1.2 reads `yes` and `off` as text, and pydantic would take that text for a boolean.
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        members = get_args(annotation) or (annotation,)
+        if bool not in members or {str, int, float} & set(members) or isinstance(value, bool):
+            return value
+        word = str(value).lower() if isinstance(value, str | int | float) else "true"
+        if word not in {"true", "false"} and word in _BOOLEAN_WORDS:
+            raise PydanticCustomError("bool_word", "write {meant}", {"meant": _BOOLEAN_WORDS[word]})
+        return value
+
+
+class ComponentConfig(ConfigModel):
+    """The base of every component's configuration."""
 
     type: str
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import hmac
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
 from logflow.config.options import Options
+from logflow.config.secrets import StaticSecret
 
 
 class HttpAuth(Options):
     """Either ``username`` and ``password`` (RFC 7617) or ``bearer`` (RFC 6750)."""
 
     username: str | None = Field(None, description="User name of basic authentication.")
-    password: SecretStr | None = Field(None, description="Password of basic authentication.")
-    bearer: SecretStr | None = Field(None, description="Bearer token.")
+    password: StaticSecret | None = Field(None, description="Password of basic authentication.")
+    bearer: StaticSecret | None = Field(None, description="Bearer token.")
 
     @model_validator(mode="after")
     def _check_choice(self) -> HttpAuth:

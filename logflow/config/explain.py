@@ -70,16 +70,19 @@ def _describe_choice(group: list[Mistake], secrets: dict[str, str]) -> str:
     nouns = dict.fromkeys(WRONG_KIND.get(mistake.kind, "") for mistake in group)
     if "" in nouns:
         return "; or ".join(dict.fromkeys(_describe(mistake, secrets) for mistake in group))
-    return f"expected {' or '.join(nouns)}, not {show(group[0].node)}"
+    return f"expected {' or '.join(nouns)}, not {_shown(group[0])}"
 
 
-def _describe(mistake: Mistake, secrets: dict[str, str]) -> str:
+def _describe(mistake: Mistake, secrets: dict[str, str]) -> str:  # noqa: C901 - a table
     """Say what is wrong and what to do."""
     kind, context, node = mistake.kind, mistake.context, mistake.node
     last = mistake.path[-1] if mistake.path else ""
     if kind in WRONG_KIND:
-        hint = f"; write [{show(node)}]" if WRONG_KIND[kind] == "a list" and isinstance(node, Scalar) else ""
-        return f"expected {WRONG_KIND[kind]}, not {show(node)}{hint}"
+        is_item = WRONG_KIND[kind] == "a list" and isinstance(node, Scalar) and not mistake.secret
+        hint = f"; write [{show(node)}]" if is_item else ""
+        return f"expected {WRONG_KIND[kind]}, not {_shown(mistake)}{hint}"
+    if kind == "bool_word":
+        return f"expected true or false, not {show(node)}; write {context['meant']}"
     if kind in _BOUNDS:
         return _BOUNDS[kind](context) + (f", not {show(node)}" if isinstance(node, Scalar) else "")
     match kind:
@@ -99,6 +102,12 @@ def _describe(mistake: Mistake, secrets: dict[str, str]) -> str:
             return _component_shape(node, context)
         case _:
             return _guard(_wording(mistake), node, secrets)
+
+
+def _shown(mistake: Mistake) -> str:
+    """Name the value, but do not quote what may hold a secret."""
+    is_text = isinstance(mistake.node, Scalar) and isinstance(mistake.node.value, str)
+    return "text (not shown here)" if mistake.secret and is_text else show(mistake.node)
 
 
 def _meaning(models: list[type[BaseModel]], name: str) -> str:

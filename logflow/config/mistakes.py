@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
+from logflow.config.secrets import Secret
 from logflow.config.tree import KeyPath, Node, Scalar, child
 
 Context: TypeAlias = dict[str, Any]
@@ -59,6 +60,7 @@ class Mistake:
         message: pydantic's wording.
         context: what pydantic adds.
         models: the models whose keys are allowed where the error is.
+        secret: whether what belongs here is or holds a secret, so that the value must not be shown.
         union: where the path runs through a union: the path to it and the member's name.
     """
 
@@ -68,6 +70,7 @@ class Mistake:
     message: str
     context: Context
     models: list[type[BaseModel]]
+    secret: bool
     union: _Union | None
 
     @property
@@ -120,10 +123,18 @@ def _locate(error: Any, root: Node, model: type[BaseModel], prefix: KeyPath, uni
         elif part != "[key]":
             union = union or (path, str(part))
             annotations = [a for a in annotations if _name(a) == part] or annotations
+    secret = any(_holds_secret(annotation) for annotation in annotations)
     kind = error["type"]
     if kind == "string_pattern_mismatch" and location[-1] == "[key]":
         kind = NAME_MISMATCH
-    return Mistake(path, node, kind, error["msg"], error.get("ctx") or {}, models, union)
+    return Mistake(path, node, kind, error["msg"], error.get("ctx") or {}, models, secret, union)
+
+
+def _holds_secret(annotation: Any) -> bool:
+    """Whether a value of this type is a secret, or may hold one."""
+    if isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, BaseModel):
+        return any(_holds_secret(field.annotation) for field in annotation.model_fields.values())
+    return annotation in {SecretStr, Secret} or any(_holds_secret(member) for member in get_args(annotation))
 
 
 def _name(annotation: Any) -> str:

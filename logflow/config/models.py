@@ -30,7 +30,7 @@ class LogOptions(Options):
 
 
 class AdminOptions(Options):
-    """The endpoint for health, metrics, the API and the live page."""
+    """The endpoint for health, metrics and the API."""
 
     listen: Address | None = Field(
         ("127.0.0.1", 24220), description="Where to listen for HTTP; `null` listens nowhere."
@@ -63,7 +63,7 @@ class Settings(Options):
         25.0, description="Longest time that a stop waits for buffers to be delivered."
     )
     log: LogOptions = Field(LogOptions(), description="logflow's own log, on stderr.")
-    admin: AdminOptions = Field(AdminOptions(), description="Health, metrics, API and live page.")
+    admin: AdminOptions = Field(AdminOptions(), description="Health, metrics and API.")
     include: list[str] = Field(
         [], description="More files, as globs relative to this file; what stands in this file wins."
     )

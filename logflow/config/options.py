@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
 
-from logflow.component import ComponentConfig
+from logflow.component import ComponentConfig, ConfigModel
 from logflow.config.fields import Duration, Size, parse_size
 
 
-class Options(BaseModel):
-    """The base of nested groups of options: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Options(ConfigModel):
+    """The base of nested groups of options."""
 
 
 class BufferOptions(Options):
@@ -39,6 +37,15 @@ class BufferOptions(Options):
     dedup_window: Duration = Field(
         3600.0, description="How long the ids of accepted chunks are remembered, to recognise a resend."
     )
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> BufferOptions:
+        if "chunk_limit" in self.model_fields_set and self.chunk_limit > self.limit_bytes:
+            raise ValueError(
+                f"chunk_limit ({self.chunk_limit} bytes) is above limit ({self.limit_bytes} bytes); "
+                "no chunk could become that large"
+            )
+        return self
 
     @property
     def limit_bytes(self) -> int:

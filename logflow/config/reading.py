@@ -197,7 +197,9 @@ class _Builder:
             self._problem(place, path, str(error))
             return Scalar(place, event.value, event.value, event.value, broken=True)
         plain = event.style is None and tag is None
-        value = read_scalar(text) if plain or tag in _RETYPED else text
+        # What `${...}` left empty must not turn into `null`, which leaves a key out: a secret, say.
+        emptied = not text and event.value
+        value = read_scalar(text) if (plain and not emptied) or tag in _RETYPED else text
         return Scalar(place, value, text, event.value)
 
     def _check_tag(

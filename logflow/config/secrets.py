@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import PlainValidator
+from pydantic import AfterValidator, PlainValidator, SecretStr
 
 from logflow.config.fields import Notation
 from logflow.errors import DeliveryError
+
+_EMPTY = "the secret is empty and would protect nothing; set it, or leave the key out"
 
 
 class Secret:
@@ -38,7 +40,7 @@ class Secret:
             case {"file": str() | Path() as path, **others} if path and not others:
                 return cls(path=Path(path))
             case str():
-                raise ValueError("a secret must not be empty")
+                raise ValueError(_EMPTY)
         raise ValueError("a secret is text, or {file: /path} for one that is read again when it changes")
 
     def reveal(self) -> str:
@@ -91,3 +93,13 @@ SecretField = Annotated[
     ),
 ]
 """A secret; ``{file: /path}`` is read again when the file changes."""
+
+
+def _check_static(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().strip():
+        raise ValueError(_EMPTY)
+    return value
+
+
+StaticSecret = Annotated[SecretStr, AfterValidator(_check_static)]
+"""A secret that is read once, when the configuration is loaded."""

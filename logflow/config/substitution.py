@@ -2,9 +2,9 @@
 
 ::
 
-    ${NAME}             the environment variable; an error when it is not set
+    ${NAME}             the environment variable; an error when it is not set, or empty
     ${NAME:-default}    ... or the default, when it is not set or empty
-    ${file:/path}       the content of a file, without a final newline; for secrets
+    ${file:/path}       the content of a file, without a final newline; for secrets; an error when it is empty
     $${                 the two characters ${
 
 Anything else with a dollar sign is left as it is, so regular expressions need no escaping. Values
@@ -57,18 +57,18 @@ class Substitution:
         if match is None:
             raise ValueError(f"${{{name}}} is not ${{NAME}}, ${{NAME:-default}} or ${{file:/path}}")
         value = self._env.get(match[1], "")
-        if value or (match[1] in self._env and match[2] is None):
+        if value:
             return self._hide(value, name)
         if match[2] is None:
+            state = "empty" if match[1] in self._env else "not set"
             raise ValueError(
-                f"the environment variable {match[1]} is not set; "
+                f"the environment variable {match[1]} is {state}; "
                 f"set it or give a default: ${{{match[1]}:-default}}"
             )
         return match[2]
 
     def _hide(self, value: str, name: str) -> str:
-        if value:
-            self.secrets[value] = f"${{{name}}}"
+        self.secrets[value] = f"${{{name}}}"
         return value
 
 
@@ -86,4 +86,7 @@ def _read(path: Path) -> str:
         text = content.decode()
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not UTF-8 text") from None
-    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
+    text = text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
+    if not text:
+        raise ValueError(f"{path} is empty; put the value into it")
+    return text

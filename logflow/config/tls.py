@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, model_validator
 
 from logflow.config.options import Options
+from logflow.config.secrets import StaticSecret
 from logflow.errors import ComponentError
 
 
@@ -16,7 +17,7 @@ class ServerTls(Options):
 
     cert_file: Path = Field(description="The server's certificate chain, PEM.")
     key_file: Path = Field(description="The key of the certificate, PEM.")
-    key_password: SecretStr | None = Field(None, description="Password of an encrypted key.")
+    key_password: StaticSecret | None = Field(None, description="Password of an encrypted key.")
     client_ca_file: Path | None = Field(
         None, description="Clients must show a certificate that one of these authorities signed, PEM."
     )
@@ -44,7 +45,7 @@ class ClientTls(Options):
     )
     cert_file: Path | None = Field(None, description="The client's own certificate chain, PEM.")
     key_file: Path | None = Field(None, description="The key of the client's certificate, PEM.")
-    key_password: SecretStr | None = Field(None, description="Password of an encrypted key.")
+    key_password: StaticSecret | None = Field(None, description="Password of an encrypted key.")
     server_name: str | None = Field(
         None, description="Name that the server's certificate must carry; its address unless set."
     )

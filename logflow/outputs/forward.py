@@ -25,13 +25,14 @@ import socket
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from logflow.batch import Chunk
 from logflow.component import Context, Output
 from logflow.compression import Compression, compress
 from logflow.config.fields import Duration, NonEmpty
 from logflow.config.options import Options, OutputConfig
+from logflow.config.secrets import StaticSecret
 from logflow.config.tls import ClientTls
 from logflow.errors import DeliveryError, LimitExceeded, PermanentError
 from logflow.forward.balancer import preference, rank
@@ -53,9 +54,9 @@ class ServerConfig(Options):
     name: NonEmpty | None = Field(None, description="Name in logs and for balancing; the address unless set.")
     weight: int = Field(60, ge=0, le=10_000, description="Share of the chunks; 0 takes nothing.")
     standby: bool = Field(default=False, description="Used only while no other server is up.")
-    shared_key: SecretStr | None = Field(None, description="This server's key; the output's unless set.")
+    shared_key: StaticSecret | None = Field(None, description="This server's key; the output's unless set.")
     username: str | None = Field(None, description="User name at this server; the output's unless set.")
-    password: SecretStr | None = Field(None, description="Its password; the output's unless set.")
+    password: StaticSecret | None = Field(None, description="Its password; the output's unless set.")
 
     @property
     def label(self) -> str:
@@ -110,9 +111,9 @@ class ForwardOutput(Output):
         recover_wait: Duration = Field(
             10.0, description="How long a server must have been fine before it is used again."
         )
-        shared_key: SecretStr | None = Field(None, description="Key for the handshake.")
+        shared_key: StaticSecret | None = Field(None, description="Key for the handshake.")
         username: str | None = Field(None, description="User name for the handshake.")
-        password: SecretStr | None = Field(None, description="Password for the handshake.")
+        password: StaticSecret | None = Field(None, description="Password for the handshake.")
         self_hostname: NonEmpty | None = Field(
             None, description="This client's name in the handshake; must differ from the server's. "
             "The machine's name and the output's unless set.",

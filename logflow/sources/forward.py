@@ -13,11 +13,12 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from logflow.component import Context, Emit, Source
 from logflow.config.fields import Address, Duration, NonEmpty, Size, parse_size
 from logflow.config.options import Options, SourceConfig
+from logflow.config.secrets import StaticSecret
 from logflow.config.tls import ServerTls
 from logflow.errors import ComponentError
 from logflow.forward.endpoint import DEFAULT_PORT
@@ -35,7 +36,7 @@ class User(Options):
     """A user that clients may log in as."""
 
     username: NonEmpty = Field(description="The user's name.")
-    password: SecretStr = Field(description="The user's password.")
+    password: StaticSecret = Field(description="The user's password.")
 
 
 class ForwardSource(Source):
@@ -50,7 +51,7 @@ class ForwardSource(Source):
         )
         unix: Path | None = Field(None, description="Path of a unix socket to listen on.")
         tls: ServerTls | None = Field(None, description="Encrypt TCP connections.")
-        shared_key: SecretStr | None = Field(
+        shared_key: StaticSecret | None = Field(
             None, description="Key that clients must know; asks for the handshake."
         )
         users: list[User] = Field(

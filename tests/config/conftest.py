@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Literal
 
 import pytest
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 
 from logflow import registry
 from logflow.batch import Batch, Chunk
@@ -17,6 +17,7 @@ from logflow.component import Emit, Filter, Output, Source
 from logflow.config.fields import Address, ParserField, Size
 from logflow.config.loader import Loaded, load
 from logflow.config.options import FilterConfig, Options, OutputConfig, SourceConfig
+from logflow.config.secrets import StaticSecret
 from logflow.errors import ConfigError
 
 
@@ -35,7 +36,7 @@ class Sink(Output):
     class Config(OutputConfig):
         type: Literal["sink"]
         servers: list[Server] = Field([], description="Where to send.")
-        shared_key: SecretStr | None = Field(None, description="A secret.")
+        shared_key: StaticSecret | None = Field(None, description="A secret.")
         headers: dict[str, str] = Field({}, description="Sent along.")
         tls: bool | Tls = Field(default=False, description="Whether, or how, to encrypt.")
         labels: str | list[str] = Field("", description="One or several.")

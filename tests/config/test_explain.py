@@ -9,6 +9,7 @@ import pytest
 
 from logflow.config.explain import did_you_mean
 from logflow.config.loader import Loaded
+from logflow.config.options import OutputConfig
 
 Problems = Callable[..., list[str]]
 
@@ -44,6 +45,13 @@ def block(line: str) -> str:
         ("compress: 7", "compress: '7' is not one of none, gzip, zstd"),
         ("ratio: high", "ratio: expected a number, not 'high'"),
         ("ratio: 0", "ratio: must be more than 0.0, not '0'"),
+        ("dead_letter: yes", "dead_letter: expected true or false, not 'yes'; write true"),
+        ("dead_letter: Off", "dead_letter: expected true or false, not 'Off'; write false"),
+        ("dead_letter: 1", "dead_letter: expected true or false, not '1'; write true"),
+        ("tls: on", "tls: expected true or false, not 'on'; write true"),
+        ("buffer: {limit: 10, chunk_limit: 100MiB}", "buffer: chunk_limit (104857600 bytes) is above limit"),
+        ("buffer: {chunk_limit: 65MiB}", "buffer: chunk_limit (68157440 bytes) is above limit (67108864"),
+        ("shared_key: ''", "shared_key: the secret is empty and would protect nothing"),
         ("dead_letter: perhaps", "dead_letter: expected true or false, not 'perhaps'"),
         (
             "buffer: {limit: 5 parsecs}",
@@ -202,3 +210,49 @@ def test_did_you_mean_names_the_closest_word_or_all() -> None:
     assert did_you_mean("Weight", ["address", "weight"]) == "did you mean 'weight'?"
     assert did_you_mean("x", ["b", "a"]) == "known keys: a, b"
     assert did_you_mean("x", [], what="outputs") == "there are no outputs"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("auth: 'u:hunter2'", "auth: expected a mapping (key: value), not text (not shown here)"),
+        ("users: 'u:hunter2'", "users: expected a list, not text (not shown here)"),
+        ("users: ['u:hunter2']", "users[0]: expected a mapping (key: value), not text (not shown here)"),
+        (
+            "headers: 'Authorization: hunter2'",
+            "headers: expected a mapping (key: value), not text (not shown",
+        ),
+    ],
+)
+def test_a_secret_that_stands_where_a_mapping_is_wanted_is_not_shown(
+    problems_of: Problems, line: str, problem: str
+) -> None:
+    kind = "source" if "users" in line else "output"
+    text = {
+        "output": f"outputs: {{out: {{type: http, endpoints: ['http://a/'], {line}}}}}\n",
+        "source": f"sources: {{peers: {{type: forward, {line}}}}}\noutputs: {{out: {{type: sink}}}}\n",
+    }[kind]
+    (found,) = problems_of(text)
+    assert "hunter2" not in found
+    assert problem in found
+
+
+@pytest.mark.parametrize("word", ["true", "false", "'true'", '"${FLAG}"', "${FLAG}"])
+def test_what_is_a_boolean(load_text: Callable[..., Loaded], word: str) -> None:
+    settings = load_text(block(f"dead_letter: {word}"), FLAG="true").settings
+    output = settings.outputs["out"]
+    assert isinstance(output, OutputConfig)
+    assert output.dead_letter is (word != "false")
+
+
+@pytest.mark.parametrize("content", ["", "\n"])
+def test_an_empty_secret_opens_no_door(problems_of: Problems, content: str) -> None:
+    """Neither in a file, nor in a variable, nor as text; anywhere."""
+    Path("key").write_text(content)
+    for value in ("${file:key}", "'${file:key}'", "${EMPTY}", "'${EMPTY}'", "${EMPTY:-}", "''", "' '"):
+        forward = f"type: forward\n    shared_key: {value}"
+        http = f"type: http\n    listen: '127.0.0.1:1'\n    auth:\n      bearer: {value}"
+        for source in (forward, http):
+            text = f"sources:\n  peers:\n    {source}\noutputs: {{out: {{type: sink}}}}\n"
+            (problem,) = problems_of(text, EMPTY="")
+            assert "empty" in problem

@@ -19,7 +19,6 @@ ENV = {"NAME": "value", "EMPTY": ""}
     [
         ("${NAME}", "value"),
         ("a ${NAME} b ${NAME}", "a value b value"),
-        ("${EMPTY}", ""),
         ("${EMPTY:-default}", "default"),
         ("${MISSING:-}", ""),
         ("${MISSING:-a:-b $ c}", "a:-b $ c"),
@@ -35,6 +34,7 @@ def test_expressions(text: str, result: str) -> None:
     ("text", "message"),
     [
         ("${MISSING}", "MISSING is not set; set it or give a default"),
+        ("${EMPTY}", "EMPTY is empty; set it or give a default"),
         ("${NAME", "write \\$\\${ for a literal"),
         ("${}", "is not \\${NAME}"),
         ("${1x}", "is not \\${NAME}"),
@@ -78,7 +78,7 @@ def test_what_must_not_be_shown_is_remembered() -> None:
     assert substitution.secrets == {"value": "${NAME}"}
 
 
-@given(st.text())
+@given(st.text(min_size=1))
 def test_values_are_not_substituted_again(value: str) -> None:
     assert Substitution({"X": value}).apply("${X}", Path()) == value
 
@@ -86,3 +86,10 @@ def test_values_are_not_substituted_again(value: str) -> None:
 @given(st.text().filter(lambda text: "${" not in text))
 def test_text_without_an_expression_stays_as_it_is(text: str) -> None:
     assert Substitution({}).apply(text, Path()) == text
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\r\n"])
+def test_an_empty_file_is_a_mistake(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "key").write_bytes(content)
+    with pytest.raises(ValueError, match="key is empty; put the value into it"):
+        Substitution({}).apply("${file:key}", tmp_path)
