@@ -5,7 +5,7 @@ stream (one incarnation of one log file) may be read again from its position, an
 again must be cut into the very same chunks, so that their ids are the same and no destination
 stores them twice. The log file is thus the write-ahead log of an agent with memory buffers.
 
-Records (each a msgpack array, framed with length and checksum, see :data:`_FRAME`)::
+Records of the :mod:`journal <logflow.storage.journal>`, which is called ``LFCP``::
 
     ["stream", source, stream, state]      position of a stream; state is the source's own dict
     ["forget", source, stream]             the stream is finished and gone
@@ -13,40 +13,31 @@ Records (each a msgpack array, framed with length and checksum, see :data:`_FRAM
     ["accept", output, stream, end]        the output is responsible for everything before `end`
     ["note", output, key, text]            what an output must not forget about a chunk; "" forgets it
 
-    file = b"LFCP0001" record*             record = u32 length, u64 xxh3 of the payload, payload
-
-A torn tail (``kill -9`` in the middle of a write) is cut when the journal is opened; damage before whole
-records is skipped, and the damaged journal is set aside. When the journal has grown to twice what it
-needs, it is rewritten to a new file that replaces it; so it is after a write that failed (a full disk),
-as all that matters is in memory too.
+Damage costs the records that it hit: a stream is read again from its position before, a chunk under way
+may come again under another id. When the journal has grown to twice what it needs, it is rewritten; so
+it is after a write that failed (a full disk), as all that matters is in memory too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import shutil
-import struct
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import xxhash
+from logflow.storage.fs import Fs
+from logflow.storage.journal import Journal, Record
 
-from logflow.errors import ComponentError
-
-_MAGIC = b"LFCP0001"
-_FRAME = struct.Struct("<IQ")
+_KIND = b"LFCP"
+_NAMES = ("stream", "forget", "cut", "accept", "note")
 _COMPACT_BYTES = 8 << 20
 """A journal smaller than this is not worth rewriting."""
 
 _log = logging.getLogger("logflow.checkpoints")
-_checksum = xxhash.xxh3_64_intdigest
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
 
 
 class Checkpoints:
@@ -57,47 +48,41 @@ class Checkpoints:
     ``kill -9`` takes of it leads to reading again, which the cuts make harmless.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        """Use the journal at ``path``; ``None`` keeps everything in memory only (tests)."""
-        self._path = path
-        self._fd = -1
-        self._size = 0
-        self._compacted_size = 0
-        self._pending: list[bytes] = []
-        self._unsynced = False
+    def __init__(self, path: Path | None, *, fs: Fs | None = None, executor: Executor | None = None) -> None:
+        """Use the journal at ``path``; ``None`` keeps everything in memory only (tests).
+
+        Args:
+            path: of the journal.
+            fs: file operations; the real ones unless given.
+            executor: where the disk is waited for; the event loop's own threads unless given.
+        """
+        self._journal = (
+            Journal(path, _KIND, _NAMES, compact_bytes=_COMPACT_BYTES, fs=fs or Fs(), log=_log)
+            if path is not None
+            else None
+        )
+        self._executor = executor
+        self._pending: list[Record] = []
         self._rewrite = False
         """The file is not what it should be: the next flush writes it anew from memory."""
+        self._unwritten_streams = False
+        """Something that sources recorded is pending."""
+        self._namings = self._namings_synced = 0
+        """Records by which a stream is recognised: those made, and those that a power cut cannot take."""
         self._streams: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
         self._cuts: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(dict)
         self._accepted: dict[str, dict[str, int]] = defaultdict(dict)
         self._notes: dict[str, dict[bytes, str]] = defaultdict(dict)
 
     def open(self) -> None:
-        """Read the journal and cut its torn tail.
+        """Read the journal and mend it.
 
         Raises:
-            ComponentError: the file cannot be opened or is not a journal.
+            ComponentError: it cannot be used, or a later version wrote it.
         """
-        if self._path is None or self._fd >= 0:
-            return
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ComponentError(
-                f"cannot open the checkpoints {self._path}: {error.strerror}; "
-                "make the directory writable or set data_dir"
-            ) from error
-        data = self._path.read_bytes()
-        if data.startswith(_MAGIC):
-            self._size = self._replay(data)
-        elif _MAGIC.startswith(data):  # new, or torn in its first write
-            self._size = os.pwrite(self._fd, _MAGIC, 0)
-        else:
-            raise ComponentError(f"{self._path} is not a checkpoint journal; move it away to start afresh")
-        os.ftruncate(self._fd, self._size)
-        os.lseek(self._fd, self._size, os.SEEK_SET)
-        self._compacted_size = self._size
+        if self._journal is not None and not self._journal.is_open:
+            for record in self._journal.open():
+                self._apply(record)
 
     def close(self) -> None:
         """Write and sync what is pending. Safe twice.
@@ -105,13 +90,17 @@ class Checkpoints:
         Raises:
             OSError: it cannot be written; the journal is closed all the same.
         """
-        if self._fd >= 0:
+        if self._journal is not None:
             try:
                 self.flush()
-                os.fdatasync(self._fd)
+                self._journal.sync()
             finally:
-                os.close(self._fd)
-                self._fd = -1
+                self._journal.close()
+
+    @property
+    def damaged_bytes(self) -> int:
+        """Bytes of damage that were found when the journal was opened."""
+        return self._journal.damaged_bytes if self._journal is not None else 0
 
     # -- streams: kept by sources ---------------------------------------------------------------
 
@@ -119,8 +108,14 @@ class Checkpoints:
         """Every known stream of a source with its last state."""
         return dict(self._streams[source])
 
-    def save(self, source: str, stream: str, state: dict[str, Any]) -> None:
-        """Record a stream's state; ``state["offset"]`` is how far its events are safe."""
+    def save(self, source: str, stream: str, state: dict[str, Any], *, names: bool = False) -> None:
+        """Record a stream's state; ``state["offset"]`` is how far its events are safe.
+
+        A source saves what a stream is recognised by before it emits the first batch of it, with ``names``
+        where that changes; a stream that was not known before is named by its first state.
+        """
+        self._namings += names or stream not in self._streams[source]
+        self._unwritten_streams = True
         self._streams[source][stream] = state
         self._append(["stream", source, stream, state])
         self._drop_cuts_before(stream, state["offset"])
@@ -129,7 +124,22 @@ class Checkpoints:
         """The stream will never be read again."""
         self._streams[source].pop(stream, None)
         self._forget_stream(stream)
+        self._unwritten_streams = True
         self._append(["forget", source, stream])
+
+    async def secure_streams(self, *, synced: bool) -> None:
+        """Have what sources recorded outlive the process, before events of theirs are stored elsewhere.
+
+        Otherwise a stream might come back under another name, and its events would be new. With ``synced``
+        its name survives a power cut too.
+
+        Raises:
+            OSError: it cannot be written; the events must not be stored.
+        """
+        if synced and self._namings > self._namings_synced:
+            await self.sync()
+        elif self._unwritten_streams:
+            self.flush()
 
     # -- cuts: kept by buffers, obeyed by sources ------------------------------------------------
 
@@ -196,19 +206,25 @@ class Checkpoints:
         Raises:
             OSError: it cannot be written (a full disk). Nothing is lost: the next call tries again.
         """
-        data = b"".join(self._pending)
-        self._pending.clear()
-        if self._fd < 0:
+        pending, self._pending = self._pending, []
+        journal = self._journal
+        if journal is None or not journal.is_open:
             return
-        if self._rewrite:
-            self._compact()
-        elif data:
-            self._write(data)
-        if self._size > max(2 * self._compacted_size, _COMPACT_BYTES):
+        if self._rewrite or journal.suspect:
+            journal.rewrite(self._records())
+            self._rewrite = False
+        elif pending:
             try:
-                self._compact()
-            except OSError:  # no room for a second journal now: this one is whole, and goes on
-                self._compacted_size = self._size
+                journal.append(pending)
+            except OSError:
+                # What could not be written need not be kept: it is in the memory that the journal is then
+                # written anew from.
+                self._rewrite = True
+                raise
+        self._unwritten_streams = False
+        if journal.grown:
+            with suppress(OSError):  # no room for a second journal now: this one is whole, and goes on
+                journal.rewrite(self._records())
 
     async def sync(self) -> None:
         """Flush, then wait until it survives a power cut as well.
@@ -216,50 +232,16 @@ class Checkpoints:
         Raises:
             OSError: it cannot be written.
         """
+        namings = self._namings
         self.flush()
-        if self._unsynced and self._fd >= 0:
-            self._unsynced = False
-            fd = os.dup(self._fd)  # ours may be closed or replaced meanwhile
-            try:
-                await asyncio.to_thread(os.fdatasync, fd)
-            finally:
-                os.close(fd)
+        if self._journal is not None:
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._journal.sync)
+        self._namings_synced = max(self._namings_synced, namings)
 
-    def _write(self, data: bytes) -> None:
-        try:
-            _write_all(self._fd, data)
-        except OSError:
-            # No torn record may stay. What could not be written need not be kept: it is in the
-            # memory that the journal is then written anew from.
-            self._rewrite = True
-            os.ftruncate(self._fd, self._size)
-            os.lseek(self._fd, self._size, os.SEEK_SET)
-            raise
-        self._size += len(data)
-        self._unsynced = True
+    def _append(self, record: Record) -> None:
+        self._pending.append(record)
 
-    def _append(self, record: list[Any]) -> None:
-        self._pending.append(_frame(record))
-
-    def _replay(self, data: bytes) -> int:
-        """Apply every whole record; returns where the last one ends."""
-        end, skipped = len(_MAGIC), 0
-        for start, stop in _frames(data):
-            skipped += start - end
-            end = stop
-            self._apply(_decode(data[start + _FRAME.size : stop]))
-        if skipped:
-            self._set_aside(skipped)
-        return end
-
-    def _set_aside(self, skipped: int) -> None:
-        assert self._path is not None
-        aside = self._path.with_suffix(".damaged")
-        shutil.copyfile(self._path, aside)
-        self._rewrite = True
-        _log.error("%s is damaged: %d bytes of it are skipped. It is kept as %s.", self._path, skipped, aside)
-
-    def _apply(self, record: list[Any]) -> None:
+    def _apply(self, record: Record) -> None:
         match record:
             case ["stream", source, stream, state]:
                 self._streams[source][stream] = state
@@ -284,7 +266,7 @@ class Checkpoints:
         self._cuts.pop(stream, None)
         self._accepted.pop(stream, None)
 
-    def _records(self) -> Iterator[list[Any]]:
+    def _records(self) -> Iterator[Record]:
         for source, streams in self._streams.items():
             for stream, state in streams.items():
                 yield ["stream", source, stream, state]
@@ -298,55 +280,3 @@ class Checkpoints:
         for output, notes in self._notes.items():
             for key, text in notes.items():
                 yield ["note", output, key, text]
-
-    def _compact(self) -> None:
-        """Rewrite the journal to what still matters; the old one stays until the new one is whole."""
-        assert self._path is not None
-        data = _MAGIC + b"".join(map(_frame, self._records()))
-        new_path = self._path.with_suffix(".new")
-        fd = os.open(new_path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            _write_all(fd, data)
-            os.fdatasync(fd)
-            new_path.replace(self._path)
-        except OSError:
-            os.close(fd)
-            new_path.unlink(missing_ok=True)
-            raise
-        os.close(self._fd)
-        self._fd, self._size, self._compacted_size = fd, len(data), len(data)
-        self._rewrite = False
-        _sync_directory(self._path.parent)
-
-
-def _frame(record: list[Any]) -> bytes:
-    payload = _encode(record)
-    return _FRAME.pack(len(payload), _checksum(payload)) + payload
-
-
-def _frames(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield where every whole record starts and stops; what is between them is damage."""
-    start = len(_MAGIC)
-    while start + _FRAME.size <= len(data):
-        length, checksum = _FRAME.unpack_from(data, start)
-        stop = start + _FRAME.size + length
-        if length and stop <= len(data) and _checksum(data[start + _FRAME.size : stop]) == checksum:
-            yield start, stop
-            start = stop
-        else:
-            start += 1
-
-
-def _sync_directory(path: Path) -> None:
-    """Make a rename in the directory survive a power cut."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

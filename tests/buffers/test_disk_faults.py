@@ -5,18 +5,19 @@ torn anywhere, and any of the changes of names. The sources are the worst that t
 every crash they put again whatever they ever put that can be recognised. The promises, for ``sync: batch``:
 
 * what was acknowledged is delivered;
-* no event is handed out under two chunk ids;
+* no event is handed out under two chunk ids; that needs the names of streams to be as durable as the batches
+  that carry them, as a file whose stream is not in the checkpoints is read again under a new name;
 * the ledger balances.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
 import errno
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -38,26 +39,8 @@ from logflow.testing import FakeClock
 DIRECTORY = Path("/buffers/out")
 
 
-class SimCheckpoints(Checkpoints):
-    """Checkpoints that forget what was not flushed (killed) or not synced (power cut)."""
-
-    def __init__(self, fs: SimFs) -> None:
-        super().__init__(None)
-        self.fs = fs
-        self.flushed = self.synced = copy.deepcopy(self._accepted)
-
-    def flush(self) -> None:
-        self.flushed = copy.deepcopy(self._accepted)
-
-    async def sync(self) -> None:
-        if self.fs.room() < 100:
-            raise OSError(errno.ENOSPC, "no space left on device")
-        self.flush()
-        self.synced = self.flushed
-
-    def restart(self, *, power_cut: bool) -> None:
-        self._accepted = copy.deepcopy(self.synced if power_cut else self.flushed)
-        self.flushed = copy.deepcopy(self._accepted)
+CHECKPOINTS = Path("/checkpoints")
+SOURCE = "tail"
 
 
 class World:
@@ -67,7 +50,6 @@ class World:
         self.fs = SimFs(Random(seed))
         self.fs.faults.update(faults or {})
         self.options = BufferOptions(type="disk", **{"chunk_limit": 200, "flush_interval": 0, **options})
-        self.checkpoints = SimCheckpoints(self.fs)
         self.clock = FakeClock()
         self.loop = asyncio.new_event_loop()
         self.batches: list[Batch] = []
@@ -78,6 +60,7 @@ class World:
         self.taken: list[Chunk] = []
         self.waiting_puts: list[asyncio.Task[None]] = []
         self.offset = 0
+        self.streams, self.stream = 0, ""
         self.start()
 
     # -- the process ------------------------------------------------------------------------------
@@ -89,11 +72,13 @@ class World:
         """Start the process; an error at the start has it started again, as a supervisor would."""
         for _ in range(20):
             self.account = Account("**", "out")
+            self.checkpoints = Checkpoints(CHECKPOINTS, fs=self.fs, executor=Inline())
             self.buffer = DiskBuffer(
                 "out", DIRECTORY, self.options, self.checkpoints, clock=self.clock,
                 log=logging.getLogger("logflow.test"), fs=self.fs, executor=Inline(), segment_bytes=1000,
             )  # fmt: skip
             try:
+                self.checkpoints.open()
                 self.run(self.buffer.open(lambda _: self.account))
             except CrashError:
                 self.stop(power_cut=self.fs.crash_cuts_power)
@@ -112,7 +97,6 @@ class World:
         self.taken.clear()
         self.waiting_puts.clear()
         self.fs.restart(power_cut=power_cut)
-        self.checkpoints.restart(power_cut=power_cut)
 
     async def _cancel_all(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -124,15 +108,37 @@ class World:
         """Kill the process and start it again; sources repeat what they saw no receipt for, or everything."""
         self.stop(power_cut=power_cut)
         self.start()
+        self.name_streams()
         everything = self.fs.random.random() < 0.5
         for number, batch in enumerate(self.batches):
             if batch.origin is not None and (everything or number not in self.acknowledged):
                 self.put(number)
         self.settle()
 
+    def name_streams(self) -> None:
+        """What a source does after a restart: files whose streams are not known get new names."""
+        known = self.checkpoints.streams(SOURCE)
+        renamed: dict[str, str] = {}
+        for number, batch in enumerate(self.batches):
+            if isinstance(batch.origin, Span) and batch.origin.stream not in known:
+                if batch.origin.stream not in renamed:
+                    renamed[batch.origin.stream] = self.new_stream()
+                origin = Span(renamed[batch.origin.stream], batch.origin.start, batch.origin.end)
+                self.batches[number] = Batch(batch.tag, batch.entries, batch.count, origin)
+        self.stream = renamed.get(self.stream, self.stream)
+
+    def new_stream(self) -> str:
+        self.streams += 1
+        stream = f"stream {self.streams}"
+        self.checkpoints.save(SOURCE, stream, {"offset": 0})
+        return stream
+
     def settle(self) -> None:
-        """Let everything happen that can happen now."""
+        """Let everything happen that can happen now; now and then the service flushes the checkpoints."""
         self.run(self._turn())
+        if not self.fs.crashed and self.fs.random.random() < 0.2:
+            with suppress(OSError, CrashError):
+                self.checkpoints.flush()
         self.note_receipts()
         if self.fs.crashed:
             self.crash(power_cut=self.fs.crash_cuts_power)
@@ -160,7 +166,9 @@ class World:
         if kind == "key":
             origin = DeliveryKey(b"key %d" % number)
         elif kind == "span":
-            origin = Span("stream", self.offset, self.offset + 10)
+            if not self.streams or not self.fs.random.randrange(3):
+                self.offset, self.stream = 0, self.new_stream()
+            origin = Span(self.stream, self.offset, self.offset + 10)
             self.offset += 10
             tag = "tail"
         entries = [(1, {"batch": number})] * events

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
 import struct
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from logflow.errors import ComponentError
 from logflow.storage import checkpoints as journal
 from logflow.storage.checkpoints import Checkpoints
+from logflow.storage.fs import Fs
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "checkpoints"
 
 
-def opened(path: Path) -> Checkpoints:
-    checkpoints = Checkpoints(path)
+def opened(path: Path, fs: Fs | None = None) -> Checkpoints:
+    checkpoints = Checkpoints(path, fs=fs)
     checkpoints.open()
     return checkpoints
 
@@ -157,24 +157,41 @@ def test_damage_costs_its_record_alone_and_the_journal_is_set_aside(
         path.write_bytes(damaged)
         again = opened(path)
         assert again.streams("a").keys() == {"s1", "s3"}
+        assert again.damaged_bytes == ends[1] - ends[0]
         again.close()
-        assert path.with_suffix(".damaged").read_bytes() == damaged
+        assert bytes(damaged) in {aside.read_bytes() for aside in path.parent.glob("checkpoints.damaged-*")}
         caplog.clear()
         opened(path).close()
         assert not caplog.messages, "the damage was removed by rewriting the journal"
 
 
-def test_another_kind_of_file_is_refused(path: Path) -> None:
+@pytest.mark.parametrize("content", [b"something else", bytes(5000), b"LFFO0001" + b"x" * 100])
+def test_another_kind_of_file_is_set_aside_and_the_journal_begins_anew(
+    path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     path.parent.mkdir()
-    path.write_bytes(b"something else")
-    with pytest.raises(ComponentError, match="not a checkpoint journal"):
+    path.write_bytes(content)
+    checkpoints = opened(path)
+    assert len(caplog.messages) == 1
+    assert "is damaged" in caplog.messages[0]
+    assert checkpoints.damaged_bytes == len(content)
+    checkpoints.save("a", "s1", {"offset": 1})
+    checkpoints.close()
+    assert [aside.read_bytes() for aside in path.parent.glob("checkpoints.damaged-*")] == [content]
+    assert opened(path).streams("a") == {"s1": {"offset": 1}}
+
+
+def test_a_later_version_is_refused_and_not_touched(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"LFCP0002 and what it means")
+    with pytest.raises(ComponentError, match="has the format LFCP0002"):
         opened(path)
-    assert path.read_bytes() == b"something else"
+    assert path.read_bytes() == b"LFCP0002 and what it means"
 
 
 def test_a_place_that_cannot_be_used_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ComponentError, match=r"cannot open the checkpoints .* make the directory writable"):
+    with pytest.raises(ComponentError, match=r"cannot use .*; make its directory writable"):
         opened(tmp_path / "file" / "checkpoints")
 
 
@@ -203,30 +220,28 @@ async def test_sync_is_safe_when_the_journal_is_rewritten_or_closed_meanwhile(pa
     await checkpoints.sync()
 
 
-class FullDisk:
+class FullDisk(Fs):
     """Lets ``room`` more bytes be written, then fails as a full disk does: after a part of the data."""
 
-    def __init__(self, write: Callable[[int, Any], int]) -> None:
+    def __init__(self) -> None:
         self.room: float = float("inf")
-        self._write = write
 
-    def __call__(self, fd: int, data: Any) -> int:
-        if self.room <= 0:
+    def write(self, fd: int, pieces: Sequence[bytes], offset: int) -> None:
+        data = b"".join(pieces)
+        fits = data[: int(min(max(0, self.room), len(data)))]
+        self.room -= len(fits)
+        super().write(fd, [fits], offset)
+        if len(fits) < len(data):
             raise OSError(errno.ENOSPC, "No space left on device")
-        written = self._write(fd, bytes(data)[: int(min(self.room, len(data)))])
-        self.room -= written
-        return written
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> FullDisk:
-    disk = FullDisk(os.write)
-    monkeypatch.setattr(os, "write", disk)
-    return disk
+def disk() -> FullDisk:
+    return FullDisk()
 
 
 def test_a_full_disk_fails_the_cut_and_nothing_is_lost_when_there_is_room(path: Path, disk: FullDisk) -> None:
-    checkpoints = opened(path)
+    checkpoints = opened(path, disk)
     checkpoints.save("a", "s1", {"offset": 1})
     checkpoints.flush()
     disk.room = 7
@@ -252,7 +267,7 @@ def test_no_room_for_rewriting_leaves_the_journal_as_it_is(
     path: Path, disk: FullDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "_COMPACT_BYTES", 100)
-    checkpoints = opened(path)
+    checkpoints = opened(path, disk)
     for offset in range(50):
         disk.room = 60  # enough for one record, not for a whole journal
         checkpoints.save("a", f"s{offset}", {"offset": offset})
@@ -264,7 +279,7 @@ def test_no_room_for_rewriting_leaves_the_journal_as_it_is(
 def test_a_note_that_could_not_be_written_is_written_when_it_is_noted_again(
     path: Path, disk: FullDisk
 ) -> None:
-    checkpoints = opened(path)
+    checkpoints = opened(path, disk)
     disk.room = 0
     with pytest.raises(OSError, match="No space"):
         checkpoints.note("x", b"k1", "text")

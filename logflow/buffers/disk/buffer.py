@@ -123,7 +123,8 @@ class DiskBuffer(Buffer):
         self._is_open = True
         self._writer = Writer(
             files.segments, files.reserve, sync=self._options.sync, in_thread=self._in_thread,
-            tidy=self._tidy, progress=self._wake_puts, clock=self._clock, log=self._log,
+            checkpoints=self._checkpoints, tidy=self._tidy, progress=self._wake_puts, clock=self._clock,
+            log=self._log,
         )  # fmt: skip
         self._compaction = Compaction(
             self._stock, files.segments, self._writer, read=self._read, lose=self._lose_idle, log=self._log

@@ -28,6 +28,7 @@ from logflow.buffers.disk.records import Record, length_of
 from logflow.buffers.disk.segments import Place, Reserve, Segment, SegmentLog
 from logflow.buffers.disk.threads import InThread, run_beside
 from logflow.clock import Clock
+from logflow.storage.checkpoints import Checkpoints
 
 _GROUP_BYTES = 16 << 20
 _GROUP_ITEMS = 1000
@@ -65,7 +66,8 @@ class Writer:
 
     def __init__(
         self, segments: SegmentLog, reserve: Reserve, *, sync: Literal["batch", "interval", "never"],
-        in_thread: InThread, tidy: Callable[[list[Segment]], Awaitable[None]], progress: Callable[[], None],
+        in_thread: InThread, checkpoints: Checkpoints,
+        tidy: Callable[[list[Segment]], Awaitable[None]], progress: Callable[[], None],
         clock: Clock, log: logging.Logger,
     ) -> None:  # fmt: skip
         """Write to ``segments``.
@@ -75,6 +77,7 @@ class Writer:
             reserve: room for notes when the disk is full.
             sync: the policy.
             in_thread: runs what touches the disk.
+            checkpoints: name the streams of the batches.
             tidy: called between groups with the oldest segments in which nothing waits; what says so is
                 written, as far as the disk takes it.
             progress: called when something was stored.
@@ -87,6 +90,7 @@ class Writer:
         self._reserve = reserve
         self._sync = sync
         self._in_thread = in_thread
+        self._checkpoints = checkpoints
         self._tidy = tidy
         self._progress = progress
         self._clock = clock
@@ -187,6 +191,8 @@ class Writer:
         if records:
             sync = self._sync == "batch" and any(item.sync for item in group)
             try:
+                if batches:
+                    await self._checkpoints.secure_streams(synced=self._sync == "batch")
                 places = await self._in_thread(self._segments.append, records, sync=sync)
             except OSError as error:
                 self._failed(error)
