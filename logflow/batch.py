@@ -81,7 +81,8 @@ class Batch:
         Events keep their order within it, and never belong together across two of them.
         """
         if isinstance(self.origin, Span):
-            return self.origin.stream
+            span = self.origin
+            return f"{span.stream}\0{span.lane}" if span.lane else span.stream
         place = self.attributes.get("peer") or self.attributes.get("path") or ""
         return f"{self.attributes.get('source', '')}\0{place}\0{self.tag}"
 
@@ -98,6 +99,11 @@ class Batch:
     def with_entries(self, entries: bytes, count: int) -> Batch:
         """Return the same batch with other entries: what a filter made of it."""
         return Batch(self.tag, entries, count, self.origin, self.attributes)
+
+    def with_events(self, events: Iterable[tuple[int, Record]]) -> Batch:
+        """Return the same batch with other events, given as (nanoseconds, record)."""
+        packed = [packing.pack_entry(time, record) for time, record in events]
+        return self.with_entries(b"".join(packed), len(packed))
 
     def with_origin(self, origin: Origin) -> Batch:
         """Return the same batch from another origin."""

@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError
 
 from logflow.batch import Batch, Chunk, Origin
 from logflow.clock import Clock, SystemClock
-from logflow.errors import Unsupported
+from logflow.errors import LogflowError, Unsupported
 from logflow.event import EventTime, Record
 from logflow.receipt import Receipt
 
@@ -223,11 +223,28 @@ class Filter(Component):
         """
 
 
+class EventsFailed(LogflowError):
+    """A filter raised for some events of a batch: what the host makes of them is up to ``on_error``.
+
+    Attributes:
+        failed: these events, as they were.
+        without: what the filter kept of the others; ``None`` if nothing.
+        unchanged: the same, with the failed events in their places as they were.
+    """
+
+    def __init__(self, error: BaseException, failed: Batch, without: Batch | None, unchanged: Batch) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.__cause__ = error
+        self.failed = failed
+        self.without = without
+        self.unchanged = unchanged
+
+
 class RecordFilter(Filter):
     """The usual base for plugins: decide over one record at a time.
 
-    An exception of :meth:`filter` keeps the event as it was, is counted as ``filter_errors`` and
-    logged once per batch.
+    An exception of :meth:`filter` concerns its event alone: ``on_error`` says whether it is kept as it
+    was, dropped or becomes a dead letter.
     """
 
     @abstractmethod
@@ -235,29 +252,44 @@ class RecordFilter(Filter):
         """Return the record to keep, changed or not, or ``None`` to drop the event."""
 
     def apply(self, batch: Batch) -> Batch | None:
-        """Decode the batch, ask :meth:`filter` about every record and pack what is kept."""
+        """Decode the batch, ask :meth:`filter` about every record and pack what is kept.
+
+        Raises:
+            EventsFailed: :meth:`filter` raised for some of them.
+        """
         kept: list[tuple[int, Record]] = []
-        failures: list[Exception] = []
-        originals: list[tuple[EventTime, Record]] = []
+        failed: dict[int, BaseException] = {}
+        places: list[int] = []
         for index, (time, record) in enumerate(batch.events()):
             try:
                 result = self.filter(time, record)
-            except Exception as error:
-                failures.append(error)
-                # The record may have been changed half-way, also deep inside: take it anew.
-                originals = originals or list(batch.events())
-                result = originals[index][1]
+            except BaseException as error:
+                failed[index] = error
+                continue
             if result is not None:
                 kept.append((time, result))
-        if failures:
-            self.context.counter("filter_errors", "Events kept as they were because a filter raised.")(
-                len(failures)
-            )
-            self.context.log.warning(
-                "Filter %s raised for %d of %d events, which are kept as they were; the first error: %s: %s.",
-                self.context.name, len(failures), batch.count, type(failures[0]).__name__, failures[0],
-            )  # fmt: skip
-        return Batch.from_events(batch.tag, kept, batch.origin) if kept else None
+                places.append(index)
+        without = batch.with_events(kept) if kept else None
+        if failed:
+            raise self._failure(batch, failed, dict(zip(places, kept, strict=True)), without)
+        return without
+
+    @staticmethod
+    def _failure(
+        batch: Batch,
+        failed: dict[int, BaseException],
+        kept: dict[int, tuple[int, Record]],
+        without: Batch | None,
+    ) -> EventsFailed:
+        # The records may have been changed half-way, also deep inside: take them anew.
+        originals = {index: event for index, event in enumerate(batch.events()) if index in failed}
+        merged = sorted({**kept, **originals}.items())
+        return EventsFailed(
+            next(iter(failed.values())),
+            batch.with_events(originals.values()),
+            without,
+            batch.with_events(event for _, event in merged),
+        )
 
 
 class Stage(Component):

@@ -27,6 +27,10 @@ class Receipt:
         """Whether the events are safe."""
         return self._parts <= 0
 
+    def expect(self, parts: int = 1) -> None:
+        """Expect so many parts more; while the receipt is not done, and on the event loop's thread only."""
+        self._parts += parts
+
     def settle(self) -> None:
         """One output (or buffer) has taken responsibility for the events."""
         self._parts -= 1

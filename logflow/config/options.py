@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from logflow.component import ComponentConfig, ConfigModel
 from logflow.config.fields import Duration, Size, parse_size
+
+FilterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]
 
 
 class Options(ConfigModel):
@@ -77,6 +79,14 @@ class ParserConfig(ComponentConfig):
 
 class FilterConfig(ComponentConfig):
     """What every filter may be given."""
+
+    name: FilterName | None = Field(
+        None, description="What logs, metrics and the ledger call it; the type unless set."
+    )
+    on_error: Literal["keep", "drop", "dead_letter"] = Field(
+        "keep",
+        description="What becomes of events for which the filter fails: `keep` lets them pass as they were.",
+    )
 
 
 class OutputConfig(ComponentConfig):

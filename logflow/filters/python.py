@@ -48,6 +48,12 @@ class PythonFilter(RecordFilter):
         """Options of the filter ``python``."""
 
         type: Literal["python"] = "python"
+        on_error: Literal["keep", "drop", "dead_letter"] = Field(
+            "dead_letter",
+            description="What becomes of an event for which the function raises, or returns anything but a "
+            "dict or None. A function that redacts must not let it pass by failing: it is kept as a dead "
+            "letter, and goes through the routes again when it is replayed.",
+        )
         module: Target | None = Field(
             None, description="An importable module and a function in it.", examples=["mypackage.logs:clean"]
         )

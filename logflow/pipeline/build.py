@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from logflow import registry
 from logflow.buffers.base import Buffer
 from logflow.buffers.memory import MemoryBuffer
 from logflow.clock import Clock, SystemClock
-from logflow.component import ComponentConfig, Filter, Source
+from logflow.component import ComponentConfig, Filter, Source, Stage
 from logflow.config.models import Route as RouteSettings
 from logflow.config.models import Settings
 from logflow.config.options import OutputConfig
@@ -21,6 +22,7 @@ from logflow.errors import ComponentError
 from logflow.patterns import compile_pattern
 from logflow.pipeline.contexts import Contexts
 from logflow.pipeline.dead_letters import DeadLetterStore
+from logflow.pipeline.failures import keep_failed
 from logflow.pipeline.flusher import Flusher
 from logflow.pipeline.router import Route, Router, SourceEmit, Target
 from logflow.services import Services
@@ -52,7 +54,7 @@ class Pipeline:
         return keeps_state(self.settings)
 
     @property
-    def filters(self) -> list[Filter]:
+    def filters(self) -> list[Filter | Stage]:
         """Every filter, in the order of the routes."""
         return [step for route in self.router.routes for step in route.filters]
 
@@ -80,6 +82,7 @@ class _Builder:
         self.contexts = Contexts(
             load_engine(settings.engine), settings.data_dir, Checkpoints(path), clock=clock
         )
+        self._names: Counter[str] = Counter()
 
     def buffer(self, name: str, config: OutputConfig) -> Buffer:
         """Make an output's buffer."""
@@ -110,18 +113,26 @@ class _Builder:
             log=logging.getLogger(f"logflow.outputs.{name}"),
         )
 
+    def filter(self, config: ComponentConfig) -> Filter | Stage:
+        """Make a filter or a stage, with a name of its own."""
+        name: str = getattr(config, "name", None) or config.type
+        self._names[name] += 1
+        if (number := self._names[name]) > 1:
+            name = f"{name}-{number}"
+        made: Filter | Stage = self.contexts.make("filter", name, config)
+        return made
+
     def route(self, settings: RouteSettings, flushers: dict[str, Flusher], ledger: Ledger) -> Route:
         """Make a route with its filters."""
         pattern = settings.match
         return Route(
             pattern,
             compile_pattern(pattern),
-            [
-                self.contexts.make("filter", f"{pattern}[{index}]", config)
-                for index, config in enumerate(settings.filters)
-            ],
+            [self.filter(config) for config in settings.filters],
             [Target(name, flushers[name].buffer, ledger.account(pattern, name)) for name in settings.outputs],
             ledger.account(pattern, "(none)") if not settings.outputs else ledger.account("(none)", "(none)"),
+            clock=self.contexts.clock,
+            boundaries=self.contexts.checkpoints.boundaries,
         )
 
 
@@ -148,7 +159,11 @@ def build(settings: Settings, clock: Clock | None = None) -> Pipeline:
     flushers = {
         name: builder.flusher(name, config, dead_letters) for name, config in settings.outputs.items()
     }
-    router = Router([builder.route(route, flushers, ledger) for route in settings.routes], ledger)
+    router = Router(
+        [builder.route(route, flushers, ledger) for route in settings.routes],
+        ledger,
+        letters=partial(keep_failed, dead_letters, contexts.clock),
+    )
     sources = {name: contexts.make("source", name, config) for name, config in settings.sources.items()}
     return Pipeline(
         settings=settings,
@@ -157,7 +172,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Pipeline:
         ledger=ledger,
         metrics=contexts.metrics,
         sources=sources,
-        emits={name: SourceEmit(router) for name in sources},
+        emits={name: SourceEmit(router, name) for name in sources},
         router=router,
         flushers=flushers,
         dead_letters=dead_letters,

@@ -1,153 +1,392 @@
-"""Routes: which filters and outputs a tag's events go through. The first match wins."""
+"""Takes batches from sources through filters into the buffers of their outputs.
+
+Every event that enters is at each moment in exactly one place: in the hands of the call that brought it,
+held by a stage, or in a buffer. A call that is cancelled gives back what it still has in hand, as the source
+will read it again. What came out of a stage belongs to earlier calls too, so that work on it goes on when the
+call that happened to bring it out is cancelled; batches of one stream follow each other into the buffers in
+the order in which they came out.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import logging
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from logflow.batch import Batch, Span
-from logflow.buffers.base import Buffer
-from logflow.component import Filter
+from logflow.pipeline.chain import Chain
+from logflow.pipeline.flow import Failed, Flow, Passage, Way
+from logflow.pipeline.routes import UNROUTED, Plans, Route, Target
 from logflow.receipt import Receipt
 from logflow.telemetry.ledger import Account, Ledger
 
-_CACHED_TAGS = 10_000
-_INLINE_FILTER_BYTES = 64 * 1024
-"""Batches above this are filtered in a thread, so that the event loop is not held up."""
+__all__ = ["UNROUTED", "Route", "Router", "SourceEmit", "Target"]
 
-UNROUTED = "(none)"
+_WARNED_TAGS = 100
+_MOST_REROUTES = 8
 
+_log = logging.getLogger("logflow.routes")
 
-@dataclass(frozen=True)
-class Target:
-    """An output of a route, as far as the router is concerned."""
-
-    output: str
-    buffer: Buffer
-    account: Account
+Letters = Callable[[Failed], Awaitable[None]]
+"""Keeps events for which a filter failed as a dead letter; waits while there is no room."""
 
 
 @dataclass
-class Route:
-    """A tag pattern, the filters that its events pass, and where they go."""
+class _Work:
+    """What one call has in hand."""
 
-    pattern: str
-    matches: Callable[[str], bool]
-    filters: Sequence[Filter]
-    targets: Sequence[Target]
-    discards: Account
-    """Where events are accounted for when there is no target."""
-    _lane: ThreadPoolExecutor | None = field(default=None, repr=False)
+    placements: list[tuple[Target, Flow]] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+    in_hand: Counter[Account] = field(default_factory=Counter)
 
-    async def filter(self, batch: Batch) -> tuple[Batch, Counter[str]]:
-        """Pass a batch through the filters; also says how many events each kind of them dropped."""
-        if not self.filters:
-            return batch, Counter()
-        if len(batch.entries) < _INLINE_FILTER_BYTES:
-            return self._filter(batch)
-        if self._lane is None:  # one thread per route, as filters are called by one at a time
-            self._lane = ThreadPoolExecutor(1, thread_name_prefix="filters")
-        return await asyncio.get_running_loop().run_in_executor(self._lane, self._filter, batch)
+    def enter(self, way: Way, events: int) -> None:
+        for account in way.accounts:
+            account.enter(events)
+        self.hold(way, events)
 
-    def _filter(self, batch: Batch) -> tuple[Batch, Counter[str]]:
-        dropped: Counter[str] = Counter()
-        for step in self.filters:
-            kept = step.apply(batch)
-            if kept is None:
-                kept = batch.with_entries(b"", 0)
-            if kept.count < batch.count:
-                dropped[f"filter:{step.config.type}"] += batch.count - kept.count
-            batch = kept
-            if not batch.count:
-                break
-        return batch, dropped
+    def hold(self, way: Way, events: int) -> None:
+        """Have more events in hand, or fewer, which are accounted for already."""
+        for account in way.accounts:
+            self.in_hand[account] += events
 
-    def close(self) -> None:
-        """End the filters' thread."""
-        if self._lane is not None:
-            self._lane.shutdown(wait=False)
+    def drop(self, way: Way, events: int, reason: str) -> None:
+        for account in way.accounts:
+            account.drop(events, reason)
+        self.hold(way, -events)
+
+    def book(self, passage: Passage, flows: Sequence[Flow], *, staged: bool) -> None:
+        """Enter into the books what became of a batch in a chain."""
+        if staged:  # what went in was let go; what came out is in hand, whoever brought it
+            for way, _, events in passage.drops:
+                self.hold(way, events)
+            for way, events in passage.made:
+                self.hold(way, -events)
+            for flow in (*flows, *passage.retagged):
+                self.hold(flow.way, flow.batch.count)
+            for failed in passage.failed:
+                self.hold(failed.way, failed.batch.count)
+        for way, events in passage.made:
+            self.enter(way, events)
+        for way, reason, events in passage.drops:
+            self.drop(way, events, reason)
+        self.failed += passage.failed
+
+    def give_back(self) -> None:
+        """The call ends before its time: the source still has the events, or reads them again."""
+        for account, events in self.in_hand.items():
+            account.give_back(events)
 
 
 class Router:
-    """Finds the route of a tag and puts batches into the buffers of its outputs."""
+    """Finds the routes of a tag and puts batches into the buffers of their outputs."""
 
-    def __init__(self, routes: Sequence[Route], ledger: Ledger) -> None:
-        self._unrouted = Route(
-            UNROUTED, lambda _: True, (), (), ledger.account(UNROUTED, UNROUTED)
-        )  # fmt: skip
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        ledger: Ledger,
+        *,
+        unrouted: Literal["warn", "error"] | Target = "warn",
+        letters: Letters | None = None,
+    ) -> None:
+        """Route by ``routes``; ``unrouted`` says what becomes of events that none of them takes."""
+        targets = (unrouted,) if isinstance(unrouted, Target) else ()
+        rest = Route(UNROUTED, lambda _: True, (), targets, ledger.account(UNROUTED, UNROUTED))
         self.routes = tuple(routes)
-        self._cache: dict[str, Route] = {}
+        self._plans = Plans(self.routes, rest)
+        self._rest = rest
+        self.filters_anything = any(route.chains for route in (*routes, rest))
+        self._refuses = unrouted == "error"
+        self._letters = letters
+        self._warned: set[str] = set()
+        self._under_way: set[asyncio.Task[Receipt]] = set()
+        self._last: dict[str, asyncio.Future[None]] = {}
+        self._flushing: set[Chain] = set()
+        self._flush_waits: Counter[str] = Counter()
 
     def route(self, tag: str) -> Route:
         """Find the first route that matches; a last one takes what no other wants."""
-        found = self._cache.get(tag)
-        if found is None:
-            found = next((route for route in self.routes if route.matches(tag)), self._unrouted)
-            if len(self._cache) >= _CACHED_TAGS:  # tags can come from outside: bounded
-                self._cache.clear()
-            self._cache[tag] = found
-        return found
+        return self._plans.plan(tag)[0]
 
     def account(self, tag: str, output: str) -> Account | None:
-        """The account of a tag's events at an output; ``None`` when its route does not lead there."""
-        return next((t.account for t in self.route(tag).targets if t.output == output), None)
+        """The account of a tag's events at an output; ``None`` if no route leads there."""
+        return next((t.account for t in self._targets(tag) if t.output == output), None)
+
+    def _targets(self, tag: str) -> list[Target]:
+        return [target for route in self._plans.plan(tag) for target in route.targets]
+
+    # -- in ---------------------------------------------------------------------------------------
 
     async def dispatch(self, batch: Batch, blocked_on: Counter[str]) -> Receipt:
-        """Filter a batch and put it into every buffer of its route.
+        """Filter a batch and put it into every buffer that its routes lead to.
 
         Args:
             batch: what a source emitted.
             blocked_on: counts, by output, who waits for room right now.
         """
-        route = self.route(batch.tag)
-        if not route.targets:
-            reason = "unrouted" if route is self._unrouted else "discarded"
-            route.discards.enter(batch.count)
-            route.discards.drop(batch.count, reason)
+        ways = self._plans.ways(batch)
+        if len(ways) == 1 and not (route := ways[0][0]).chains and route.targets:
+            return await self._put(batch, route, blocked_on)
+        if ways and ways[-1][0] is self._rest and not self._rest.targets:
+            await self._warn_of_unrouted(batch.tag, blocked_on)
+        work = self._route(ways, blocked_on)
+        if not any(route.staged for route, _ in ways):
+            return await work
+        return await asyncio.shield(self._start(work))
+
+    async def _put(self, batch: Batch, route: Route, blocked_on: Counter[str]) -> Receipt:
+        """The usual way, without filters: straight into the buffers."""
+        if not batch.count and not isinstance(batch.origin, Span):
             return Receipt(0)
-        for target in route.targets:
+        targets = route.targets
+        receipt = Receipt(len(targets))
+        for target in targets:
             target.account.enter(batch.count)
-        unplaced = {target.output: target for target in route.targets}
-        held = batch.count
+        left = deque(targets if len(targets) == 1 else sorted(targets, key=_is_full))
         try:
-            batch, dropped = await route.filter(batch)
-            for target in route.targets:
-                for reason, events in dropped.items():
-                    target.account.drop(events, reason)
-            held = batch.count
-            receipt = Receipt(len(route.targets))
-            if not batch.count and not isinstance(batch.origin, Span):
-                return Receipt(0)
-            # Whoever has room gets the batch before we wait for the others.
-            for target in sorted(route.targets, key=lambda target: target.buffer.full):
-                async with _waiting_for(target, blocked_on):
-                    await target.buffer.put(batch, target.account, receipt)
-                del unplaced[target.output]
+            while left:
+                if left[0].buffer.full:
+                    async with _counted(blocked_on, left[0].output):
+                        await left[0].buffer.put(batch, left[0].account, receipt)
+                else:
+                    await left[0].buffer.put(batch, left[0].account, receipt)
+                left.popleft()
         except BaseException:
-            for target in unplaced.values():
-                target.account.give_back(held)
+            for target in left:
+                target.account.give_back(batch.count)
             raise
         return receipt
 
+    def _start(self, work: Coroutine[None, None, Receipt]) -> asyncio.Task[Receipt]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
+
+    async def _warn_of_unrouted(self, tag: str, blocked_on: Counter[str]) -> None:
+        if tag not in self._warned and len(self._warned) <= _WARNED_TAGS:
+            self._warned.add(tag)
+            if len(self._warned) > _WARNED_TAGS:
+                _log.warning("No route takes events of more than %d tags; no more are named.", _WARNED_TAGS)
+            else:
+                what = "are held back" if self._refuses else "are dropped"
+                _log.warning("No route takes events of the tag %s: they %s.", tag, what)
+        if self._refuses:  # nothing of it is acknowledged until the configuration changes
+            async with _counted(blocked_on, UNROUTED):
+                await asyncio.Event().wait()
+
+    async def _route(self, ways: list[tuple[Route, Batch]], blocked_on: Counter[str]) -> Receipt:
+        receipt = Receipt(1 + len(ways))
+        work = _Work()
+        try:
+            for route, batch in ways:
+                work.enter(route, batch.count)
+                await self._pass(Flow(batch, (receipt,), route), route, work, 0)
+            await self._place(work, blocked_on)
+        except BaseException:
+            work.give_back()
+            raise
+        receipt.settle()
+        return receipt
+
+    async def _pass(self, flow: Flow, route: Route, work: _Work, reroutes: int) -> None:
+        """Pass a batch through a route, of which it is in hand."""
+        if not route.targets:
+            work.drop(route, flow.batch.count, "unrouted" if route is self._rest else "discarded")
+            _settle(flow)
+        elif route.chain is None:
+            await self._pass_on([flow], route, work)
+        else:
+            passage = Passage()
+            if route.chain.staged:
+                work.hold(route, -flow.batch.count)
+            flows = await route.chain.run(flow, passage)
+            await self._leave_chain(flows, route, passage, work, reroutes)
+
+    async def _leave_chain(
+        self, flows: list[Flow], route: Route, passage: Passage, work: _Work, reroutes: int
+    ) -> None:
+        """What came out of a route's filters goes to its outputs, or is routed anew."""
+        assert route.chain is not None
+        work.book(passage, flows, staged=route.chain.staged)
+        if reroutes < _MOST_REROUTES:
+            for flow in passage.retagged:
+                await self._reroute(flow, work, reroutes + 1)
+        elif passage.retagged:
+            _log.warning(
+                "Events were given a new tag %d times, %s at last; they go on where they are.",
+                _MOST_REROUTES, passage.retagged[0].batch.tag,
+            )  # fmt: skip
+            flows = [*flows, *passage.retagged]
+        await self._pass_on(flows, route, work)
+
+    async def _reroute(self, flow: Flow, work: _Work, reroutes: int) -> None:
+        """A stage changed the tag: the events leave their route and come to those of the new tag."""
+        for account in flow.way.accounts:
+            account.give_back(flow.batch.count)
+        work.hold(flow.way, -flow.batch.count)
+        ways = self._plans.ways(flow.batch)
+        for receipt in flow.receipts:
+            receipt.expect(len(ways))
+        for route, batch in ways:
+            work.enter(route, batch.count)
+            await self._pass(Flow(batch, flow.receipts, route, flow.staged), route, work, reroutes)
+        _settle(flow)
+
+    async def _pass_on(self, flows: Sequence[Flow], route: Route, work: _Work) -> None:
+        """What a route lets through goes to each of its outputs, through the filters of that output."""
+        for flow in flows:
+            for receipt in flow.receipts:
+                receipt.expect(len(route.targets) - 1)
+            for target in route.targets:
+                own = replace(flow, way=target)
+                if target.chain is None:
+                    work.placements.append((target, own))
+                    continue
+                passage = Passage()
+                if target.chain.staged:
+                    work.hold(target, -own.batch.count)
+                out = await target.chain.run(own, passage)
+                self._leave_output(out, target.chain, passage, work)
+
+    @staticmethod
+    def _leave_output(flows: list[Flow], chain: Chain, passage: Passage, work: _Work) -> None:
+        work.book(passage, flows, staged=chain.staged)
+        for flow in flows:
+            assert isinstance(flow.way, Target)
+            work.placements.append((flow.way, flow))
+
+    # -- into the buffers -------------------------------------------------------------------------
+
+    async def _place(self, work: _Work, blocked_on: Counter[str]) -> None:
+        streams = {flow.batch.stream for _, flow in work.placements if flow.staged}
+        async with self._in_order(streams):
+            for failed in work.failed:
+                if self._letters is not None:
+                    await self._letters(failed)
+                work.drop(failed.way, failed.batch.count, "dead_letter:filter_error")
+            # Whoever has room gets the batch before we wait for the others.
+            for target, flow in sorted(work.placements, key=lambda placement: _is_full(placement[0])):
+                batch = flow.batch
+                if not batch.count and not isinstance(batch.origin, Span):
+                    _settle(flow)
+                    continue
+                async with _waiting_for(target, blocked_on):
+                    await target.buffer.put(batch, target.account, _joint(flow.receipts))
+                work.hold(target, -batch.count)
+
+    @asynccontextmanager
+    async def _in_order(self, streams: set[str]) -> AsyncIterator[None]:
+        """Wait until what came out of stages before, of the same streams, is in its buffers."""
+        if not streams:
+            yield
+            return
+        before = [self._last[stream] for stream in streams if stream in self._last]
+        done = asyncio.get_running_loop().create_future()
+        self._last.update(dict.fromkeys(streams, done))
+        try:
+            if before:
+                await asyncio.wait(before)
+            yield
+        finally:
+            done.set_result(None)
+            for stream in streams:
+                if self._last.get(stream) is done:
+                    del self._last[stream]
+
+    # -- stages, in time --------------------------------------------------------------------------
+
+    @property
+    def _staged(self) -> list[tuple[Route, Chain]]:
+        """Every chain with a stage once, those of routes before those of outputs."""
+        chains: dict[Chain, Route] = {}
+        for route in self.routes:
+            if route.chain is not None and route.chain.staged:
+                chains.setdefault(route.chain, route)
+        for route in (*self.routes, self._rest):
+            for target in route.targets:
+                if target.chain is not None and target.chain.staged:
+                    chains.setdefault(target.chain, route)
+        return [(route, chain) for chain, route in chains.items()]
+
+    def flush(self, now_s: float) -> None:
+        """Have stages give out what they held for long enough; does not wait for buffers that are full."""
+        for route, chain in self._staged:
+            if chain not in self._flushing:
+                self._flushing.add(chain)
+                task = self._start(self._flush(route, chain, now_s))
+                task.add_done_callback(lambda _, chain=chain: self._flushing.discard(chain))  # type: ignore[misc]
+
+    async def flush_all(self) -> None:
+        """Have stages give out everything, and wait until all that is under way is in its buffers."""
+        for route, chain in self._staged:
+            self._start(self._flush(route, chain, None))
+            while self._under_way:
+                await asyncio.wait(self._under_way)
+
+    async def _flush(self, route: Route, chain: Chain, now_s: float | None) -> Receipt:
+        passage, work = Passage(), _Work()
+        try:
+            flows = await chain.flush(now_s, passage)
+            if chain is route.chain:
+                await self._leave_chain(flows, route, passage, work, 0)
+            else:
+                self._leave_output(flows, chain, passage, work)
+            await self._place(work, self._flush_waits)
+        except BaseException:
+            work.give_back()
+            raise
+        return Receipt(0)
+
+    # -- room -------------------------------------------------------------------------------------
+
     async def wait_for_room(self, tag: str, blocked_on: Counter[str]) -> None:
         """Wait until every buffer that the tag goes to has room."""
-        targets = self.route(tag).targets
+        if self._refuses and self.route(tag) is self._rest:
+            await self._warn_of_unrouted(tag, blocked_on)
+        targets = self._targets(tag)
         while (full := next((target for target in targets if target.buffer.full), None)) is not None:
             async with _waiting_for(full, blocked_on):
                 await full.buffer.wait_for_room()
 
     def full(self, tag: str) -> bool:
         """Whether a buffer that the tag goes to has no room."""
-        return any(target.buffer.full for target in self.route(tag).targets)
+        plan = self._plans.plan(tag)
+        if self._refuses and plan[0] is self._rest:
+            return True
+        return any(target.buffer.full for route in plan for target in route.targets)
 
-    def close(self) -> None:
-        """End what routes keep running."""
-        for route in self.routes:
-            route.close()
+    async def close(self) -> None:
+        """End what is under way and what routes keep running."""
+        for task in self._under_way:
+            task.cancel()
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        for route in (*self.routes, self._rest):
+            for chain in route.chains:
+                chain.close()
+
+
+def _is_full(target: Target) -> bool:
+    return target.buffer.full
+
+
+def _settle(flow: Flow) -> None:
+    for receipt in flow.receipts:
+        receipt.settle()
+
+
+def _joint(receipts: Sequence[Receipt]) -> Receipt:
+    """A receipt that settles a part of each of several."""
+    if len(receipts) == 1:
+        return receipts[0]
+    joint = Receipt(1)
+    for receipt in receipts:
+        joint.add_done_callback(receipt.settle)
+    return joint
 
 
 @asynccontextmanager
@@ -155,22 +394,32 @@ async def _waiting_for(target: Target, blocked_on: Counter[str]) -> AsyncIterato
     if not target.buffer.full:
         yield
         return
-    blocked_on[target.output] += 1
+    async with _counted(blocked_on, target.output):
+        yield
+
+
+@asynccontextmanager
+async def _counted(blocked_on: Counter[str], what: str) -> AsyncIterator[None]:
+    blocked_on[what] += 1
     try:
         yield
     finally:
-        blocked_on[target.output] -= 1
+        blocked_on[what] -= 1
 
 
 class SourceEmit:
     """The ``Emit`` of one source; remembers what it waits for."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, name: str = "") -> None:
+        """Hand on what the source ``name`` emits."""
         self._router = router
+        self._name = name if router.filters_anything else ""  # nobody else looks at attributes
         self.blocked_on: Counter[str] = Counter()
 
     async def __call__(self, batch: Batch) -> Receipt:
         """Admit a batch."""
+        if self._name and "source" not in batch.attributes:
+            batch = replace(batch, attributes={**batch.attributes, "source": self._name})
         return await self._router.dispatch(batch, self.blocked_on)
 
     async def ready(self, tag: str) -> None:

@@ -22,15 +22,19 @@ from logflow.component import Source
 from logflow.config.options import RetryOptions
 from logflow.errors import ComponentError, LogflowError
 from logflow.pipeline.build import Pipeline
+from logflow.pipeline.failures import PREFIX
 from logflow.pipeline.flusher import describe
 from logflow.pipeline.replay import Replayer
 from logflow.pipeline.retry import Backoff
+from logflow.pipeline.router import SourceEmit
 from logflow.telemetry.ledger import Account
 
 _log = logging.getLogger("logflow.service")
 _FLUSH_S = 0.1
 """How often positions are handed to the operating system; every tenth time they are synced."""
 _DRAIN_POLL_S = 0.02
+_STAGES_S = 0.25
+"""How often stages are asked for what they held for long enough."""
 
 
 class Runner:
@@ -65,7 +69,7 @@ class Runner:
             pipeline.checkpoints.open()
             stack.callback(pipeline.checkpoints.close)
             stack.push_async_callback(pipeline.services.close)
-            stack.callback(pipeline.router.close)
+            stack.push_async_callback(pipeline.router.close)
             for name, flusher in pipeline.flushers.items():
                 stack.push_async_callback(flusher.buffer.close)
                 await flusher.buffer.open(partial(self._account, name))
@@ -97,6 +101,7 @@ class Runner:
             flushing = [group.create_task(flusher.run()) for flusher in pipeline.flushers.values()]
             flushing.append(group.create_task(self._flush_checkpoints()))
             flushing.append(group.create_task(self._replayer().run()))
+            flushing.append(group.create_task(self._flush_stages()))
             sources = [
                 asyncio.create_task(self._run_source(name, source))
                 for name, source in pipeline.sources.items()
@@ -120,7 +125,9 @@ class Runner:
             name: (flusher.buffer, pipeline.ledger.account("(replayed)", name))
             for name, flusher in pipeline.flushers.items()
         }
-        return Replayer(pipeline.dead_letters, buffers, pipeline.clock)
+        names = {f"{PREFIX}{step.context.name}" for step in pipeline.filters}
+        routed = dict.fromkeys(names, SourceEmit(pipeline.router))
+        return Replayer(pipeline.dead_letters, buffers, pipeline.clock, routed)
 
     async def _stop_when_ended(self, sources: list[asyncio.Task[None]]) -> None:
         await asyncio.wait(sources)
@@ -156,10 +163,19 @@ class Runner:
                 if turn % 100 == 0:
                     _log.warning("Positions cannot be saved now: %s.", error)
 
+    async def _flush_stages(self) -> None:
+        clock = self._pipeline.clock
+        while True:
+            await clock.sleep(_STAGES_S)
+            self._pipeline.router.flush(clock.monotonic())
+
     async def _drain(self) -> None:
         """Flush what waits until it is delivered, the time is up or we are told to hurry."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._pipeline.settings.shutdown_timeout
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._pipeline.settings.shutdown_timeout):
+                await self._pipeline.router.flush_all()
         waiting = self._waiting()
         if waiting:
             _log.info("Stopping; %d events wait to be delivered.", waiting)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import re
 
 import pytest
 from pydantic import ValidationError
 
 from logflow.batch import Batch
+from logflow.component import EventsFailed
 from logflow.errors import ComponentError
 from logflow.filters.python import PythonFilter
-from logflow.telemetry.metrics import Metrics
 from logflow.testing import make_context
 
 
@@ -26,9 +25,13 @@ def make(tmp_path):
     return make
 
 
-def apply(filter_, *records):
-    result = filter_.apply(Batch.from_events("app", [(7, record) for record in records]))
-    return result and [record for _, record in result.events()]
+def apply(filter_, *records_):
+    result = filter_.apply(Batch.from_events("app", [(7, record) for record in records_]))
+    return result and records(result)
+
+
+def records(batch):
+    return [record for _, record in batch.events()]
 
 
 def test_a_function_of_a_record_changes_keeps_and_drops(make):
@@ -48,20 +51,27 @@ def test_a_module_that_is_installed(tmp_path):
     assert apply(PythonFilter(config, make_context(tmp_path, kind="filter")), {"n": 1}) == [{"n": 1}]
 
 
-def test_an_exception_keeps_the_event_and_is_counted(make, caplog):
-    metrics = Metrics()
-    clean = make(
-        "def clean(record):\n    record['a']['b'] = 1\n    return 1 / record['n'] and record", metrics=metrics
-    )
-    assert apply(clean, {"a": {}, "n": 0}, {"a": {}, "n": 1}) == [{"a": {}, "n": 0}, {"a": {"b": 1}, "n": 1}]
-    assert [(cell.name, cell.value) for cell in metrics.counters()] == [("filter_errors", 1)]
-    assert "ZeroDivisionError" in caplog.text
+def test_an_exception_concerns_its_event_alone(make):
+    clean = make("def clean(record):\n    record['a']['b'] = 1\n    return 1 / record['n'] and record")
+    with pytest.raises(EventsFailed, match="ZeroDivisionError: division by zero") as caught:
+        apply(clean, {"a": {}, "n": 0}, {"a": {}, "n": 1})
+    assert records(caught.value.failed) == [{"a": {}, "n": 0}]
+    assert records(caught.value.without) == [{"a": {"b": 1}, "n": 1}]
+    assert records(caught.value.unchanged) == [{"a": {}, "n": 0}, {"a": {"b": 1}, "n": 1}]
 
 
-def test_a_result_that_is_no_record_is_an_error_too(make, caplog):
-    caplog.set_level(logging.WARNING)
-    assert apply(make("def clean(record):\n    return True"), {"n": 1}) == [{"n": 1}]
-    assert "returned bool, not a dict or None" in caplog.text
+@pytest.mark.parametrize("what", ["raise KeyboardInterrupt", "import sys; sys.exit(1)", "return True"])
+def test_whatever_is_no_record_is_an_error(make, what):
+    with pytest.raises(EventsFailed) as caught:
+        apply(make(f"def clean(record):\n    {what}"), {"n": 1})
+    assert records(caught.value.failed) == [{"n": 1}]
+    assert caught.value.without is None
+
+
+def test_what_it_fails_for_becomes_a_dead_letter_unless_told_otherwise(tmp_path):
+    """A function that redacts must not let an event pass by failing."""
+    assert PythonFilter.Config(module="copy:copy").on_error == "dead_letter"
+    assert PythonFilter.Config(module="copy:copy", on_error="keep").on_error == "keep"
 
 
 def test_a_dataclass_in_the_file_works(make):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,17 +17,23 @@ from logflow.patterns import compile_pattern
 from logflow.pipeline.router import Route, Router, SourceEmit, Target
 from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Ledger
+from logflow.testing import make_context
 
 
 class KeepEven(Filter):
     """Keeps events whose n is even."""
 
-    def __init__(self) -> None:
-        self.config = FilterConfig(type="even")
+    Config = FilterConfig
 
     def apply(self, batch: Batch) -> Batch | None:
         kept = [(time, record) for time, record in batch.events() if record["n"] % 2 == 0]
         return Batch.from_events(batch.tag, kept, batch.origin) if kept else None
+
+
+def make(step: type[Filter], **options: Any) -> Filter:
+    """Make a filter as the host would."""
+    context = make_context(Path("/nonexistent"), options.get("name", "even"), kind="filter")
+    return step(step.Config(type="even", **options), context)
 
 
 class Bench:
@@ -97,7 +104,7 @@ async def test_a_route_without_outputs_drops_on_purpose() -> None:
 
 async def test_filters_drop_for_a_reason_in_every_account() -> None:
     """What a filter drops is accounted for at each output."""
-    bench = Bench([("**", [KeepEven()], ["a", "b"])])
+    bench = Bench([("**", [make(KeepEven)], ["a", "b"])])
     await bench.emit(numbers(1, 2, 3, 4))
     assert await bench.deliver("a") == [2, 4]
     for output in ("a", "b"):
@@ -109,7 +116,7 @@ async def test_filters_drop_for_a_reason_in_every_account() -> None:
 @pytest.mark.parametrize("span", [None, Span("s", 0, 10)])
 async def test_a_batch_that_is_filtered_away_settles(span: Span | None) -> None:
     """Nothing left: the receipt resolves, so that the position can move on."""
-    bench = Bench([("**", [KeepEven()], ["a"])])
+    bench = Bench([("**", [make(KeepEven)], ["a"])])
     receipt = await bench.emit(numbers(1, span=span))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(bench.buffers["a"].take(), 0.02)
@@ -119,10 +126,10 @@ async def test_a_batch_that_is_filtered_away_settles(span: Span | None) -> None:
 
 async def test_large_batches_are_filtered_in_order() -> None:
     """Filtering in a thread gives the same result."""
-    bench = Bench([("**", [KeepEven()], ["a"])])
+    bench = Bench([("**", [make(KeepEven)], ["a"])])
     await bench.emit(numbers(*range(30_000)))
     assert await bench.deliver("a") == list(range(0, 30_000, 2))
-    bench.router.close()
+    await bench.router.close()
 
 
 async def test_a_full_output_does_not_keep_a_batch_from_another() -> None:
@@ -154,7 +161,7 @@ async def test_a_full_output_does_not_hold_back_other_routes() -> None:
 
 async def test_a_cancelled_emit_leaves_the_ledger_balanced() -> None:
     """Events that were not taken over are given back: their source still holds them."""
-    bench = Bench([("**", [KeepEven()], ["a", "b"])], limit=1)
+    bench = Bench([("**", [make(KeepEven)], ["a", "b"])], limit=1)
     await bench.emit(numbers(2))
     await bench.deliver("b")
     blocked = asyncio.ensure_future(bench.emit(numbers(3, 4)))
@@ -182,4 +189,4 @@ async def test_the_cache_of_tags_is_bounded() -> None:
     bench = Bench([("**", [], ["a"])])
     for number in range(25_000):
         bench.router.route(f"tag.{number}")
-    assert len(bench.router._cache) <= 10_000
+    assert len(bench.router._plans._plans) <= 10_000
