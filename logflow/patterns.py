@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 _MAX_ALTERNATIVES = 256
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -29,6 +30,52 @@ def compile_pattern(text: str) -> Callable[[str], bool]:
         return any(_match_parts(alternative, parts) for alternative in alternatives)
 
     return matches
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Whether a pattern certainly matches every tag that another one matches.
+
+    Raises:
+        ValueError: one of them cannot be used.
+    """
+    return all(
+        any(_covers(tuple(a.split(".")), tuple(b.split("."))) for a in _expand(wide)) for b in _expand(narrow)
+    )
+
+
+@lru_cache(maxsize=4096)
+def _covers(wide: tuple[str, ...], narrow: tuple[str, ...]) -> bool:
+    if not wide or not narrow:
+        return not narrow and all(part == _ANY_PARTS for part in wide)
+    if wide[0] == _ANY_PARTS:
+        return _covers(wide[1:], narrow) or _covers(wide, narrow[1:])
+    if narrow[0] == _ANY_PARTS:
+        return False
+    same = wide[0] in {"*", narrow[0]} or ("*" not in narrow[0] and _part(wide[0]).fullmatch(narrow[0]))
+    return bool(same) and _covers(wide[1:], narrow[1:])
+
+
+def may_match(pattern: str, template: str) -> bool:
+    """Whether a pattern can match a tag made of a template, whose ``{...}`` may stand for anything.
+
+    Raises:
+        ValueError: the pattern cannot be used.
+    """
+    fixed, brace, _ = template.partition("{")
+    if not brace:
+        return compile_pattern(pattern)(template)
+    known = fixed.split(".")[:-1]  # the last part goes on in the braces
+    return any(_may_begin(alternative.split("."), known) for alternative in _expand(pattern))
+
+
+def _may_begin(parts: list[str], known: list[str]) -> bool:
+    """Whether a pattern's parts can match a tag that begins with some parts and has at least one more."""
+    for index, part in enumerate(parts):
+        if part == _ANY_PARTS or index == len(known):
+            return True
+        if not _part(part).fullmatch(known[index]):
+            return False
+    return False
 
 
 def _expand(text: str) -> list[str]:
@@ -59,8 +106,13 @@ def _compile_parts(text: str) -> list[re.Pattern[str] | None]:
         elif _ANY_PARTS in part:
             raise ValueError(f"'**' must be a whole part of the pattern, not {part!r}")
         else:
-            parts.append(re.compile(".*".join(re.escape(piece) for piece in part.split("*")), re.DOTALL))
+            parts.append(_part(part))
     return parts
+
+
+def _part(text: str) -> re.Pattern[str]:
+    """Compile one part, in which ``*`` stands for any text."""
+    return re.compile(".*".join(re.escape(piece) for piece in text.split("*")), re.DOTALL)
 
 
 def _match_parts(pattern: Sequence[re.Pattern[str] | None], parts: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logflow.patterns import compile_pattern
+from logflow.patterns import compile_pattern, covers, may_match
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,29 @@ def test_takes_no_exponential_time() -> None:
     """Many `**` against a long tag that does not match end quickly."""
     matches = compile_pattern(".".join(["**", "a"] * 30 + ["b"]))
     assert not matches(".".join(["a"] * 300))
+
+
+PATTERNS = st.lists(
+    st.sampled_from(["a", "b", "*", "**", "a*", "{a,b}", "{a.b,*}"]), min_size=1, max_size=5
+).map(".".join)
+TAGS = st.lists(st.sampled_from(["a", "b", "ab"]), min_size=1, max_size=5).map(".".join)
+
+
+@given(PATTERNS, PATTERNS, TAGS)
+def test_a_pattern_that_covers_another_matches_all_that_it_matches(wide: str, narrow: str, tag: str) -> None:
+    assert covers(narrow, narrow)
+    if covers(wide, narrow) and compile_pattern(narrow)(tag):
+        assert compile_pattern(wide)(tag)
+
+
+@given(
+    PATTERNS, st.lists(st.sampled_from(["a", "b", "{x}", "a{x}"]), min_size=1, max_size=5).map(".".join), TAGS
+)
+def test_a_template_that_can_make_a_tag_may_be_matched(pattern: str, template: str, value: str) -> None:
+    tag = template.replace("{x}", value)
+    if compile_pattern(pattern)(tag):
+        assert may_match(pattern, template)
+
+
+def test_covering_takes_no_exponential_time() -> None:
+    assert not covers(".".join(["**", "a"] * 30 + ["b"]), ".".join(["a"] * 60))

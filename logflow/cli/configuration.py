@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,16 @@ def add_config_option(parser: argparse.ArgumentParser, *, required: bool = True)
     """Declare ``-c FILE...``; may be given several times, and the files are merged in order."""
     parser.add_argument(
         "-c", "--config", metavar="FILE", type=Path, nargs="+", action="extend", required=required,
-        help="configuration file; several are merged in order",
+        help="configuration file, directory of *.yaml files, or - for stdin; several are merged in order",
     )  # fmt: skip
+
+
+@cache
+def _stdin() -> bytes:
+    """Read stdin, once: a reload finds there what the start found."""
+    from logflow.config.reading import MAX_FILE_BYTES
+
+    return sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
 
 
 def load_settings(args: argparse.Namespace, *, quiet: bool = False) -> Settings:
@@ -28,7 +37,7 @@ def load_settings(args: argparse.Namespace, *, quiet: bool = False) -> Settings:
     """
     from logflow.config.loader import load
 
-    loaded = load(args.config, os.environ)
+    loaded = load(args.config, os.environ, _stdin)
     if not quiet:
         for warning in loaded.warnings:
             print(f"warning: {warning}", file=sys.stderr)

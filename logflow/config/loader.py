@@ -1,31 +1,38 @@
 """Load a configuration: read files, put them together, validate, and say all that is wrong.
 
 Files are put together in this order: what a file includes (sorted by path) comes before the file
-itself, and later ``-c`` files after earlier ones. Later scalars and lists win, mappings are merged
-key by key, and routes are joined in that order. A source or an output has one place: defining it
-twice is an error. A file that is reached twice is read once.
+itself, and later ``-c`` files after earlier ones; of a directory, the files ``*.yaml`` and ``*.yml`` are
+read, sorted, and ``-`` is stdin. Later scalars and lists win, mappings are merged key by key, and routes
+are joined in that order. A source or an output has one place: defining it twice is an error. A file that
+is reached twice is read once. Top-level keys that begin with ``x-`` mean nothing.
 """
 
 from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Map
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
 from logflow.config.models import Settings
 from logflow.config.reading import MAX_FILE_BYTES, read_tree
 from logflow.config.substitution import Substitution
+from logflow.config.suspicions import defined, named_outputs, suspicions
 from logflow.config.tree import Items, Mapping, Node, Place, Problem, Scalar, child, show, to_data
 from logflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from logflow.config.mistakes import Mistake
 
 MAX_FILES = 1000
 _ONCE = ("sources", "outputs")
 _JOINED = ("routes", "include")
+_STDIN = Path("-")
+_STDIN_NAME = "stdin"
 
 
 class Loaded(NamedTuple):
@@ -40,29 +47,35 @@ class Loaded(NamedTuple):
     warnings: list[str]
 
 
-def load(paths: Sequence[Path], env: Map[str, str]) -> Loaded:
+def load(paths: Sequence[Path], env: Map[str, str], stdin: Callable[[], bytes] | None = None) -> Loaded:
     """Load the configuration that one or more files make up.
 
     Args:
-        paths: the files, in the order of ``-c``.
+        paths: the files and directories, in the order of ``-c``; ``-`` is stdin.
         env: the variables that ``${NAME}`` stands for.
+        stdin: what ``-`` reads.
 
     Raises:
         ConfigError: it has mistakes; each is one line with file, line, path and a hint.
     """
     files = _Files(env)
     for path in paths:
-        files.read(path, None)
+        if stdin is not None and path == _STDIN:
+            files.read_stdin(stdin())
+        elif path.is_dir():
+            files.read_directory(path)
+        else:
+            files.read(path, None)
     root = Mapping(Place(str(paths[0]), 1))
     for document in files.documents:
         _merge(root, document, files.problems)
     problems = list(files.problems)
-    if files.complete:
-        problems += _unknown_outputs(root)
     settings = _validate(root, files, problems)
-    if settings is None:
+    if files.complete:
+        problems = [*_unknown_outputs(root), *problems]
+    if settings is None or problems:
         raise ConfigError(list(dict.fromkeys(map(str, sorted(problems, key=files.order)))))
-    return Loaded(settings, [str(problem) for problem in _suspicions(root)])
+    return Loaded(settings, [str(problem) for problem in suspicions(root, settings)])
 
 
 class _Files:
@@ -98,12 +111,31 @@ class _Files:
             self._fail(place, f"more than {MAX_FILES} files")
             return
         data = self._content(path, place)
-        if data is None:
-            return
+        if data is not None:
+            self._parse(data, file, path.parent)
+
+    def read_directory(self, directory: Path) -> None:
+        """Read the files of a directory, those of its directories not."""
+        found = sorted([*directory.glob("*.yaml"), *directory.glob("*.yml")])
+        for path in found:
+            self.read(path, None)
+        if not found:
+            self._seen[str(directory)] = str(directory)
+            self._fail(Place(str(directory), 1), "the directory holds no *.yaml or *.yml; check -c")
+
+    def read_stdin(self, data: bytes) -> None:
+        """Read what came over stdin; what it includes is looked up in the working directory."""
+        self._seen[_STDIN_NAME] = _STDIN_NAME
+        if len(data) > MAX_FILE_BYTES:
+            self._fail(Place(_STDIN_NAME, 1), "it is larger than 1MiB; use files")
+        else:
+            self._parse(data, _STDIN_NAME, Path())
+
+    def _parse(self, data: bytes, file: str, directory: Path) -> None:
         before = len(self.problems)
         tree = read_tree(data, file, self.substitution, self.problems)
         if isinstance(tree, Mapping):
-            self._include(tree, path.parent)
+            self._include(tree, directory)
             self.documents.append(tree)
         elif tree is not None:
             self._fail(tree.place, f"a configuration is a mapping (key: value), not {show(tree)}")
@@ -149,6 +181,8 @@ def _merge(root: Mapping, document: Mapping, problems: list[Problem]) -> None:
     if not root.items:
         root.place = document.place
     for key, node in document.items.items():
+        if key.startswith("x-"):
+            continue  # for anchors, and for other programs
         present = root.items.get(key)
         if isinstance(node, Scalar) and node.value is None and key in (*_ONCE, *_JOINED):
             continue  # `outputs:` with nothing below it
@@ -179,10 +213,10 @@ def _override(first: Node, second: Node) -> Node:
 
 
 def _validate(root: Mapping, files: _Files, problems: list[Problem]) -> Settings | None:
-    """Validate the whole; adds to ``problems`` and returns ``None`` when there are any.
+    """Validate the whole; adds to ``problems``, and returns ``None`` where it cannot be used at all.
 
     Where text is expected, ``1.20`` or ``true`` means these characters: such scalars are turned
-    into text, and the whole is validated again.
+    into text, and the whole is validated again. So it is when keys were mistyped, with what was meant.
     """
     as_text: set[int] = set()
     while True:
@@ -197,10 +231,34 @@ def _validate(root: Mapping, files: _Files, problems: list[Problem]) -> Settings
             if found := scalars_meant_as_text(mistakes) - as_text:
                 as_text |= found
                 continue
-            explained = explain(mistakes, files.substitution.secrets)
+            mended = _take_as_meant(mistakes, root)
+            explained = explain(mended or mistakes, files.substitution.secrets)
             problems += [p for p in explained if files.complete or not _perhaps_unread(p)]
-            return None
-        return None if problems else settings
+            if not mended:
+                return None
+        else:
+            return settings
+
+
+def _take_as_meant(mistakes: list[Mistake], root: Mapping) -> list[Mistake]:
+    """Rename unknown keys to what was meant, so that what stands below them is checked too.
+
+    Returns:
+        The mistakes that were mended.
+    """
+    from logflow.config.mistakes import closest, grouped  # noqa: PLC0415 - as above
+
+    mended = []
+    for mistake in [group[0] for group in grouped(mistakes) if len(group) == 1]:
+        key = str(mistake.path[-1]) if mistake.path else ""
+        parent: Node | None = root
+        for part in mistake.path[:-1]:
+            parent = child(parent, part) if parent is not None else None
+        meant = closest(key, mistake.keys) if mistake.kind == "extra_forbidden" else None
+        if meant and isinstance(parent, Mapping) and key in parent.items and meant not in parent.items:
+            parent.items = {meant if name == key else name: node for name, node in parent.items.items()}
+            mended.append(mistake)
+    return mended
 
 
 def _perhaps_unread(problem: Problem) -> bool:
@@ -208,25 +266,9 @@ def _perhaps_unread(problem: Problem) -> bool:
     return len(problem.path) == 1 and problem.text.startswith("missing")
 
 
-def _named_outputs(root: Mapping) -> list[tuple[tuple[str | int, ...], Scalar]]:
-    routes = root.items.get("routes")
-    return [
-        (("routes", number, "outputs", index), name)
-        for number, route in enumerate(routes.items if isinstance(routes, Items) else [])
-        if isinstance(names := child(route, "outputs"), Items)
-        for index, name in enumerate(names.items)
-        if isinstance(name, Scalar) and name.value is not None and not name.broken
-    ]
-
-
-def _defined(root: Mapping, section: str) -> dict[str, Node]:
-    node = root.items.get(section)
-    return node.items if isinstance(node, Mapping) else {}
-
-
 def _unknown_outputs(root: Mapping) -> list[Problem]:
-    known = _defined(root, "outputs")
-    unknown = [(path, name) for path, name in _named_outputs(root) if name.text not in known]
+    known = defined(root, "outputs")
+    unknown = [(path, name) for path, name in named_outputs(root) if name.text not in known]
     if not unknown:
         return []
     from logflow.config.explain import did_you_mean  # noqa: PLC0415 - as above
@@ -239,22 +281,3 @@ def _unknown_outputs(root: Mapping) -> list[Problem]:
         )
         for path, name in unknown
     ]
-
-
-def _suspicions(root: Mapping) -> list[Problem]:
-    """Find what is valid but probably not meant."""
-    used = {name.text for _, name in _named_outputs(root)}
-    found = [
-        Problem(output.place, ("outputs", name), "no route uses this output")
-        for name, output in _defined(root, "outputs").items()
-        if name not in used
-    ]
-    routes = root.items["routes"]
-    all_taken_at: Place | None = None
-    for number, route in enumerate(routes.items if isinstance(routes, Items) else []):
-        if all_taken_at is not None:
-            text = f"never reached, as the route at {all_taken_at} matches every tag"
-            found.append(Problem(route.place, ("routes", number), text))
-        elif isinstance(match := child(route, "match"), Scalar) and match.text == "**":
-            all_taken_at = route.place
-    return found

@@ -47,6 +47,8 @@ prints the same as a JSON Schema for editors, plugins included.
   `logflow check -c FILE…` finds every mistake at once; each is one line with file, line, path and a hint.
 - Several `-c` files are merged in order: mappings key by key, later scalars and lists win, routes are
   joined. A source or an output that is defined twice is an error.
+- `-c` also takes a directory, of which `*.yaml` and `*.yml` are read, sorted, and `-`, which is stdin.
+- Top-level keys that begin with `x-` mean nothing: they are a place for YAML anchors.
 - `include:` takes globs relative to the file, sorted. What a file includes comes before the file itself,
   so what stands in the file wins and its routes come last.
 - `${NAME}` is an environment variable, `${NAME:-default}` the same with a default, `${file:/path}` the

@@ -133,6 +133,7 @@ def test_the_top_level_is_explained_too(problems_of: Problems) -> None:
         "agent.yaml:2: engine: 'rust' is not one of auto, native, python",
         "agent.yaml:3: log.levl: unknown key; did you mean 'level'?",
         "agent.yaml:4: sorces: unknown key; did you mean 'sources'?",
+        "agent.yaml:4: sources: expected a mapping (key: value), not a list",
     ]
 
 

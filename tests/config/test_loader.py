@@ -155,9 +155,9 @@ def test_a_file_that_is_no_configuration(files: Callable[..., list[Path]], text:
     assert failure(files(one=text)) == [problem]
 
 
-def test_a_directory_is_not_a_file_and_a_loop_of_links_is_none(tmp_path: Path) -> None:
+def test_a_device_is_not_a_file_and_a_loop_of_links_is_none(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    assert "is not a regular file" in failure([tmp_path])[0]
+    assert "is not a regular file" in failure([Path("/dev/null")])[0]
     assert "does not exist" in failure([tmp_path / "loop"])[0]
 
 
@@ -178,3 +178,77 @@ def test_unknown_outputs_are_found_and_unused_ones_and_dead_routes_are_warned_of
 def test_a_broken_substitution_is_told_once(problems_of: Problems) -> None:
     (problem,) = problems_of(OUT + "workers: ${WORKERS}\n")
     assert problem.startswith("agent.yaml:2: workers: the environment variable WORKERS is not set")
+
+
+def test_of_a_directory_the_yaml_files_are_read_in_order(files: Callable[..., list[Path]]) -> None:
+    files(conf__b=FEED + "engine: python\n", conf__a=OUT + "engine: native\n", conf__sub__c="x: [\n")
+    Path("conf/routes.yml").write_text(ROUTE)
+    Path("conf/notes.txt").write_text("not: [yaml")
+    assert load([Path("conf")], {}).settings.engine == "python"
+    Path("conf/empty").mkdir()
+    assert failure([Path("conf/empty")]) == ["conf/empty:1: the directory holds no *.yaml or *.yml; check -c"]
+
+
+def test_a_dash_is_stdin(files: Callable[..., list[Path]]) -> None:
+    paths = [*files(one=OUT), Path("-")]
+    loaded = load(paths, {}, (FEED + ROUTE).encode)
+    assert list(loaded.settings.sources) == ["in"]
+    with pytest.raises(ConfigError) as caught:
+        load(paths, {}, (FEED + ROUTE + "colour: red\n").encode)
+    assert caught.value.problems[0].startswith("stdin:3: colour: unknown key; known keys: ")
+    with pytest.raises(ConfigError) as caught:
+        load(paths, {}, lambda: b"#" * (1 << 20) + b"#")
+    assert "stdin:1: it is larger than 1MiB; use files" in caught.value.problems
+
+
+def test_keys_for_anchors_mean_nothing(load_text: Callable[..., Loaded]) -> None:
+    text = "x-sink: &sink {type: sink, note: a}\noutputs: {out: {<<: *sink, compress: gzip}}\n"
+    assert load_text(text).settings.outputs["out"].model_dump(include={"note"}) == {"note": "a"}
+
+
+def test_below_a_mistyped_key_things_are_checked_as_what_was_meant(problems_of: Problems) -> None:
+    route = "route:\n  - {match: '{a', outputs: [outt]}\n"
+    output = "output:\n  out: {type: sink, retri: {maxx: 1, factor: x}}\n"
+    assert problems_of(FEED + route + output, whole=True) == [
+        "agent.yaml:2: route: unknown key; did you mean 'routes'?",
+        "agent.yaml:3: routes[0].outputs[0]: there is no output 'outt'; did you mean 'out'?",
+        "agent.yaml:3: routes[0].match: unbalanced braces in '{a'",
+        "agent.yaml:4: output: unknown key; did you mean 'outputs'?",
+        "agent.yaml:5: outputs.out.retri: unknown key; did you mean 'retry'?",
+        "agent.yaml:5: outputs.out.retry.maxx: unknown key; did you mean 'max'?",
+        "agent.yaml:5: outputs.out.retry.factor: expected a number, not 'x'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ("match: app.**, outputs: []", "match: app.**", "matches the same tags"),
+        ("match: app.**, outputs: []", "match: app.web.*", "matches all of its tags"),
+        ("match: '{app,db}.*', outputs: []", "match: '{db.x,app.y}'", "matches all of its tags"),
+        ("match: app.*, outputs: []", "match: app.**", None),
+        ("match: app.web, outputs: []", "match: app.*", None),
+    ],
+)
+def test_routes_that_nothing_reaches_are_warned_of(
+    load_text: Callable[..., Loaded], first: str, second: str, said: str | None
+) -> None:
+    text = FEED + OUT + f"routes:\n  - {{{first}}}\n  - {{{second}, outputs: [out]}}\n"
+    expected = (
+        [f"agent.yaml:5: routes[1]: never reached, as the route at agent.yaml:4 {said}"] if said else []
+    )
+    assert load_text(text, whole=True).warnings == expected
+
+
+@pytest.mark.parametrize(
+    ("tag", "warned"),
+    [("app.wbe", True), ("app.web.x", False), ("kube.{namespace}.{pod}", True), ("app.{path}", False),
+     ("{path}", False), ("app.web-{path}", False), ("app.db-1.{path}", True)],
+)  # fmt: skip
+def test_tags_that_no_route_matches_are_warned_of(
+    load_text: Callable[..., Loaded], tag: str, warned: bool
+) -> None:
+    text = f"sources:\n  in:\n    type: tail\n    paths: [/x]\n    tag: '{tag}'\n" + OUT
+    text += "routes: [{match: app.web*.**, outputs: [out]}, {match: db, outputs: []}]\n"
+    expected = f"agent.yaml:5: sources.in.tag: no route matches the tag {tag!r}; its events would be dropped"
+    assert load_text(text, whole=True).warnings == ([expected] if warned else [])
