@@ -21,10 +21,14 @@ class Backoff:
 
     def next_delay_s(self) -> float:
         """Seconds to wait now; every call waits longer."""
-        options = self._options
-        # The exponent is bounded, as factor ** attempt would overflow after days of outage.
-        delay_s = min(options.max, options.initial * options.factor ** min(self._attempt, 64))
         self._attempt += 1
+        return self.delay_s(self._attempt)
+
+    def delay_s(self, attempts: int) -> float:
+        """Seconds to wait after so many attempts, at least one."""
+        options = self._options
+        # The exponent is bounded, as factor ** attempts would overflow after days of outage.
+        delay_s = min(options.max, options.initial * options.factor ** min(attempts - 1, 64))
         return delay_s * self._random.uniform(1 - options.jitter, 1 + options.jitter)
 
     def reset(self) -> None:

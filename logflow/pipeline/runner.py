@@ -23,7 +23,7 @@ from logflow.config.options import RetryOptions
 from logflow.errors import ComponentError, LogflowError
 from logflow.pipeline.build import Pipeline
 from logflow.pipeline.failures import PREFIX
-from logflow.pipeline.flusher import describe
+from logflow.pipeline.progress import describe
 from logflow.pipeline.replay import Replayer
 from logflow.pipeline.retry import Backoff
 from logflow.pipeline.router import SourceEmit

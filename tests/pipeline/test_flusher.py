@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from logflow.batch import Batch, Chunk, PartialDelivery
+from logflow.batch import Batch, Chunk, PartialDelivery, Span
 from logflow.buffers.memory import MemoryBuffer
 from logflow.component import Output
 from logflow.config.options import OutputConfig
-from logflow.errors import DeliveryError, PermanentError, RetryAfter
-from logflow.pipeline.flusher import Flusher, describe
+from logflow.errors import ChunkTooLarge, DeliveryError, LimitExceeded, PermanentError, RetryAfter
+from logflow.pipeline.flusher import Flusher
+from logflow.pipeline.progress import describe
 from logflow.receipt import Receipt
 from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Account
-from logflow.testing import FakeClock
+from logflow.testing import FakeClock, make_context
 
 
 class ScriptedOutput(Output):
@@ -35,6 +39,9 @@ class ScriptedOutput(Output):
         self.attempts: list[tuple[float, bytes]] = []
         self.clock: FakeClock | None = None
         self.active = self.most_active = 0
+        self.failing: set[str] = set()
+        self.hanging: set[str] = set()
+        self.tried: Counter[str] = Counter()
 
     async def open(self) -> None:
         if self.open_script:
@@ -45,8 +52,13 @@ class ScriptedOutput(Output):
         self.attempts.append((self.clock.monotonic(), chunk.id))
         self.active += 1
         self.most_active = max(self.active, self.most_active)
+        self.tried[chunk.tag] += 1
+        if chunk.tag in self.hanging and self.tried[chunk.tag] > 1:
+            await asyncio.Event().wait()
         await asyncio.sleep(0)
         self.active -= 1
+        if chunk.tag in self.failing | self.hanging:
+            raise DeliveryError("this destination is bad")
         error = self.script.pop(0) if self.script else None
         if error is not None:
             raise error
@@ -62,15 +74,21 @@ class KeptLetters:
 
 
 class Bench:
-    def __init__(self, script: list[Exception | None], **options: Any) -> None:
+    def __init__(
+        self, script: list[Exception | None], checkpoints: Checkpoints | None = None, **options: Any
+    ) -> None:
+        checkpoints = checkpoints or Checkpoints(None)
         self.clock = FakeClock()
         self.output = ScriptedOutput(script)
         self.output.clock = self.clock
         retry = {"jitter": 0.0, **options.pop("retry", {})}
         config = OutputConfig.model_validate({"type": "scripted", "retry": retry, **options})
-        self.buffer = MemoryBuffer("out", config.buffer, Checkpoints(None), self.clock)
+        self.buffer = MemoryBuffer("out", config.buffer, checkpoints, self.clock)
         self.letters = KeptLetters()
         self.account = Account("**", "out")
+        self.output.context = make_context(
+            Path("/nonexistent"), "out", kind="output", clock=self.clock, checkpoints=checkpoints
+        )
         self.flusher = Flusher(
             "out", self.output, self.buffer, config,
             dead_letters=self.letters, clock=self.clock, log=logging.getLogger("logflow.test"),
@@ -81,6 +99,11 @@ class Bench:
         self.account.enter(1)
         await self.buffer.put(Batch.from_events(tag, [(1, {"n": number})]), self.account, receipt)
         return receipt
+
+    async def advance(self, seconds: float) -> None:
+        """Move time on in many small steps: much is done within each."""
+        for _ in range(100):
+            await self.clock.advance(seconds / 100)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -176,7 +199,230 @@ async def test_a_stop_puts_the_chunk_back() -> None:
         await bench.clock.advance(0)
     assert not receipt.done
     assert bench.buffer.waiting.events == 1
+    await bench.clock.advance(1)
     assert (await bench.buffer.take()).count == 1
+
+
+@pytest.mark.parametrize("how", ["failing", "hanging"])
+@pytest.mark.parametrize("concurrency", [2, 4])
+async def test_a_good_tag_among_a_hundred_bad_ones_is_served_at_once(how: str, concurrency: int) -> None:
+    """Back-off belongs to the destination, and what was tried before may hold half of the workers only."""
+    bench = Bench([], concurrency=concurrency)
+    bad = {f"bad{number}" for number in range(100)}
+    getattr(bench.output, how).update(bad)
+    async with bench.running():
+        for tag in bad:
+            await bench.put(tag=tag)
+        await bench.advance(5)
+        assert bench.output.tried.total() > 100
+        receipt = await bench.put(tag="good")
+        await bench.clock.advance(0.5)
+        assert receipt.done
+        assert bench.output.active <= concurrency // 2
+
+
+async def test_chunks_of_an_earlier_process_count_as_tried_before() -> None:
+    """Where they may be is where it may hang: fresh ones find a worker all the same."""
+    bench = Bench([], concurrency=2)
+    for number in range(9):
+        tag, stream = f"old{number}", f"s{number}"
+        bench.output.hanging.add(tag)
+        bench.output.tried[tag] = 1
+        bench.buffer._checkpoints.cut("out", stream, 0, 10)
+        bench.account.enter(1)
+        batch = Batch.from_events(tag, [(1, {})], Span(stream, 0, 10))
+        await bench.buffer.put(batch, bench.account, Receipt(1))
+    async with bench.running():
+        await bench.clock.advance(0)
+        receipt = await bench.put(tag="good")
+        await bench.clock.advance(0.5)
+        assert receipt.done
+        assert bench.output.active == 1
+
+
+async def test_what_failed_is_tried_at_once_when_the_destination_works_again() -> None:
+    """A tag does not wait out its back-off once another one's retry has gone through."""
+    bench = Bench([], retry={"initial": "1s", "factor": 100, "max": "60s"})
+    bench.output.failing = {"a", "b", "c"}
+    async with bench.running():
+        for tag in "abc":
+            await bench.put(tag=tag)
+        await bench.clock.advance(1.5)  # each was tried twice and would wait for a minute
+        bench.output.failing.clear()
+        await bench.clock.advance(1)
+        assert bench.account.delivered == 0
+        await bench.clock.advance(59)
+        assert bench.account.delivered == 3
+        last = [time for time, _ in bench.output.attempts[-3:]]
+        assert last[-1] - last[0] < 1
+
+
+async def test_rejected_events_become_dead_letters_and_their_neighbours_are_delivered() -> None:
+    """Each rejected part is kept with its own reason; the rest is tried again."""
+    bench = Bench([])
+    events: list[tuple[int, dict[str, Any]]] = [(1, {"n": number}) for number in range(6)]
+    whole = Batch.from_events("t", events)
+    entries = [Batch.from_events("t", [event]).entries for event in events]
+    bench.account.enter(6)
+    await bench.buffer.put(whole, bench.account, Receipt(1))
+
+    def part(*numbers: int) -> Chunk:
+        return Chunk(b"", "t", tuple(entries[number] for number in numbers), len(numbers))
+
+    async def write(chunk: Chunk) -> None:
+        if chunk.count == 6:
+            bad = [(replace(part(number), id=chunk.id), f"no {number}") for number in (1, 4)]
+            raise PartialDelivery("three of six", replace(part(5), id=chunk.id), bad)
+        bench.output.delivered.append(chunk)
+
+    bench.output.write = write  # type: ignore[method-assign]
+    async with bench.running():
+        await bench.clock.advance(1)
+    letters = bench.letters.letters
+    assert [(letter.entries, why) for letter, _, why in letters] == [
+        (entries[1], "no 1"),
+        (entries[4], "no 4"),
+    ]
+    assert len({letter.id for letter, _, _ in letters}) == 2, "one does not replace the other"
+    assert [chunk.entries for chunk in bench.output.delivered] == [entries[5]]
+    assert bench.account.dropped == {"dead_letter:rejected": 2}
+    assert bench.account.delivered == 4
+    assert bench.account.balanced
+
+
+async def test_without_room_for_dead_letters_the_chunk_waits() -> None:
+    """Nothing is lost without anybody having decided so, and delivered parts are not delivered again."""
+    bench = Bench([PermanentError("no")])
+    full = True
+
+    async def put(chunk: Chunk, output: str, reason: str) -> None:
+        if full:
+            raise DeliveryError("no room")
+        bench.letters.letters.append((chunk, output, reason))
+
+    bench.letters.put = put  # type: ignore[method-assign]
+    await bench.put()
+    async with bench.running():
+        bench.output.script = [PermanentError("no")] * 9
+        await bench.clock.advance(0)
+        assert bench.account.waiting == 1
+        full = False
+        await bench.clock.advance(1)
+    assert len(bench.letters.letters) == 1
+    assert bench.account.dropped == {"dead_letter:rejected": 1}
+
+
+class Picky:
+    """A destination with a limit of size, and events that it cannot render."""
+
+    def __init__(self, limit: int = 1 << 30, poison: int | None = None) -> None:
+        self.limit = limit
+        self.poison = poison
+        self.got: list[int] = []
+        self.ids: list[bytes] = []
+        self.refused = 0
+
+    async def write(self, chunk: Chunk) -> None:
+        numbers = [record["n"] for _, record in chunk.events()]
+        if chunk.size > self.limit:
+            self.refused += 1
+            raise ChunkTooLarge("413")
+        if self.poison in numbers:
+            raise LimitExceeded("nests deeper than 128 levels")
+        self.got += numbers
+        self.ids.append(chunk.id)
+
+
+async def put_many(bench: Bench, count: int, tag: str = "t", large: int = -1, first: int = 0) -> int:
+    numbers = range(first, first + count)
+    events = [(1, {"n": number, "text": "x" * (3000 if number == large else 10)}) for number in numbers]
+    batch = Batch.from_events(tag, events)
+    bench.account.enter(count)
+    await bench.buffer.put(batch, bench.account, Receipt(1))
+    return len(batch.entries)
+
+
+async def test_a_chunk_that_is_too_large_is_halved_and_the_size_remembered() -> None:
+    """An event that is too large by itself becomes a dead letter; the next chunk is cut beforehand."""
+    bench, picky = Bench([]), Picky(limit=500)
+    bench.output.write = picky.write  # type: ignore[method-assign]
+    await put_many(bench, 100, large=50)
+    async with bench.running():
+        await bench.advance(0)
+        assert picky.got == [number for number in range(100) if number != 50]
+        assert len(set(picky.ids)) == len(picky.ids)
+        assert [letter.count for letter, _, _ in bench.letters.letters] == [1]
+        assert bench.account.dropped == {"dead_letter:rejected": 1}
+        refused = picky.refused
+        await put_many(bench, 100, first=200)
+        await bench.advance(1)
+    assert picky.refused == refused
+    assert picky.got[99:] == list(range(200, 300))
+    assert bench.account.balanced
+
+
+async def test_an_event_that_cannot_be_rendered_does_not_hold_up_its_neighbours() -> None:
+    """It is found, and becomes a dead letter with the reason."""
+    bench, picky = Bench([]), Picky(poison=37)
+    bench.output.write = picky.write  # type: ignore[method-assign]
+    await put_many(bench, 100)
+    async with bench.running():
+        await bench.advance(0)
+    assert picky.got == [number for number in range(100) if number != 37]
+    ((letter, _, why),) = bench.letters.letters
+    assert next(letter.events())[1]["n"] == 37
+    assert why == "nests deeper than 128 levels"
+
+
+async def test_no_chunk_is_above_chunk_limit() -> None:
+    """A batch that is larger is delivered in pieces, in order, under ids of their own."""
+    bench, picky = Bench([], buffer={"chunk_limit": 400}), Picky()
+    sizes: list[int] = []
+
+    async def write(chunk: Chunk) -> None:
+        sizes.append(chunk.size)
+        await picky.write(chunk)
+
+    bench.output.write = write  # type: ignore[method-assign]
+    assert await put_many(bench, 100) > 2000
+    async with bench.running():
+        await bench.advance(0)
+    assert max(sizes) <= 400
+    assert picky.got == list(range(100))
+    assert bench.account.delivered == 100
+
+
+async def test_a_restart_cuts_a_large_chunk_as_before(tmp_path: Path) -> None:
+    """Also with another limit: a piece keeps its id and its events, so that a repeat is recognised."""
+    seen: dict[bytes, list[int]] = {}
+
+    async def live(limit: int, deliver: int) -> None:
+        checkpoints = Checkpoints(tmp_path / "checkpoints")
+        checkpoints.open()
+        bench, left = Bench([], checkpoints=checkpoints, buffer={"chunk_limit": limit}), deliver
+
+        async def write(chunk: Chunk) -> None:
+            nonlocal left
+            if not left:
+                await asyncio.Event().wait()
+            left -= 1
+            numbers = [record["n"] for _, record in chunk.events()]
+            assert seen.setdefault(chunk.id, numbers) == numbers
+
+        bench.output.write = write  # type: ignore[method-assign]
+        events: list[tuple[int, dict[str, Any]]] = [(1, {"n": number}) for number in range(100)]
+        batch = Batch.from_events("t", events, Span("a", 0, 1000))
+        bench.account.enter(100)
+        await bench.buffer.put(batch, bench.account, Receipt(1))
+        async with bench.running():
+            await bench.advance(1)
+        assert not any(checkpoints._notes["out"].values()) or bench.account.waiting
+        checkpoints.flush()  # then kill -9
+
+    await live(400, deliver=3)
+    await live(1000, deliver=2)
+    await live(100, deliver=99)
+    assert sorted(number for numbers in seen.values() for number in numbers) == list(range(100))
 
 
 async def test_opens_with_back_off() -> None:
