@@ -54,9 +54,13 @@ class EventKeys(OutputConfig):
     """Options of outputs that write an event as one object: where its time and its tag stand in it."""
 
     time_key: NonEmpty | None = Field(
-        "@timestamp", description="Field for the time, RFC 3339 in UTC with nanoseconds; `null`: none."
+        "@timestamp",
+        description="Field for the time, RFC 3339 in UTC with nanoseconds, where the record has no such "
+        "field itself; `null`: none.",
     )
-    tag_key: NonEmpty | None = Field("@tag", description="Field for the tag; `null`: none.")
+    tag_key: NonEmpty | None = Field(
+        "@tag", description="Field for the tag, where the record has no such field itself; `null`: none."
+    )
 
 
 class TextOptions(EventKeys):
@@ -173,14 +177,14 @@ def text_of(value: object) -> str:
 
 
 def _rows(entries: bytes, tag: str, time_key: str | None, tag_key: str | None) -> Iterator[Record]:
-    """Records with time and tag in front."""
+    """Yield records with time and tag in front, unless they have such fields themselves."""
     for time, record in unpack_entries(entries):
         head: Record = {}
-        if time_key is not None:
+        if time_key is not None and time_key != tag_key and time_key not in record:
             head[time_key] = time
-        if tag_key is not None:
+        if tag_key is not None and tag_key not in record:
             head[tag_key] = tag
-        yield head | {key: value for key, value in record.items() if key not in head}
+        yield head | record
 
 
 def _ltsv_line(row: Record) -> str:

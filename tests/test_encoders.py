@@ -46,10 +46,18 @@ def test_raw_is_the_message_alone_and_nothing_is_lost(engine):
 
 
 def test_ltsv_escapes_what_would_break_it(engine):
-    record = {"a": "x\ty\nz\\", "b:c": 1, "@tag": "own"}
+    record = {"a": "x\ty\nz\\", "b:c": 1}
     assert render(engine, record, format="ltsv").decode() == (
         f"@timestamp:{STAMP}\t@tag:app\ta:x\\ty\\nz\\\\\tb_c:1\n"
     )
+
+
+def test_a_record_keeps_its_own_time_and_tag(engine):
+    record = {"a": 1, "@tag": "own", "@timestamp": "mine"}
+    assert render(engine, record, format="ltsv") == b"a:1\t@tag:own\t@timestamp:mine\n"
+    columns = ["@timestamp", "@tag"]
+    assert render(engine, record, format="csv", columns=columns) == b"mine,own\n"
+    assert render(engine, record) == b'{"a":1,"@tag":"own","@timestamp":"mine"}\n'
 
 
 def test_csv_has_the_chosen_columns(engine):

@@ -257,10 +257,10 @@ class Engine(Protocol):
         as their JSON text in a string, of which 256 characters are kept, as escapes within escapes grow
         without bound (bin and ext: as that text, whole). Of keys that are then equal, the first
         one's place and the last one's value count. Escapes: ``\" \\ \b \f \n \r \t`` and ``\u00xx``
-        (lower case) for other controls below 0x20; all else as it is. A record's own field named like
-        ``time_key`` or ``tag_key`` is left out. Floats are written in their shortest round-trip form as
-        msgspec (and Rust's ryu) do: ``1.0``, ``0.00001``, ``1e-7``, ``1000000000000000.0``, ``1e16``;
-        float32 as the float64 of the same value.
+        (lower case) for other controls below 0x20; all else as it is. A record's own field named
+        ``time_key`` or ``tag_key`` is written as it is, in its place, and ours is left out. Floats are
+        written in their shortest round-trip form as msgspec (and Rust's ryu) do: ``1.0``, ``0.00001``,
+        ``1e-7``, ``1000000000000000.0``, ``1e16``; float32 as the float64 of the same value.
         """
         ...
 

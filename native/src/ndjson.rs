@@ -33,20 +33,34 @@ struct Pair {
 pub struct Writer {
     pub out: Out,
     times: Formatter,
-    forecast: Forecast<()>,
+    /// The keys of records, and which of `OWN_TIME` and `OWN_TAG` each of them is.
+    forecast: Forecast<u8>,
+    /// Which of our keys the last record had itself: most likely the next one has them too.
+    own: u8,
     /// Pairs of the maps that are open, those of the innermost last.
     pairs: Vec<Pair>,
 }
 
-/// What stands at the beginning of each line.
-struct Prefix {
+/// A record has the time's key itself.
+const OWN_TIME: u8 = 1;
+/// A record has the tag's key itself.
+const OWN_TAG: u8 = 2;
+
+/// What stands at the beginning of a line.
+struct Beginning {
     /// `{"time_key":"`, or what there is without a time.
     before_time: Padded,
     has_time: bool,
     /// `","tag_key":"tag",`, or what there is without a tag.
     after_time: Padded,
-    /// Keys, as JSON strings, that a record's own fields must not have.
-    taken: Vec<Vec<u8>>,
+}
+
+/// The beginnings of lines.
+struct Prefix {
+    /// By which of our keys the record has itself: `OWN_TIME | OWN_TAG`.
+    beginnings: [Beginning; 4],
+    /// Our keys, as JSON strings, and what they are.
+    keys: Vec<(Vec<u8>, u8)>,
 }
 
 impl Prefix {
@@ -59,6 +73,24 @@ impl Prefix {
         let (time_key, tag_key) = (time_key.map(quoted), tag_key.map(quoted));
         // A tag under the time's key takes its place.
         let time_key = time_key.filter(|key| Some(key) != tag_key.as_ref());
+        let tag = quoted(tag);
+        let beginnings = std::array::from_fn(|own| {
+            let wanted = |key: &Option<Vec<u8>>, bit| key.clone().filter(|_| own as u8 & bit == 0);
+            Beginning::new(wanted(&time_key, OWN_TIME), wanted(&tag_key, OWN_TAG), &tag)
+        });
+        let times = time_key.into_iter().map(|key| (key, OWN_TIME));
+        let tags = tag_key.into_iter().map(|key| (key, OWN_TAG));
+        Self { beginnings, keys: times.chain(tags).collect() }
+    }
+
+    /// What a key, as a JSON string, is of our keys.
+    fn own(&self, text: &[u8]) -> u8 {
+        self.keys.iter().find(|(key, _)| key == text).map_or(0, |(_, bit)| *bit)
+    }
+}
+
+impl Beginning {
+    fn new(time_key: Option<Vec<u8>>, tag_key: Option<Vec<u8>>, tag: &[u8]) -> Self {
         let mut before_time = b"{".to_vec();
         let mut after_time = Vec::new();
         if let Some(key) = &time_key {
@@ -69,15 +101,13 @@ impl Prefix {
         if let Some(key) = &tag_key {
             after_time.extend_from_slice(key);
             after_time.push(b':');
-            after_time.extend_from_slice(&quoted(tag));
+            after_time.extend_from_slice(tag);
             after_time.push(b',');
         }
-        let has_time = time_key.is_some();
         Self {
             before_time: Padded::new(&before_time),
-            has_time,
+            has_time: time_key.is_some(),
             after_time: Padded::new(&after_time),
-            taken: time_key.into_iter().chain(tag_key).collect(),
         }
     }
 }
@@ -101,6 +131,7 @@ impl Writer {
             out: Out::with_capacity(capacity),
             times: Formatter::default(),
             forecast: Forecast::default(),
+            own: 0,
             pairs: Vec::new(),
         }
     }
@@ -109,12 +140,16 @@ impl Writer {
     #[inline]
     fn line(&mut self, data: &[u8], at: usize, prefix: &Prefix) -> Result<usize, Error> {
         let head = entries::head(data, at)?;
-        self.out.extend_padded(&prefix.before_time);
-        if prefix.has_time {
-            self.time(head.seconds, head.nanoseconds);
+        let (start, guess) = (self.out.len(), self.own);
+        self.begin(&prefix.beginnings[usize::from(guess)], head.seconds, head.nanoseconds);
+        let fields_start = self.out.len();
+        let end = self.record(data, head.first, head.pairs, prefix)?;
+        if self.own != guess {
+            let fields = self.out.as_slice()[fields_start..].to_vec();
+            self.out.truncate(start);
+            self.begin(&prefix.beginnings[usize::from(self.own)], head.seconds, head.nanoseconds);
+            self.out.extend(&fields);
         }
-        self.out.extend_padded(&prefix.after_time);
-        let end = self.record(data, head.first, head.pairs, &prefix.taken)?;
         // The last comma, if any, becomes the brace.
         let last = self.out.len() - 1;
         if self.out.as_slice()[last] == b',' {
@@ -124,25 +159,35 @@ impl Writer {
         Ok(end)
     }
 
-    /// Write the pairs of a record, each with a comma after it.
+    /// Write the time and the tag, as far as the record does not have them itself.
+    #[inline(always)]
+    fn begin(&mut self, beginning: &Beginning, seconds: u32, nanoseconds: u32) {
+        self.out.extend_padded(&beginning.before_time);
+        if beginning.has_time {
+            self.time(seconds, nanoseconds);
+        }
+        self.out.extend_padded(&beginning.after_time);
+    }
+
+    /// Write the pairs of a record, each with a comma after it, and note which of our keys it has itself.
     #[inline]
-    fn record(
-        &mut self, data: &[u8], mut at: usize, count: usize, taken: &[Vec<u8>],
-    ) -> Result<usize, Fault> {
+    fn record(&mut self, data: &[u8], mut at: usize, count: usize, prefix: &Prefix) -> Result<usize, Fault> {
         self.pairs.clear();
+        self.own = 0;
         let mut done = 0;
         let mut place = Place::START;
         while done < count {
             let Some((next, node)) = self.forecast.find(place, data, at) else { break };
             let start = self.out.len();
             node.write(&mut self.out);
+            self.own |= node.known;
             self.pairs.push(Pair { start, key_end: self.out.len() - 1 });
             at = self.item(data, at + node.text_len(), MAX_DEPTH - 1)?;
             place = next;
             done += 1;
         }
         if done < count {
-            at = self.record_rest(data, at, count - done, taken, place)?;
+            at = self.record_rest(data, at, count - done, prefix, place)?;
         }
         Ok(at)
     }
@@ -150,7 +195,7 @@ impl Writer {
     /// Write the `count` pairs that were not foretold, and learn them.
     #[inline(never)]
     fn record_rest(
-        &mut self, data: &[u8], mut at: usize, count: usize, taken: &[Vec<u8>], place: Place,
+        &mut self, data: &[u8], mut at: usize, count: usize, prefix: &Prefix, place: Place,
     ) -> Result<usize, Fault> {
         // Where what comes is learned; nothing more after something that is not.
         let mut place = Some(place);
@@ -159,21 +204,18 @@ impl Writer {
             let start = self.out.len();
             let next = self.key(data, at, MAX_DEPTH - 1)?;
             let key_end = self.out.len();
-            let is_taken = taken.iter().any(|key| key[..] == self.out.as_slice()[start..key_end]);
+            let own = prefix.own(&self.out.as_slice()[start..key_end]);
+            self.own |= own;
             self.out.push(b':');
             self.pairs.push(Pair { start, key_end });
-            double |= !is_taken && self.is_double(0);
-            if double || is_taken {
+            double |= self.is_double(0);
+            if double {
                 place = None;
             }
             place = place.and_then(|place| {
-                self.forecast.learn(place, &data[at..next], &self.out.as_slice()[start..=key_end], ())
+                self.forecast.learn(place, &data[at..next], &self.out.as_slice()[start..=key_end], own)
             });
             at = self.item(data, next, MAX_DEPTH - 1)?;
-            if is_taken {
-                self.out.truncate(start);
-                self.pairs.pop();
-            }
         }
         if self.drop_doubles(0, double) {
             // Doubles among many keys were learned before they were found.

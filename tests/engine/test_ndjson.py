@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from logflow.engine.api import Engine
 from logflow.event import MAX_TIME_NS
-from logflow.packing import pack_entries, pack_entry
+from logflow.packing import pack_entries, pack_entry, unpack_entries
 from tools.strategies import canonical_entries
 
 drawn_often = settings(
@@ -53,15 +54,30 @@ def test_both_names_can_be_changed(
     assert engine.to_ndjson(pack_entry(0, {"a": 1}), "t", time_key, tag_key).decode() == expected + "\n"
 
 
-def test_own_fields_of_these_names_are_left_out(engine: Engine) -> None:
-    """Also where they are bin."""
-    entries = (
-        pack_entry(0, {"@tag": 1, "a": 2, "@timestamp": 3}) + pack_entry(0, {})[:-1] + b"\x81\xc4\x04@tag\x01"
-    )
-    lines = engine.to_ndjson(entries, "t").splitlines()
-    assert lines == [
-        b'{"@timestamp":"1970-01-01T00:00:00.000000000Z","@tag":"t","a":2}',
-        b'{"@timestamp":"1970-01-01T00:00:00.000000000Z","@tag":"t"}',
+NOW = '"@timestamp":"1970-01-01T00:00:00.000000000Z"'
+
+
+def test_a_record_keeps_its_own_fields_of_these_names(engine: Engine) -> None:
+    """Ours are written where it has none; records that have some, all or none may come in any order."""
+    records: dict[str, dict[str, object]] = {
+        f'{{{NOW},"@tag":"t","a":2}}': {"a": 2},
+        '{"@tag":1,"a":2,"@timestamp":3}': {"@tag": 1, "a": 2, "@timestamp": 3},
+        f'{{{NOW},"a":2,"@tag":null}}': {"a": 2, "@tag": None},
+        '{"@tag":"t","@timestamp":"mine"}': {"@timestamp": "mine"},
+        f'{{{NOW},"@tag":"t"}}': {},
+    }
+    for packed in itertools.permutations(records.items(), 3):
+        expected = [line for line, _ in packed for _ in range(3)]
+        entries = b"".join(pack_entry(0, record) * 3 for _, record in packed)
+        assert engine.to_ndjson(entries, "t").decode().splitlines() == expected
+
+
+def test_own_fields_may_be_bin_or_come_twice(engine: Engine) -> None:
+    empty = pack_entry(0, {})[:-1]
+    entries = empty + b"\x81\xc4\x04@tag\x01" + empty + b"\x82\xa4@tag\x01\xa4@tag\x02"
+    assert engine.to_ndjson(entries, "t").decode().splitlines() == [
+        f'{{{NOW},"@tag":1}}',
+        f'{{{NOW},"@tag":2}}',
     ]
 
 
@@ -155,7 +171,8 @@ def test_every_line_is_json(engine: Engine, entries: bytes, tag: str) -> None:
     lines = engine.to_ndjson(entries, tag).split(b"\n")
     assert lines.pop() == b""
     assert len(lines) == engine.count(entries)
-    for line in lines:
+    for line, (_, record) in zip(lines, unpack_entries(entries), strict=True):
         found = json.loads(line)
-        assert list(found)[:2] == ["@timestamp", "@tag"]
-        assert found["@tag"] == tag
+        assert {"@timestamp", "@tag"} <= found.keys()
+        if not {"@tag", b"@tag"} & record.keys():
+            assert found["@tag"] == tag

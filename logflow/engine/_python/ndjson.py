@@ -55,10 +55,9 @@ class _Form:
         self._tag, self._time_key, self._tag_key = tag, time_key, tag_key
         self._keys = [key for key in (time_key, tag_key) if key is not None]
         self._has_time = time_key is not None and time_key != tag_key
-        fields = [_literal(time_key) + b':"%b.%09dZ"'] if self._has_time else []
-        if tag_key is not None:
-            fields.append(_literal(tag_key) + b":" + _literal(tag))
-        self._template = b"{" + b",".join(fields) + b",%b"
+        time_field = [_literal(time_key) + b':"%b.%09dZ"'] if self._has_time else []
+        tag_field = [] if tag_key is None else [_literal(tag_key) + b":" + _literal(tag)]
+        self._template = b"{" + b",".join([*time_field, *tag_field]) + b",%b"
 
     def lines(self, lot: bytes) -> bytes | None:
         """Format entries together; ``None`` when they are not simple, or not whole."""
@@ -71,12 +70,20 @@ class _Form:
         if len(times) != 10 * count or times[::10] != b"\xd7" * count or times[1::10] != bytes(count):
             return None
         records = [record for _, record in pairs]
-        for key in self._keys:
-            for record in records:
-                record.pop(key, None)
-        return self._join(times, records)
+        # Most records have none of our keys themselves, and records of one program all have the same.
+        own = frozenset(key for key in self._keys for record in records if key in record)
+        if any(key not in record for key in own for record in records):
+            return None
+        if own:
+            return self._without(own).join(times, records)
+        return self.join(times, records)
 
-    def _join(self, times: bytes, records: list[dict[str, Any]]) -> bytes | None:
+    def _without(self, own: frozenset[str]) -> _Form:
+        """Return the form for records that have these keys themselves."""
+        time_key = None if self._time_key in own or not self._has_time else self._time_key
+        return _Form(self._tag, time_key, None if self._tag_key in own else self._tag_key)
+
+    def join(self, times: bytes, records: list[dict[str, Any]]) -> bytes | None:
         """Put the beginnings of lines and the records' fields together."""
         if not self._keys:
             return _encoder.encode_lines(records)
@@ -104,12 +111,10 @@ class _Form:
     def _lines_one_by_one(self, entries: bytes) -> list[bytes]:
         parts: list[bytes] = []
         for time, record in plain_events(entries):
-            for key in self._keys:
-                record.pop(key, None)
             fields: dict[str, Any] = {}
-            if self._time_key is not None:
+            if self._has_time and self._time_key is not None and self._time_key not in record:
                 fields[self._time_key] = EventTime(time).isoformat()
-            if self._tag_key is not None:
+            if self._tag_key is not None and self._tag_key not in record:
                 fields[self._tag_key] = self._tag
             parts += (_encoder.encode(fields | record), b"\n")
         return parts
