@@ -154,6 +154,13 @@ class Buffer(ABC):
     def hurry(self) -> None:
         """Chunks that were put back are due now, as what held them up seems to be over."""
 
+    @abstractmethod
+    def pace_together(self, interval_s: float) -> None:
+        """Whoever takes chunks takes those of all tags in one go, at most every ``interval_s`` seconds.
+
+        After a quiet time, and for a tag of which much has gathered, there is no wait.
+        """
+
     @property
     @abstractmethod
     def waiting(self) -> Waiting:

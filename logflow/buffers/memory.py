@@ -81,6 +81,11 @@ class _Queue:
         return self.size >= self.chunk_limit
 
     @property
+    def uncut_bytes(self) -> int:
+        """Bytes that the next chunk may be made of."""
+        return self.size
+
+    @property
     def pace(self) -> tuple[str, str | None]:
         """What is paced: a stream of a tag, so that a rotated file's successor is served at once."""
         return self.tag, _stream(self.first().batch) if self.lanes else None
@@ -350,6 +355,10 @@ class MemoryBuffer(Buffer):
     def hurry(self) -> None:
         """What was put back is due now."""
         self._schedule.hurry()
+
+    def pace_together(self, interval_s: float) -> None:
+        """Whoever takes chunks takes those of all tags in one go."""
+        self._schedule.pace_together(interval_s)
 
     def _finish_all(self, queue: _Queue, items: list[_Item]) -> None:
         self._finish(items)

@@ -4,6 +4,9 @@ Every chunk costs a write, an acknowledgement and some bookkeeping, so an output
 about :data:`_CHUNKS_PER_S` chunks a second. With ``n`` busy queues each may have a chunk every
 ``n / _CHUNKS_PER_S`` seconds, but not more often than every :data:`_LEAST_S`, as nobody would notice;
 none waits longer than ``flush_interval``. A queue that has been quiet is served at once.
+
+Where the chunks of all queues are delivered in one go, what costs is the group: then all queues become due at
+the same time, as a rule ten times a second (:class:`GroupPacer`).
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ _CHUNKS_PER_S = 200
 _LEAST_S = 0.02
 _BUSY_S = 1.0
 """A queue counts as busy for this long after its last chunk."""
+_WORTH_BYTES = 1 << 20
+"""A chunk of this size is worth a write of its own."""
 
 
 class Pacer:
@@ -30,10 +35,26 @@ class Pacer:
         while (oldest := next(iter(self._last))) != queue and self._last[oldest] < now_s - _BUSY_S:
             del self._last[oldest]
 
-    def due(self, queue: Hashable, now_s: float) -> float:
+    def due(self, queue: Hashable, now_s: float, size: int = 0) -> float:  # noqa: ARG002 - of groups only
         """When the queue may have a chunk that is not full; not before ``now_s``."""
         last_s = self._last.get(queue)
         if last_s is None:
             return now_s
         interval_s = max(_LEAST_S, len(self._last) / _CHUNKS_PER_S)
         return max(now_s, last_s + min(self._flush_interval_s, interval_s))
+
+
+class GroupPacer:
+    """Tells when the next group may be taken. Times are seconds on a monotonic clock."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._last_s = -interval_s
+
+    def took(self, _queue: Hashable, now_s: float) -> None:
+        """A chunk was taken; others of the group are at the same time, or soon after."""
+        self._last_s = now_s
+
+    def due(self, _queue: Hashable, now_s: float, size: int) -> float:
+        """When a queue may have a chunk of ``size`` bytes that is not full; not before ``now_s``."""
+        return now_s if size >= _WORTH_BYTES else max(now_s, self._last_s + self._interval_s)

@@ -17,7 +17,7 @@ from collections.abc import Hashable
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
-from logflow.buffers.pacing import Pacer
+from logflow.buffers.pacing import GroupPacer, Pacer
 from logflow.clock import Clock
 
 
@@ -47,6 +47,11 @@ class Scheduled(Protocol):
         ...
 
     @property
+    def uncut_bytes(self) -> int:
+        """Bytes that the next chunk may be made of."""
+        ...
+
+    @property
     def pace(self) -> Hashable:
         """What is paced."""
         ...
@@ -59,13 +64,18 @@ class Schedule(Generic[Q]):
     """Queues with something to deliver, in the order in which they are due."""
 
     def __init__(self, flush_interval_s: float, clock: Clock) -> None:
-        """A chunk that is not full is made when ``flush_interval_s`` says; see :class:`Pacer`."""
-        self._pacer = Pacer(flush_interval_s)
+        """A chunk that is not full is made when the pacer says, after ``flush_interval_s`` at the latest."""
+        self._flush_interval_s = flush_interval_s
+        self._pacer: Pacer | GroupPacer = Pacer(flush_interval_s)
         self._clock = clock
         self._fresh: list[tuple[float, int, Q]] = []
         self._retries: list[tuple[float, int, Q]] = []
         self._order = count()
         self._changed = asyncio.Event()
+
+    def pace_together(self, interval_s: float) -> None:
+        """Have all queues become due at the same time, so that they are taken in one go."""
+        self._pacer = GroupPacer(min(interval_s, self._flush_interval_s))
 
     def __len__(self) -> int:
         """How many entries there are; those that are out of date count too."""
@@ -79,7 +89,7 @@ class Schedule(Generic[Q]):
         if queue.retry_s is not None:
             due_s = max(now_s, queue.retry_s)
         else:
-            due_s = now_s if queue.ready else self._pacer.due(queue.pace, now_s)
+            due_s = now_s if queue.ready else self._pacer.due(queue.pace, now_s, queue.uncut_bytes)
         self.add_at(queue, due_s)
 
     def add_at(self, queue: Q, due_s: float) -> None:

@@ -57,6 +57,20 @@ class BufferOptions(Options):
         return parse_size("64MiB" if self.type == "memory" else "1GiB")
 
 
+class GroupOptions(Options):
+    """How much an output delivers in one go, of however many tags."""
+
+    max_bytes: Size = Field(
+        parse_size("8MiB"), description="Most bytes of packed events in one request or write."
+    )
+    max_events: int = Field(100_000, ge=1, description="Most events in one request or write.")
+    max_wait: Duration = Field(
+        0.1,
+        description="How long events wait for others while the output is busy, so that they are delivered "
+        "together; after a quiet time they do not wait.",
+    )
+
+
 class RetryOptions(Options):
     """How a failed delivery is tried again."""
 
@@ -86,6 +100,14 @@ class FilterConfig(ComponentConfig):
     on_error: Literal["keep", "drop", "dead_letter"] = Field(
         "keep",
         description="What becomes of events for which the filter fails: `keep` lets them pass as they were.",
+    )
+
+
+class GroupOutputConfig(ComponentConfig):
+    """What outputs add that deliver chunks of several tags in one go and let the user say how many."""
+
+    batch: GroupOptions = Field(
+        default_factory=GroupOptions, description="How much is delivered in one go, whatever its tags."
     )
 
 

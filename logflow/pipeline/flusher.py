@@ -31,7 +31,7 @@ from logflow.batch import Chunk, PartialDelivery
 from logflow.buffers.base import Buffer, GroupLimits
 from logflow.clock import Clock
 from logflow.component import Output
-from logflow.config.options import OutputConfig
+from logflow.config.options import GroupOptions, GroupOutputConfig, OutputConfig
 from logflow.errors import (
     ChunkTooLarge,
     ComponentError,
@@ -50,6 +50,8 @@ _INLINE_BYTES = 1 << 20
 """Larger chunks are cut in a thread, so that the event loop is not held up."""
 _LEARNED_S = 600.0
 """For how long the size that a destination takes is remembered."""
+_MOST_CHUNKS = 1000
+"""Most chunks in a group: what is done with it must not hold up the event loop."""
 _CUT = "cut "
 """Begins the note about a chunk that is written in pieces; their size follows."""
 
@@ -107,6 +109,10 @@ class Flusher:
         self._backoff = Backoff(options.retry)
         self._workers = Workers(options.concurrency)
         self._limits = GroupLimits()
+        if output.groups:
+            batch = options.batch if isinstance(options, GroupOutputConfig) else GroupOptions()
+            self._limits = GroupLimits(_MOST_CHUNKS, batch.max_bytes, batch.max_events)
+            buffer.pace_together(batch.max_wait)
         self._failing: dict[bytes, _Delivery] = {}
         """Chunks that were put back after a failure, with what is left of them."""
         self._learned: tuple[int, float] | None = None
@@ -200,14 +206,30 @@ class Flusher:
         )  # fmt: skip
 
     async def _round(self, under_way: list[_Delivery]) -> list[_Delivery]:
-        """Write the first piece of each; returns those of which another can be written at once."""
+        """Write the first piece of as many as fit; returns those of which one can be written at once."""
+        fitting = self._fitting(under_way)
         try:
-            answers = await self._write([delivery.pieces[0] for delivery in under_way])
+            answers = await self._write([delivery.pieces[0] for delivery in under_way[:fitting]])
         except BaseException:
             self._put_back([delivery.chunk for delivery in under_way])
             raise
         # What was delivered is committed even while the service stops.
-        return await asyncio.shield(self._conclude(under_way, answers))
+        concluding = asyncio.ensure_future(self._conclude(under_way[:fitting], answers))
+        try:
+            return [*await asyncio.shield(concluding), *under_way[fitting:]]
+        except asyncio.CancelledError:
+            self._put_back([delivery.chunk for delivery in (*await concluding, *under_way[fitting:])])
+            raise
+
+    def _fitting(self, under_way: list[_Delivery]) -> int:
+        """How many of them may be written in one go; the first always may."""
+        size = events = 0
+        for number, delivery in enumerate(under_way):
+            size += delivery.pieces[0].size
+            events += delivery.pieces[0].count
+            if number and (size > self._limits.size or events > self._limits.events):
+                return number
+        return len(under_way)
 
     async def _write(self, pieces: list[Chunk]) -> Sequence[Exception | None]:
         try:
@@ -366,7 +388,7 @@ class Flusher:
     @property
     def _limit(self) -> int:
         """The size above which chunks are cut now."""
-        limit = self._options.buffer.chunk_limit
+        limit = min(self._options.buffer.chunk_limit, self._limits.size)
         if self._learned is None:
             return limit
         size, until_s = self._learned

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Origin, Span
+from logflow.buffers.base import GroupLimits
 from logflow.buffers.disk import DiskBuffer
 from logflow.clock import Clock, SystemClock
 from logflow.config.options import BufferOptions
@@ -217,6 +218,27 @@ async def test_a_chunk_put_back_is_taken_again_unchanged(bench: Bench) -> None:
     await bench.store(make_batch(2))
     bench.buffer.put_back(chunk)
     assert await bench.take() is chunk
+
+
+async def test_a_group_is_cut_by_one_write(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is due of many tags is taken in one go, and costs one sync."""
+    bench.buffer.pace_together(0.1)
+    appended: list[int] = []
+    append = bench.buffer._files.segments.append
+
+    def count(records: list[Any], *, sync: bool) -> Any:
+        appended.append(len(records))
+        return append(records, sync=sync)
+
+    for number in range(20):
+        await bench.store(make_batch(number, tag=f"t{number}"))
+    monkeypatch.setattr(bench.buffer._files.segments, "append", count)
+    chunks = await bench.buffer.take_group(GroupLimits(chunks=15))
+    chunks += await bench.buffer.take_group(GroupLimits(chunks=15))
+    assert [len(chunks), max(appended)] == [20, 20]
+    assert len(appended) == 1
+    await bench.buffer.commit_group([(chunk, {}) for chunk in chunks])
+    assert bench.account.delivered == 20
 
 
 async def test_a_long_outage_costs_no_memory_but_that_of_what_waits(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 from logflow.batch import Batch, Chunk, PartialDelivery, Span
 from logflow.buffers.memory import MemoryBuffer
 from logflow.component import Output
-from logflow.config.options import OutputConfig
+from logflow.config.options import GroupOutputConfig, OutputConfig
 from logflow.errors import ChunkTooLarge, DeliveryError, LimitExceeded, PermanentError, RetryAfter
 from logflow.pipeline.flusher import Flusher
 from logflow.pipeline.progress import describe
@@ -75,22 +75,27 @@ class KeptLetters:
 
 class Bench:
     def __init__(
-        self, script: list[Exception | None], checkpoints: Checkpoints | None = None, **options: Any
+        self,
+        script: list[Exception | None],
+        checkpoints: Checkpoints | None = None,
+        output: ScriptedOutput | None = None,
+        config: type[OutputConfig] = OutputConfig,
+        **options: Any,
     ) -> None:
         checkpoints = checkpoints or Checkpoints(None)
         self.clock = FakeClock()
-        self.output = ScriptedOutput(script)
+        self.output = output or ScriptedOutput(script)
         self.output.clock = self.clock
         retry = {"jitter": 0.0, **options.pop("retry", {})}
-        config = OutputConfig.model_validate({"type": "scripted", "retry": retry, **options})
-        self.buffer = MemoryBuffer("out", config.buffer, checkpoints, self.clock)
+        settings = config.model_validate({"type": "scripted", "retry": retry, **options})
+        self.buffer = MemoryBuffer("out", settings.buffer, checkpoints, self.clock)
         self.letters = KeptLetters()
         self.account = Account("**", "out")
         self.output.context = make_context(
             Path("/nonexistent"), "out", kind="output", clock=self.clock, checkpoints=checkpoints
         )
         self.flusher = Flusher(
-            "out", self.output, self.buffer, config,
+            "out", self.output, self.buffer, settings,
             dead_letters=self.letters, clock=self.clock, log=logging.getLogger("logflow.test"),
         )  # fmt: skip
 
@@ -423,6 +428,107 @@ async def test_a_restart_cuts_a_large_chunk_as_before(tmp_path: Path) -> None:
     await live(1000, deliver=2)
     await live(100, deliver=99)
     assert sorted(number for numbers in seen.values() for number in numbers) == list(range(100))
+
+
+class GroupOutput(ScriptedOutput):
+    """Takes several chunks in one go; answers by tag."""
+
+    groups = True
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.calls: list[list[Chunk]] = []
+        self.times: list[float] = []
+        self.answers: dict[str, Exception] = {}
+
+    async def write_group(self, chunks: Sequence[Chunk]) -> Sequence[Exception | None]:
+        assert self.clock is not None
+        self.calls.append(list(chunks))
+        self.times.append(self.clock.monotonic())
+        return [self.answers.get(chunk.tag) for chunk in chunks]
+
+
+def group_bench(**options: Any) -> tuple[Bench, GroupOutput]:
+    output = GroupOutput()
+    return Bench([], output=output, **options), output
+
+
+async def test_a_group_is_written_in_one_go_and_each_chunk_has_its_own_result() -> None:
+    """Delivered, tried later, rejected: what becomes of one chunk is no concern of the others."""
+    bench, output = group_bench()
+    output.answers = {"later": DeliveryError("no"), "never": PermanentError("status 400")}
+    receipts = [await bench.put(tag=tag) for tag in ("good", "later", "never", "fine")]
+    async with bench.running():
+        await bench.clock.advance(0)
+        assert [[chunk.tag for chunk in call] for call in output.calls] == [
+            ["good", "later", "never", "fine"]
+        ]
+        assert [receipt.done for receipt in receipts] == [True, False, True, True]
+        first = output.calls[0][1].id
+        output.answers.clear()
+        await bench.clock.advance(1)
+    assert [[chunk.id for chunk in call] for call in output.calls[1:]] == [[first]]
+    assert bench.account.delivered == 3
+    assert bench.account.dropped == {"dead_letter:rejected": 1}
+
+
+async def test_a_group_keeps_to_its_limits() -> None:
+    """Neither bytes nor events are exceeded by putting chunks together, and no chunk is larger."""
+
+    class Config(GroupOutputConfig, OutputConfig):
+        pass
+
+    bench, output = group_bench(config=Config, batch={"max_bytes": 500, "max_events": 12})
+    for tag in "abcdef":
+        await put_many(bench, 5, tag=tag)
+    await put_many(bench, 100, tag="large")
+    async with bench.running():
+        await bench.advance(1)
+    assert max(len(call) for call in output.calls) == 2
+    for call in output.calls:
+        assert sum(chunk.size for chunk in call) <= 500
+        assert sum(chunk.count for chunk in call) <= 12 or len(call) == 1
+    assert bench.account.delivered == 130
+
+
+async def test_at_low_rates_what_all_tags_have_is_delivered_in_few_groups() -> None:
+    """A busy output gets ten groups a second, however many tags there are; a quiet one does not wait."""
+    bench, output = group_bench()
+    async with bench.running():
+        await bench.put(tag="t0")
+        await bench.clock.advance(0)
+        assert len(output.calls) == 1
+        for number in range(1000):  # 500 events a second
+            await bench.put(number, tag=f"t{number % 50}")
+            await bench.clock.advance(0.002)
+        await bench.clock.advance(1)
+        assert len(output.calls) <= 22
+        assert bench.account.delivered == 1001
+        receipt = await bench.put(tag="quiet")
+        await bench.clock.advance(0)
+        assert receipt.done
+
+
+async def test_an_error_of_the_whole_group_applies_to_each_chunk() -> None:
+    bench, output = group_bench()
+    failed = False
+
+    async def write_group(chunks: Sequence[Chunk]) -> Sequence[Exception | None]:
+        nonlocal failed
+        if not failed:
+            failed = True
+            raise OSError("reset")
+        return [None] * len(chunks)
+
+    output.write_group = write_group  # type: ignore[method-assign]
+    for tag in "abc":
+        await bench.put(tag=tag)
+    async with bench.running():
+        await bench.clock.advance(0)
+        assert bench.account.delivered == 0
+        await bench.clock.advance(1)
+    assert bench.account.delivered == 3
+    assert bench.flusher.status.retries == 3
 
 
 async def test_opens_with_back_off() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Span
-from logflow.buffers.base import NOTHING_DROPPED, Buffer, Dropped, Waiting, account_for
+from logflow.buffers.base import NOTHING_DROPPED, Buffer, Dropped, GroupLimits, Waiting, account_for
 from logflow.buffers.dedup import AcceptedKeys
 from logflow.buffers.disk.compaction import Compaction
 from logflow.buffers.disk.deletion import Deletion
@@ -109,6 +109,7 @@ class DiskBuffer(Buffer):
         self._turn = asyncio.Lock()
         self._room = asyncio.Event()
         self._is_open = False
+        self._stuck = False
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -321,6 +322,8 @@ class DiskBuffer(Buffer):
     def _arrived(self, queue: Queue, row: Row, segment: Segment, batch: Batch) -> None:
         """A batch is stored."""
         self._stock.store(queue, row, segment, batch.entries)
+        if self._writer.problem is not None and not queue.cuts:
+            self._cut_stored(queue)
         match batch.origin:
             case DeliveryKey(key):
                 segment.keys.append((key, row.time_ns))
@@ -333,18 +336,60 @@ class DiskBuffer(Buffer):
 
     async def take(self, *, fresh: bool = True, retries: bool = True) -> Chunk:
         """Wait for the next chunk; its cut is durable when this returns."""
+        (chunk,) = await self.take_group(GroupLimits(chunks=1), fresh=fresh, retries=retries)
+        return chunk
+
+    async def take_group(
+        self, limits: GroupLimits, *, fresh: bool = True, retries: bool = True
+    ) -> list[Chunk]:
+        """Wait for the next chunk, then take what else is due; all that is cut for it is one write."""
         while True:
-            queue = await self._schedule.next(fresh=fresh, retries=retries)
-            chunk = None
-            try:
-                chunk = queue.returned or await self._make_chunk(queue)
-            finally:
-                if chunk is None:
-                    self._free(queue)
-            if chunk is not None:
-                queue.returned = queue.retry_s = None
-                self._in_flight[chunk.id] = queue
-                return chunk
+            queue: Queue | None = await self._schedule.next(fresh=fresh, retries=retries)
+            queues: list[Queue] = []
+            size = 0
+            while queue is not None:
+                if self._is_cut(queue):
+                    queues.append(queue)
+                    size += queue.first_bytes
+                if len(queues) >= limits.chunks or size >= limits.size:
+                    break
+                queue = self._schedule.next_due(fresh=fresh, retries=retries)
+            if chunks := await self._hand_out(queues):
+                return chunks
+
+    def _is_cut(self, queue: Queue) -> bool:
+        """Whether the queue has a chunk; otherwise one is cut, and the queue is due once that is stored.
+
+        Nobody waits for it here: while the disk is full, chunks that are cut already must get out, as only
+        deliveries give space back.
+        """
+        if queue.returned or queue.cuts:
+            return True
+        queue.busy = False
+        if self._writer.problem is not None:
+            self._cut_stored(queue)
+        elif not queue.cutting and queue.last_seq > queue.cut_upto:
+            self._cut_next(queue)
+        self._stock.tidy(queue)
+        return False
+
+    async def _hand_out(self, queues: list[Queue]) -> list[Chunk]:
+        """Read the first chunk of each queue."""
+        try:
+            made = [(queue, queue.returned or await self._make_chunk(queue)) for queue in queues]
+        except BaseException:
+            for queue in queues:
+                self._free(queue)
+            raise
+        chunks = []
+        for queue, chunk in made:
+            if chunk is None:  # all of it was damaged
+                self._free(queue)
+                continue
+            queue.returned = queue.retry_s = None
+            self._in_flight[chunk.id] = queue
+            chunks.append(chunk)
+        return chunks
 
     def _free(self, queue: Queue) -> None:
         """The queue may have its next chunk."""
@@ -353,14 +398,9 @@ class DiskBuffer(Buffer):
         self._stock.tidy(queue)
 
     async def _make_chunk(self, queue: Queue) -> Chunk | None:
-        """Read the queue's first chunk, cutting it before if need be; ``None`` when nothing is left."""
-        while not queue.cuts:
-            if not queue.cutting:
-                if queue.last_seq <= queue.cut_upto:
-                    return None
-                self._cut_next(queue)
-            queue.cut_stored.clear()
-            await queue.cut_stored.wait()
+        """Read the queue's first chunk; ``None`` when nothing of it is left."""
+        if not queue.cuts:
+            return None
         cut = queue.cuts[0]
         rows, bodies = await self._read_chunk(queue)
         for row, body in zip(rows, bodies, strict=True):
@@ -393,20 +433,28 @@ class DiskBuffer(Buffer):
         return records
 
     def _cut_next(self, queue: Queue) -> None:
-        """Make a chunk of what is stored; of what is on its way only if nothing is.
+        """Make a chunk of what is stored; of what is on its way only if nothing is."""
+        if not self._cut_stored(queue):
+            self._cut_everything(queue)
 
-        What is stored does not wait for what is not: when the disk is full, only deliveries give
-        space back.
+    def _cut_stored(self, queue: Queue) -> bool:
+        """Make a chunk of what is stored, by a note, which does not wait for batches; whether there is any.
+
+        When the disk is full, only deliveries give space back. Then another cut of the same batches may be on
+        its way behind batches that wait; it will find nothing to cut.
         """
-        size, last = 0, None
+        size, new_bytes, last = 0, 0, None
         for row in islice(queue.rows, queue.cut_rows, queue.cut_rows + _CHUNK_ROWS):
             if last is not None and size + row.size > self._options.chunk_limit:
                 break
             size, last = size + row.size, row.seq
+            new_bytes += row.size if row.seq > queue.cut_upto else 0
         if last is None:
-            self._cut_everything(queue)
-        else:
-            self._writer.note(self._cut(queue, last, size))
+            return False
+        if not queue.noted:
+            queue.noted = True
+            self._writer.note(self._cut(queue, last, new_bytes))
+        return True
 
     def _cut_everything(self, queue: Queue) -> None:
         """Make a chunk of all that is in none yet, what is on its way included."""
@@ -414,14 +462,14 @@ class DiskBuffer(Buffer):
 
     def _cut(self, queue: Queue, last: int, size: int) -> Item:
         chunk_id = os.urandom(16)
-        queue.cut_upto = last
+        queue.cut_upto = max(queue.cut_upto, last)
         queue.uncut_bytes -= size
         queue.cutting += 1
 
         def stored(_: Place | None) -> None:
             queue.cutting -= 1
+            queue.noted = False
             queue.add_cut(chunk_id, last)
-            queue.cut_stored.set()
             self._schedule.add(queue)
 
         return Item(cut_record(chunk_id, queue.tag, last), stored, sync=True)
@@ -445,6 +493,10 @@ class DiskBuffer(Buffer):
     def hurry(self) -> None:
         """What was put back is due now."""
         self._schedule.hurry()
+
+    def pace_together(self, interval_s: float) -> None:
+        """Whoever takes chunks takes those of all tags in one go."""
+        self._schedule.pace_together(interval_s)
 
     def _finish(self, chunk: Chunk) -> list[Row]:
         """Take the chunk's batches out."""
@@ -488,6 +540,11 @@ class DiskBuffer(Buffer):
 
     async def _tidy(self, dead: list[Segment]) -> None:
         """Give space back; called by the writer between groups."""
+        if self._writer.problem is not None and not self._stuck:
+            for queue in self._stock.queues.values():  # once, when it begins; later as batches arrive
+                if queue.cutting and not queue.cuts:
+                    self._cut_stored(queue)
+        self._stuck = self._writer.problem is not None
         await self._deletion.start(dead)
         self._compaction.start_if_worthwhile()
 

@@ -11,7 +11,6 @@ leave anywhere. Waiting batches are many and small when an outage is long, so a 
 
 from __future__ import annotations
 
-import asyncio
 from array import array
 from bisect import bisect_left
 from collections import Counter, OrderedDict, deque
@@ -24,6 +23,7 @@ from logflow.buffers.disk.records import FRAME_BYTES
 
 _WORDS = 5
 _LOW = 0xFFFFFFFF
+_MANY_ROWS = 200
 
 
 class Row(NamedTuple):
@@ -162,7 +162,7 @@ class Queue:
         uncut_bytes: bytes of batches in no chunk, those not stored yet among them.
         unstored: batches on their way to the disk.
         cutting: cuts on their way to the disk.
-        cut_stored: set when one has arrived.
+        noted: one of them overtakes the batches that wait.
         busy: a chunk is being made or is in flight.
         returned: a chunk that was put back.
         due_s: when it may have its next chunk, if that is scheduled.
@@ -180,7 +180,7 @@ class Queue:
     uncut_bytes: int = 0
     unstored: int = 0
     cutting: int = 0
-    cut_stored: asyncio.Event = field(default_factory=asyncio.Event)
+    noted: bool = False
     busy: bool = False
     returned: Chunk | None = None
     due_s: float | None = None
@@ -197,6 +197,14 @@ class Queue:
     def ready(self) -> bool:
         """Whether a whole chunk waits."""
         return bool(self.returned or self.cuts) or self.uncut_bytes >= self.chunk_limit
+
+    @property
+    def first_bytes(self) -> int:
+        """Bytes of the first chunk; an upper bound if it has many batches."""
+        if self.returned is not None:
+            return self.returned.size
+        rows = self.cuts[0].rows
+        return self.chunk_limit if rows > _MANY_ROWS else sum(row.size for row in self.first_chunk())
 
     @property
     def pace(self) -> str:
