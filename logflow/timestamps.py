@@ -29,6 +29,7 @@ from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from logflow.event import MAX_TIME_NS, NANOSECOND
+from logflow.regexes import parse_pattern
 
 ReadTime: TypeAlias = Callable[[object], int | None]
 """Reads a field's value; ``None`` when it is not a time."""
@@ -218,7 +219,7 @@ class TimeFormat:
         fixed = self._zone.utcoffset(None)
         return {
             "digits": self._digits,
-            "pattern": self.pattern,
+            "pattern": parse_pattern(self.pattern).write("native", whole=True) if self.pattern else "",
             "iso8601": self.pattern == _ISO8601,
             "offset_s": None if fixed is None else int(fixed.total_seconds()),
         }

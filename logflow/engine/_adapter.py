@@ -27,10 +27,12 @@ from logflow.engine.api import (
     Modify,
     Normalized,
     Parsed,
+    Regex,
     Scanned,
 )
 from logflow.errors import Unsupported
 from logflow.expressions import Expression
+from logflow.regexes import parse_pattern
 
 
 class _NativeLineParser:
@@ -42,6 +44,10 @@ class _NativeLineParser:
 
     def flush(self, carry: bytes, now_ns: int) -> Parsed:
         return Parsed._make(self._inner.flush(carry, now_ns))
+
+
+def _written(pattern: str) -> str:
+    return parse_pattern(pattern).write("native")
 
 
 class NativeEngine:
@@ -106,6 +112,11 @@ class NativeEngine:
         spliced: bytes = self._native.splice(entries, fields)
         return spliced
 
+    def regex(self, pattern: str) -> Regex:
+        """Compile a pattern."""
+        regex: Regex = self._native.regex(_written(pattern))
+        return regex
+
     def grep(
         self,
         keep: Sequence[tuple[str, str]],
@@ -113,11 +124,8 @@ class NativeEngine:
         mode: Literal["and", "or"] = "and",
     ) -> Grep:
         """Compile a grep."""
-        try:
-            grep: Grep = self._native.grep(keep, exclude, mode)
-        except Unsupported as reason:
-            self._note(reason)
-            return self._twin.grep(keep, exclude, mode)
+        written = [[(path, _written(pattern)) for path, pattern in rules] for rules in (keep, exclude)]
+        grep: Grep = self._native.grep(*written, mode)
         return grep
 
     def modify(self, changes: Sequence[tuple[str, str, Any]], variables: Mapping[str, str]) -> Modify:

@@ -140,6 +140,18 @@ class Normalized(NamedTuple):
     events: int
 
 
+class Regex(Protocol):
+    """A compiled pattern of the dialect of :mod:`logflow.regexes`; searched anywhere in a text."""
+
+    def found(self, text: str) -> bool:
+        """Whether the pattern is found in a text."""
+        ...
+
+    def fields(self, text: str) -> dict[str, str] | None:
+        """Texts of the named groups that took part, in order; ``None`` if the pattern is not found."""
+        ...
+
+
 class Grep(Protocol):
     """A compiled grep: keeps the events that match."""
 
@@ -271,6 +283,14 @@ class Engine(Protocol):
         """
         ...
 
+    def regex(self, pattern: str) -> Regex:
+        """Compile a pattern. The native engine matches any pattern of the dialect in linear time.
+
+        Raises:
+            ValueError: it is not of the dialect, is too large, or cannot be matched in time by this engine.
+        """
+        ...
+
     def grep(
         self,
         keep: Sequence[tuple[str, str]],
@@ -286,7 +306,7 @@ class Engine(Protocol):
         missing field matches nothing.
 
         Raises:
-            ValueError: a pattern cannot be used.
+            ValueError: a pattern cannot be used; see :meth:`regex`.
         """
         ...
 

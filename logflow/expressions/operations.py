@@ -214,21 +214,15 @@ _function(
 
 
 def _matches(pattern: Value) -> Call:
-    search = compile_regex(_written_text("pattern", pattern)).search
-    return lambda text: isinstance(text, str) and search(text) is not None
+    found = compile_regex(_written_text("pattern", pattern)).found
+    return lambda text: isinstance(text, str) and found(text)
 
 
 def _search(pattern: Value, group: Value = 0) -> Call:
     compiled = compile_regex(_written_text("pattern", pattern))
-    known = {*range(compiled.groups + 1), *compiled.groupindex}
-    if isinstance(group, bool) or not isinstance(group, int | str) or group not in known:
+    if isinstance(group, bool) or not isinstance(group, int | str) or group not in compiled.groups:
         raise ValueError(f"the pattern {pattern!r} has no group {group!r}")
-
-    def call(text: Value) -> Value:
-        match = compiled.search(text) if isinstance(text, str) else None
-        return None if match is None else match[group]
-
-    return call
+    return lambda text: compiled.group(text, group) if isinstance(text, str) else None
 
 
 def _written_text(what: str, value: Value) -> str:

@@ -8,9 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from logflow.batch import Batch
 from logflow.component import Context, Filter
-from logflow.config.fields import Notation
 from logflow.config.options import FilterConfig
-from logflow.regexes import compile_regex
+from logflow.regexes import parse_pattern
 
 
 def _as_list(value: Any) -> Any:
@@ -18,19 +17,11 @@ def _as_list(value: Any) -> Any:
 
 
 def _check_pattern(pattern: str) -> str:
-    compile_regex(pattern)
+    parse_pattern(pattern)
     return pattern
 
 
-Patterns = Annotated[
-    list[Annotated[str, AfterValidator(_check_pattern)]],
-    BeforeValidator(_as_list),
-    Notation(
-        "regular expression, or a list of them",
-        "^debug$",
-        {"type": ["string", "array"], "items": {"type": "string"}},
-    ),
-]
+Patterns = Annotated[list[Annotated[str, AfterValidator(_check_pattern)]], BeforeValidator(_as_list)]
 """One regular expression or several."""
 
 

@@ -10,7 +10,7 @@ from logflow.component import Context, Parse
 from logflow.config.fields import NonEmpty, Size
 from logflow.packing import to_text
 from logflow.parsers.base import TypedConfig, TypedParser
-from logflow.regexes import compile_regex
+from logflow.regexes import parse_pattern
 
 
 class RegexParser(TypedParser):
@@ -21,8 +21,8 @@ class RegexParser(TypedParser):
 
         type: Literal["regex"] = "regex"
         pattern: NonEmpty = Field(
-            description="Regular expression with named groups `(?P<name>...)`; searched in the line, "
-            "so bind it with `^` and `$`."
+            description="Regular expression with named groups `(?P<name>...)` or `(?<name>...)`; "
+            "searched in the line, so bind it with `^` and `$`."
         )
         max_length: Size = Field(
             16384, description="Longer lines do not match: bounds the time that a hostile line can take."
@@ -31,7 +31,7 @@ class RegexParser(TypedParser):
         @field_validator("pattern")
         @classmethod
         def _check_pattern(cls, value: str) -> str:
-            if not compile_regex(value).groupindex:
+            if not parse_pattern(value).names:
                 raise ValueError("the pattern has no named group; write (?P<name>...)")
             return value
 
@@ -39,23 +39,21 @@ class RegexParser(TypedParser):
 
     def __init__(self, config: Config, context: Context) -> None:
         super().__init__(config, context)
-        self._search = compile_regex(config.pattern).search
+        self._fields = context.engine.regex(config.pattern).fields
 
     def parse(self, line: bytes) -> Parse | None:
         """Parse one line."""
         if len(line) > self.config.max_length:
             return None
-        match = self._search(to_text(line))
-        if match is None:
+        record: dict[str, Any] | None = self._fields(to_text(line))
+        if record is None:
             return None
-        record: dict[str, Any] = {
-            name: value for name, value in match.groupdict().items() if value is not None
-        }
         return self.finish(self.convert(record))
 
     def native(self) -> dict[str, Any]:
         """``{"type", "pattern", "max_length", "types", "time"}``."""
         return {
-            "type": "regex", "pattern": self.config.pattern, "max_length": self.config.max_length,
+            "type": "regex", "pattern": parse_pattern(self.config.pattern).write("native"),
+            "max_length": self.config.max_length,
             **self.native_typed(),
         }  # fmt: skip

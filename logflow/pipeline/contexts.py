@@ -12,6 +12,7 @@ from logflow import registry
 from logflow.clock import Clock, SystemClock
 from logflow.component import ComponentConfig, Context, Parser
 from logflow.engine.api import Engine
+from logflow.errors import ComponentError
 from logflow.services import Services
 from logflow.storage.checkpoints import Checkpoints
 from logflow.storage.state import State
@@ -47,7 +48,10 @@ class Contexts:
         Raises:
             ComponentError: it cannot be made as configured.
         """
-        return registry.load(kind, config.type)(config, self.context(kind, name))
+        try:
+            return registry.load(kind, config.type)(config, self.context(kind, name))
+        except ValueError as error:  # the engine cannot do what is asked for
+            raise ComponentError(f"{kind} {name}: {error}") from None
 
     def context(self, kind: registry.Kind, name: str, log: logging.Logger | None = None) -> Context:
         """Make the context of one component."""

@@ -5,7 +5,7 @@ use crate::regexes::{Regex, Scratch};
 use crate::time::{NANOSECOND, fraction_ns, in_range};
 use crate::timekey::{Moment, offset_s};
 
-/// A compiled pattern, with the groups `Y y m d b H I p M S f z s`.
+/// A compiled pattern for a whole text, with the groups `Y y m d b H I p M S f z s`.
 pub struct Pattern {
     regex: Regex,
     /// Numbers of the groups by their letters.
@@ -14,7 +14,7 @@ pub struct Pattern {
 
 impl Pattern {
     pub fn new(pattern: &str) -> Result<Self, Error> {
-        let regex = Regex::whole(pattern)?;
+        let regex = Regex::new(pattern)?;
         let mut groups = [None; 128];
         for (number, name) in &regex.names {
             groups[usize::from(name.as_bytes()[0] & 127)] = Some(*number);

@@ -17,7 +17,7 @@ use crate::ndjson;
 use crate::parsers::{Csv, Grammar, Kind, MessageParser, RegexParser, Types};
 use crate::pattern::Pattern;
 use crate::records::{self, Change, Name, NewValue, Path, Rule, Target};
-use crate::regexes::Regex;
+use crate::regexes;
 use crate::timekey::{TimeKey, TimeReader};
 
 /// Work on less than this is done before another thread could take the GIL.
@@ -167,7 +167,6 @@ fn message_parser(config: &Bound<'_, PyDict>) -> PyResult<MessageParser> {
         "csv" => Grammar::Csv(csv(config)?),
         "regex" => {
             let pattern: String = item(config, "pattern")?;
-            check_pattern(config.py(), &pattern)?;
             let regex = RegexParser::new(&pattern, item(config, "max_length")?, &types(config)?)?;
             return Ok(MessageParser::Regex { regex: Box::new(regex), time: time_key(config)? });
         }
@@ -314,9 +313,33 @@ fn splice<'py>(entries: &Bound<'py, PyAny>, fields: &Bound<'py, PyAny>) -> PyRes
     Ok(PyBytes::new(data.py(), &spliced))
 }
 
-/// Refuse a pattern that the Python twin refuses.
-fn check_pattern(py: Python<'_>, pattern: &str) -> PyResult<()> {
-    py.import("logflow.regexes")?.getattr("compile_regex")?.call1((pattern,)).map(|_| ())
+#[pyclass(frozen, module = "logflow.engine._native")]
+struct Regex(regexes::Regex);
+
+#[pymethods]
+impl Regex {
+    fn found(&self, text: &str) -> bool {
+        self.0.is_match(text.as_bytes())
+    }
+
+    fn fields<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let mut scratch = self.0.scratch();
+        if !self.0.search(&mut scratch, text.as_bytes()) {
+            return Ok(None);
+        }
+        let fields = PyDict::new(py);
+        for (number, name) in &self.0.names {
+            if let Some((start, end)) = scratch.group(*number) {
+                fields.set_item(name, &text[start..end])?;
+            }
+        }
+        Ok(Some(fields))
+    }
+}
+
+#[pyfunction]
+fn regex(pattern: &str) -> PyResult<Regex> {
+    Ok(Regex(regexes::Regex::new(pattern)?))
 }
 
 #[pyclass(frozen, module = "logflow.engine._native")]
@@ -335,15 +358,10 @@ impl Grep {
 
 #[pyfunction]
 #[pyo3(signature = (keep, exclude, mode="and"))]
-fn grep(
-    py: Python<'_>, keep: Vec<(String, String)>, exclude: Vec<(String, String)>, mode: &str,
-) -> PyResult<Grep> {
-    for (_, pattern) in keep.iter().chain(&exclude) {
-        check_pattern(py, pattern)?;
-    }
+fn grep(keep: Vec<(String, String)>, exclude: Vec<(String, String)>, mode: &str) -> PyResult<Grep> {
     let rules = |rules: Vec<(String, String)>| -> PyResult<Vec<Rule>> {
         let rule = |(path, pattern): (String, String)| {
-            Ok(Rule { path: Path::new(&path), pattern: Regex::new(&pattern)? })
+            Ok(Rule { path: Path::new(&path), pattern: regexes::Regex::new(&pattern)? })
         };
         rules.into_iter().map(rule).collect()
     };
@@ -403,6 +421,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(offsets, module)?)?;
     module.add_function(wrap_pyfunction!(time_range, module)?)?;
     module.add_function(wrap_pyfunction!(to_ndjson, module)?)?;
+    module.add_class::<Regex>()?;
+    module.add_function(wrap_pyfunction!(regex, module)?)?;
     module.add_class::<Grep>()?;
     module.add_class::<Modify>()?;
     module.add_function(wrap_pyfunction!(splice, module)?)?;

@@ -58,7 +58,7 @@ PARSERS: dict[str, dict[str, Any]] = {
     "regex": {
         "name": "regex",
         "pattern": r"^(?P<remote>[^ ]*) (?P<host>[^ ]*) (?P<user>[^ ]*) \[(?P<time>[^\]]*)\] "
-        r'"(?P<method>\S+)(?: +(?P<path>[^\"]*?)(?: +\S*)?)?" '
+        r'"(?P<method>\S+)(?: +(?P<path>[^ "]*)(?: +[^ "]*)?)?" '
         r"(?P<code>[^ ]*) (?P<size>[^ ]*)"
         r'(?: "(?P<referer>[^\"]*)" "(?P<agent>[^\"]*)")?$',
         "types": {"code": "int"},

@@ -97,8 +97,6 @@ ENTRIES = b"".join(b"\x92\xd7\0" + bytes(8) + msgpack.packb(record) for record i
         ([("message", r"error\n$")], [], "and", [2]),
         ([("message", "(?m)error$")], [], "and", [2]),
         ([("level", "(?i)INFO")], [], "and", [0]),
-        ([("level", r"(?=i)")], [], "and", [0]),
-        ([("level", r"(.)\1")], [], "and", [1]),
     ],
 )
 def test_which_events_are_kept(
@@ -126,10 +124,10 @@ def test_many_entries_odd_ones_among_them(engine: Engine) -> None:
     )
 
 
-@pytest.mark.parametrize("pattern", ["(", "(a+)+$"])
+@pytest.mark.parametrize("pattern", ["(", "(?=a)", "(a*)*"])
 def test_patterns_that_cannot_be_used(engine: Engine, pattern: str) -> None:
     """In either engine."""
-    with pytest.raises(ValueError, match=r"regular expression|exponential"):
+    with pytest.raises(ValueError, match="regular expression"):
         engine.grep([("a", pattern)], [])
 
 

@@ -33,9 +33,11 @@ from logflow.engine.api import (
     LineParser,
     Modify,
     Normalized,
+    Regex,
     Scanned,
 )
 from logflow.expressions import Expression
+from logflow.regexes import compile_regex
 
 
 class PythonEngine:
@@ -78,6 +80,10 @@ class PythonEngine:
     def splice(self, entries: Buffer, fields: Mapping[str, Any]) -> bytes:
         """Add constant fields."""
         return _records.splice(bytes(entries), fields)
+
+    def regex(self, pattern: str) -> Regex:
+        """Compile a pattern."""
+        return compile_regex(pattern)
 
     def grep(
         self,

@@ -17,7 +17,7 @@ from logflow.jsontext import json_text
 from logflow.packing import encode, pack_value, to_text
 from logflow.regexes import compile_regex
 
-_Search: TypeAlias = Callable[[str], re.Match[str] | None]
+_Search: TypeAlias = Callable[[str], bool]
 _decode_fields = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
 _TEMPLATE = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
 _MISSING = object()
@@ -203,8 +203,8 @@ class PythonGrep:
         exclude: Sequence[tuple[str, str]],
         mode: Literal["and", "or"],
     ) -> None:
-        self._keep = [(path, compile_regex(pattern).search) for path, pattern in keep]
-        self._exclude = [(path, compile_regex(pattern).search) for path, pattern in exclude]
+        self._keep = [(path, compile_regex(pattern).found) for path, pattern in keep]
+        self._exclude = [(path, compile_regex(pattern).found) for path, pattern in exclude]
         self._quantify = all if mode == "and" else any
 
     def apply(self, entries: bytes) -> tuple[bytes, int]:
@@ -224,7 +224,7 @@ class PythonGrep:
 
 def _matches(record: dict[str, Any], path: str, search: _Search) -> bool:
     value = lookup(record, path)
-    return value is not _MISSING and search(json_text(value)) is not None
+    return value is not _MISSING and search(json_text(value))
 
 
 class PythonModify:
