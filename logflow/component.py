@@ -175,6 +175,22 @@ class Source(Component):
         """
         return False
 
+    async def preview(self, data: bytes, path: str | None = None) -> Sequence[Batch]:  # noqa: ARG002
+        """Return what the source would emit if it read some bytes: for tests. Opens nothing.
+
+        Args:
+            data: what stands in a file, comes through a pipe, or is the body of a request.
+            path: the file that it stands in.
+
+        Raises:
+            Unsupported: it cannot tell.
+        """
+        raise Unsupported(f"a source of type {self.config.type} reads no such bytes; give tag and records")
+
+    def tag_of(self, path: str) -> str | None:  # noqa: ARG002 - for sources of files
+        """Return the tag of a file's events; None if the source does not read the file."""
+        return None
+
     async def drain(self) -> None:
         """Report the last progress: called after ``run`` was cancelled and buffers were flushed.
 

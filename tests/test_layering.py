@@ -34,6 +34,7 @@ LAYERS = [
     {"pipeline"},
     {"admin"},
     {"testing"},
+    {"rehearsal"},
     {"cli"},
 ]
 """From the bottom up: a part imports from its own layer and from those below it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from logflow.config.loader import Loaded
     from logflow.config.models import Settings
 
 
@@ -35,10 +36,19 @@ def load_settings(args: argparse.Namespace, *, quiet: bool = False) -> Settings:
     Raises:
         ConfigError: it has mistakes.
     """
-    from logflow.config.loader import load
-
-    loaded = load(args.config, os.environ, _stdin)
+    loaded = load_config(args)
     if not quiet:
         for warning in loaded.warnings:
             print(f"warning: {warning}", file=sys.stderr)
     return loaded.settings
+
+
+def load_config(args: argparse.Namespace) -> Loaded:
+    """Load the configuration that ``-c`` names, with all that is known of it.
+
+    Raises:
+        ConfigError: it has mistakes.
+    """
+    from logflow.config.loader import load
+
+    return load(args.config, os.environ, _stdin)

@@ -36,6 +36,9 @@ from logflow.errors import ConfigError, LogflowError
 COMMANDS = {
     "run": ("logflow.cli.run", "run the pipeline that the configuration describes"),
     "check": ("logflow.cli.check", "check a configuration, or print its JSON Schema"),
+    "test": ("logflow.cli.test", "run tests of a configuration; nothing is opened"),
+    "explain": ("logflow.cli.explain", "say what a configuration does with a tag, a file or a record"),
+    "eval": ("logflow.cli.eval", "try an expression on records from stdin"),
     "demo": ("logflow.cli.demo", "run the whole pipeline on this machine, with a verdict"),
     "cat": ("logflow.cli.cat", "send lines from stdin to a forward source"),
     "bench": ("logflow.cli.bench", "measure what this machine carries with a configuration"),

@@ -13,8 +13,9 @@ import glob
 import os
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Map
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -35,16 +36,19 @@ _STDIN = Path("-")
 _STDIN_NAME = "stdin"
 
 
-class Loaded(NamedTuple):
+@dataclass(frozen=True)
+class Loaded:
     """A configuration that can be used.
 
     Attributes:
         settings: the validated configuration.
         warnings: what is probably not meant, a line each.
+        root: the configuration as it was written, put together.
     """
 
     settings: Settings
     warnings: list[str]
+    root: Mapping = field(repr=False)
 
 
 def load(paths: Sequence[Path], env: Map[str, str], stdin: Callable[[], bytes] | None = None) -> Loaded:
@@ -75,7 +79,7 @@ def load(paths: Sequence[Path], env: Map[str, str], stdin: Callable[[], bytes] |
         problems = [*_unknown_outputs(root), *problems]
     if settings is None or problems:
         raise ConfigError(list(dict.fromkeys(map(str, sorted(problems, key=files.order)))))
-    return Loaded(settings, [str(problem) for problem in suspicions(root, settings)])
+    return Loaded(settings, [str(problem) for problem in suspicions(root, settings)], root)
 
 
 class _Files:

@@ -123,18 +123,18 @@ def _locate(error: Any, root: Node, model: type[BaseModel], prefix: KeyPath, uni
         elif part != "[key]":
             union = union or (path, str(part))
             annotations = [a for a in annotations if _name(a) == part] or annotations
-    secret = any(_holds_secret(annotation) for annotation in annotations)
+    secret = any(holds_secret(annotation) for annotation in annotations)
     kind = error["type"]
     if kind == "string_pattern_mismatch" and location[-1] == "[key]":
         kind = NAME_MISMATCH
     return Mistake(path, node, kind, error["msg"], error.get("ctx") or {}, models, secret, union)
 
 
-def _holds_secret(annotation: Any) -> bool:
+def holds_secret(annotation: Any) -> bool:
     """Whether a value of this type is a secret, or may hold one."""
     if isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, BaseModel):
-        return any(_holds_secret(field.annotation) for field in annotation.model_fields.values())
-    return annotation in {SecretStr, Secret} or any(_holds_secret(member) for member in get_args(annotation))
+        return any(holds_secret(field.annotation) for field in annotation.model_fields.values())
+    return annotation in {SecretStr, Secret} or any(holds_secret(member) for member in get_args(annotation))
 
 
 def _name(annotation: Any) -> str:

@@ -120,7 +120,7 @@ def rows(model: type[BaseModel], prefix: str = "", leave_out: set[str] | None = 
         if name in (leave_out or {"type"}) and issubclass(model, ComponentConfig):
             continue
         key = f"{prefix}{field.alias or name}"
-        result.append(Row(key, _type(_annotation(field)), _default(field), field.description or ""))
+        result.append(Row(key, _type(_annotation(field)), default_text(field), field.description or ""))
         for nested, infix in _groups(field.annotation, ""):
             result += rows(nested, f"{key}{infix}.")
     return result
@@ -176,7 +176,8 @@ def _type(annotation: Any) -> str:
     return _PLAIN.get(origin or annotation, name.lower())
 
 
-def _default(field: FieldInfo) -> str:
+def default_text(field: FieldInfo) -> str:
+    """A field's default as a user would write it, in backquotes; empty where it is described instead."""
     if field.is_required():
         return "required"
     if field.default_factory not in {None, list, dict}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -76,8 +77,9 @@ def keeps_state(settings: Settings) -> bool:
 class _Builder:
     """Makes components, and what stands around them."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, buffers: Callable[[str], Buffer] | None) -> None:
         self.settings = settings
+        self._buffers = buffers
         path = settings.data_dir / "checkpoints" if keeps_state(settings) else None
         self.contexts = Contexts(
             load_engine(settings.engine), settings.data_dir, Checkpoints(path), clock=clock
@@ -86,6 +88,8 @@ class _Builder:
 
     def buffer(self, name: str, config: OutputConfig) -> Buffer:
         """Make an output's buffer."""
+        if self._buffers is not None:
+            return self._buffers(name)
         if config.buffer.type == "memory":
             return MemoryBuffer(name, config.buffer, self.contexts.checkpoints, self.contexts.clock)
         from logflow.buffers.disk import DiskBuffer  # noqa: PLC0415 - only where it is configured
@@ -141,8 +145,16 @@ def buffer_dir(data_dir: Path, output: str) -> Path:
     return data_dir / "buffers" / output
 
 
-def build(settings: Settings, clock: Clock | None = None) -> Pipeline:
+def build(
+    settings: Settings, clock: Clock | None = None, buffers: Callable[[str], Buffer] | None = None
+) -> Pipeline:
     """Build a pipeline.
+
+    Args:
+        settings: what it does.
+        clock: tells the time; the system's clock unless given.
+        buffers: makes the buffer of an output in place of the configured one: for rehearsals, which keep
+            no dead letters either.
 
     Raises:
         ComponentError: a component cannot be made as configured; the text says what to do.
@@ -152,7 +164,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Pipeline:
             f"workers: {settings.workers} processes cannot share a data_dir yet; leave it at 1, and run "
             "several logflow with a configuration each where one core is not enough"
         )
-    builder = _Builder(settings, clock or SystemClock())
+    builder = _Builder(settings, clock or SystemClock(), buffers)
     contexts = builder.contexts
     ledger = Ledger()
     dead_letters = DeadLetterStore(settings.data_dir / "dead-letters", contexts.clock)
@@ -162,7 +174,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Pipeline:
     router = Router(
         [builder.route(route, flushers, ledger) for route in settings.routes],
         ledger,
-        letters=partial(keep_failed, dead_letters, contexts.clock),
+        letters=partial(keep_failed, dead_letters, contexts.clock) if buffers is None else None,
     )
     sources = {name: contexts.make("source", name, config) for name, config in settings.sources.items()}
     return Pipeline(

@@ -17,13 +17,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from logflow.batch import Batch
 from logflow.component import ComponentConfig, Context, Emit, Source
 from logflow.config.fields import Duration, NonEmpty
 from logflow.sources import pipes
@@ -72,6 +73,10 @@ class ExecSource(Source):
         self._passes_on = config.passthrough
         self._child: asyncio.subprocess.Process | None = None
         self._told_to_end = False
+
+    async def preview(self, data: bytes, path: str | None = None) -> Sequence[Batch]:  # noqa: ARG002
+        """Return what would be read if the child wrote ``data`` to its stdout and no more."""
+        return self._feeds["stdout"].preview(data)
 
     def on_signal(self, number: int) -> bool:
         """Hand a signal on to the child."""

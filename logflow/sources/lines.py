@@ -126,6 +126,13 @@ class LineFeed:
             self._carry = b""
             await self._emit(parsed, 0, emit)
 
+    def preview(self, data: bytes) -> list[Batch]:
+        """Return what ``data`` and no more would give."""
+        now_ns = self._context.clock.time_ns()
+        parsed = self._lines.parse(data if data.endswith(b"\n") else data + b"\n", b"", now_ns)
+        rest = self._lines.flush(parsed.carry, now_ns)
+        return [Batch(self._tag, parsed.entries + rest.entries, parsed.events + rest.events)]
+
     async def _emit(self, parsed: Parsed, size: int, emit: Emit) -> None:
         self._counters.add(parsed, size)
         if parsed.events:

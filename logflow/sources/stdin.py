@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from logflow.batch import Batch
 from logflow.component import ComponentConfig, Context, Emit, Source
 from logflow.sources import pipes
 from logflow.sources.lines import LineCounters, LineFeed, LinesConfig
@@ -36,6 +38,10 @@ class StdinSource(Source):
         counters = LineCounters(context.counter)
         self._feed = LineFeed(config, context, counters, line_format=config.format)
         self._passes_on = config.passthrough
+
+    async def preview(self, data: bytes, path: str | None = None) -> Sequence[Batch]:  # noqa: ARG002
+        """Return what would be read if ``data`` came and no more."""
+        return self._feed.preview(data)
 
     async def run(self, emit: Emit) -> None:
         """Read until the input ends."""

@@ -40,7 +40,8 @@ def failure(paths: list[Path]) -> list[str]:
 
 
 def test_a_small_configuration_has_defaults(load_text: Callable[..., Loaded]) -> None:
-    settings, warnings = load_text(OUT)
+    loaded = load_text(OUT)
+    settings, warnings = loaded.settings, loaded.warnings
     assert (settings.data_dir, settings.workers, settings.engine) == (Path("/var/lib/logflow"), 1, "auto")
     assert settings.admin.listen == ("127.0.0.1", 24220)
     assert settings.sources["in"].type == "feed"

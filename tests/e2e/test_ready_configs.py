@@ -111,6 +111,14 @@ def test_check_finds_nothing_wrong(name: str, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+def test_its_own_tests_hold_and_reach_every_route(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["test", "-c", str(ready_config(name)), str(ROOT / "config" / "tests" / f"{name}.yaml")])
+    out = capsys.readouterr().out
+    assert status == 0, out
+    assert "not reached" not in out
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_every_variable_has_a_default_and_is_documented(name: str) -> None:
     text = ready_config(name).read_text()
     settings = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from collections.abc import Sequence
 from functools import cache
 from typing import ClassVar
 
+from logflow.batch import Batch
 from logflow.component import ComponentConfig, Context, Emit, Source
 from logflow.engine.api import LineFormat, LineParser
+from logflow.errors import Unsupported
 from logflow.sources.tail.catalogue import Catalogue
 from logflow.sources.tail.config import TailConfig
 from logflow.sources.tail.discovery import Finder
 from logflow.sources.tail.file import LINE_OVERHEAD_BYTES, Sizes
+from logflow.sources.tail.formats import DETECT_BYTES, detect
 from logflow.sources.tail.lane import Lane
 from logflow.sources.tail.shared import Counters, Positions, Shared
 from logflow.sources.tail.tags import TagTemplate
@@ -69,6 +73,31 @@ class TailSource(Source):
             stream=self.config.stream,
             message_key=self.config.message_key,
         )
+
+    def tag_of(self, path: str) -> str | None:
+        """Return the tag of a file's events; None if no glob names the file."""
+        if not Finder(self.config.paths, self.config.exclude).wants(path):
+            return None
+        return TagTemplate(self.config.tag).render(path, path)
+
+    async def preview(self, data: bytes, path: str | None = None) -> Sequence[Batch]:
+        """Return what would be read from a file that holds ``data`` and no more.
+
+        Raises:
+            Unsupported: there is no path, or no glob names it.
+        """
+        tag = self.tag_of(path) if path else None
+        if path is None or tag is None:
+            globs = ", ".join(self.config.paths)
+            raise Unsupported(f"the source {self.context.name} reads {globs}; give file a path of these")
+        configured = self.config.format
+        found = (detect(data[:DETECT_BYTES], whole=True) or "plain") if configured == "auto" else configured
+        lines = self._parser_for(found)
+        now_ns = self.context.clock.time_ns()
+        parsed = lines.parse(data if data.endswith(b"\n") else data + b"\n", b"", now_ns)
+        rest = lines.flush(parsed.carry, now_ns)
+        entries, count = parsed.entries + rest.entries, parsed.events + rest.events
+        return [Batch(tag, entries, count, None, {"path": path})]
 
     async def open(self) -> None:
         """Allow as many open files as the system lets us have."""
