@@ -39,6 +39,11 @@ class Span:
     end: int
     lane: str = ""
 
+    @property
+    def name(self) -> str:
+        """The stream and its lane: under this name a buffer knows how much of it was accepted."""
+        return f"{self.stream}\0{self.lane}" if self.lane else self.stream
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryKey:
@@ -81,8 +86,7 @@ class Batch:
         Events keep their order within it, and never belong together across two of them.
         """
         if isinstance(self.origin, Span):
-            span = self.origin
-            return f"{span.stream}\0{span.lane}" if span.lane else span.stream
+            return self.origin.name
         place = self.attributes.get("peer") or self.attributes.get("path") or ""
         return f"{self.attributes.get('source', '')}\0{place}\0{self.tag}"
 

@@ -178,7 +178,7 @@ class MemoryBuffer(Buffer):
 
     def _is_repeat(self, batch: Batch, account: Account, receipt: Receipt) -> bool:
         match batch.origin:
-            case Span(stream, _, end) if end <= self._checkpoints.accepted(self._name, stream):
+            case Span() as span if self._is_accepted(span):
                 pass
             case DeliveryKey(key) if (first := self._keys_waiting.get(key)) is not None:
                 account.drop(batch.count, "duplicate")
@@ -191,6 +191,13 @@ class MemoryBuffer(Buffer):
         account.drop(batch.count, "duplicate")
         receipt.settle()
         return True
+
+    def _is_accepted(self, span: Span) -> bool:
+        # What ends where the stream was accepted up to, and has no length, is the flush of a join.
+        return (
+            span.end <= (accepted := self._checkpoints.accepted(self._name, span.name))
+            and span.start < accepted
+        )
 
     async def _make_room(self, batch: Batch, account: Account, receipt: Receipt) -> bool:
         """Wait or drop until the batch fits; ``False`` when it is the batch that was dropped.
@@ -375,7 +382,7 @@ class MemoryBuffer(Buffer):
         would become a chunk of its own after a restart.
         """
         if isinstance(last := items[-1].batch.origin, Span):
-            self._checkpoints.accept(self._name, last.stream, last.end)
+            self._checkpoints.accept(self._name, last.name, last.end)
         for item in items:
             self._size -= len(item.batch.entries)
             self._events -= item.batch.count
@@ -389,4 +396,4 @@ class MemoryBuffer(Buffer):
 
 
 def _stream(batch: Batch) -> str | None:
-    return batch.origin.stream if isinstance(batch.origin, Span) else None
+    return batch.origin.name if isinstance(batch.origin, Span) else None

@@ -142,6 +142,7 @@ class Checkpoints:
             self.flush()
 
     # -- cuts: kept by buffers, obeyed by sources ------------------------------------------------
+    # Here a stream is named with its lane (``Span.name``), except for `boundaries`, as sources know no lanes.
 
     def cut(self, output: str, stream: str, start: int, end: int) -> None:
         """A chunk of exactly this span is about to be sent to ``output``. On disk when it returns.
@@ -149,6 +150,7 @@ class Checkpoints:
         Raises:
             OSError: it cannot be written; the chunk must not be sent. It stays planned: try again.
         """
+        output, stream = _in_lane(output, stream)
         spans = self._cuts[stream].setdefault(output, [])
         if (start, end) not in spans:
             spans.append((start, end))
@@ -157,16 +159,19 @@ class Checkpoints:
 
     def accept(self, output: str, stream: str, end: int) -> None:
         """``output`` (or its disk buffer) is responsible for everything before ``end``."""
+        output, stream = _in_lane(output, stream)
         if end > self._accepted[stream].get(output, -1):
             self._accepted[stream][output] = end
             self._append(["accept", output, stream, end])
 
     def accepted(self, output: str, stream: str) -> int:
         """Up to which offset ``output`` is responsible for the stream; 0 for none of it."""
+        output, stream = _in_lane(output, stream)
         return self._accepted[stream].get(output, 0) if stream in self._accepted else 0
 
     def planned(self, output: str, stream: str) -> list[tuple[int, int]]:
         """Spans of the chunks that were cut for ``output`` and may be in flight, in order."""
+        output, stream = _in_lane(output, stream)
         return sorted(self._cuts[stream].get(output, [])) if stream in self._cuts else []
 
     def boundaries(self, stream: str) -> list[int]:
@@ -280,3 +285,9 @@ class Checkpoints:
         for output, notes in self._notes.items():
             for key, text in notes.items():
                 yield ["note", output, key, text]
+
+
+def _in_lane(output: str, name: str) -> tuple[str, str]:
+    """The output's key for a lane of a stream, and the stream."""
+    stream, _, lane = name.partition("\0")
+    return (f"{output}\0{lane}" if lane else output), stream

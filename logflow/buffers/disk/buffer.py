@@ -238,9 +238,9 @@ class DiskBuffer(Buffer):
         match batch.origin:
             case DeliveryKey(key):
                 return self._keys.seen(key)
-            case Span(stream, start, end):
+            case Span(_, start, end) as span:
                 # What ends where the stream was stored up to, and has no length, is the flush of a join.
-                return end <= (accepted := self._accepted(stream)) and start < accepted
+                return end <= (accepted := self._accepted(span.name)) and start < accepted
             case None:
                 return False
 
@@ -271,7 +271,7 @@ class DiskBuffer(Buffer):
 
         def passed(_: Place | None) -> None:
             if isinstance(batch.origin, Span):
-                self._checkpoints.accept(self._name, batch.origin.stream, batch.origin.end)
+                self._checkpoints.accept(self._name, batch.origin.name, batch.origin.end)
             receipt.settle()
 
         if self._writer.idle:
@@ -313,11 +313,11 @@ class DiskBuffer(Buffer):
         match batch.origin:
             case DeliveryKey(key):
                 self._keys.add(key, time_ns)
-            case Span(stream, start, end):
-                if start < self._accepted(stream):
+            case Span(_, start, end) as span:
+                if start < self._accepted(stream := span.name):
                     self._count_overlap()
                     self._log.warning("A batch of %s overlaps what is stored; it is kept whole.", stream)
-                self._unstored_ends[stream] = end
+                self._unstored_ends[span.name] = end
 
     def _arrived(self, queue: Queue, row: Row, segment: Segment, batch: Batch) -> None:
         """A batch is stored."""
@@ -327,7 +327,8 @@ class DiskBuffer(Buffer):
         match batch.origin:
             case DeliveryKey(key):
                 segment.keys.append((key, row.time_ns))
-            case Span(stream, _, end):
+            case Span(_, _, end) as span:
+                stream = span.name
                 self._checkpoints.accept(self._name, stream, end)
                 if self._unstored_ends.get(stream) == end:
                     del self._unstored_ends[stream]
@@ -552,8 +553,8 @@ class DiskBuffer(Buffer):
 def _description_bytes(batch: Batch) -> int:
     """An upper bound of what the batch's description takes."""
     match batch.origin:
-        case Span(stream, _, _):
-            return 4 * (len(batch.tag) + len(stream)) + 100
+        case Span() as span:
+            return 4 * (len(batch.tag) + len(span.name)) + 100
         case DeliveryKey(key):
             return 4 * len(batch.tag) + len(key) + 100
         case None:

@@ -159,8 +159,8 @@ def tried_record(chunk_id: bytes, attempts: int) -> Record:
 def describe_origin(origin: Origin) -> SpanDescription | bytes | None:
     """The origin as it stands in a description."""
     match origin:
-        case Span(stream, start, end):
-            return SpanDescription(stream, start, end)
+        case Span(_, start, end) as span:
+            return SpanDescription(span.name, start, end)
         case DeliveryKey(key):
             return key
         case _:
