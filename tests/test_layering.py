@@ -22,8 +22,8 @@ PACKAGE = Path(logflow.__file__).parent
 LAYERS = [
     {"errors", "event", "clock", "memory"},
     {"compression", "jsontext", "patterns", "regexes", "timestamps"},
-    {"expressions"},
     {"packing", "batch", "receipt"},
+    {"expressions"},
     {"storage"},
     {"component", "services"},
     {"registry"},

@@ -32,6 +32,7 @@ from logflow.engine.api import (
 )
 from logflow.errors import Unsupported
 from logflow.expressions import Expression
+from logflow.packing import encode
 from logflow.regexes import parse_pattern
 
 
@@ -139,11 +140,21 @@ class NativeEngine:
 
     def condition(self, expression: Expression) -> Condition:
         """Compile a condition."""
-        return self._twin.condition(expression)
+        try:
+            condition: Condition = self._native.expression(encode(expression.program))
+        except Unsupported as reason:
+            self._note(reason)
+            return self._twin.condition(expression)
+        return condition
 
     def computation(self, expression: Expression) -> Computation:
         """Compile an expression whose value is wanted."""
-        return self._twin.computation(expression)
+        try:
+            computation: Computation = self._native.expression(encode(expression.program))
+        except Unsupported as reason:
+            self._note(reason)
+            return self._twin.computation(expression)
+        return computation
 
     def scan_frames(self, data: Buffer, max_size: int) -> Scanned:
         """Find the whole Forward frames at the start of ``data``."""

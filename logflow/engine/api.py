@@ -182,6 +182,10 @@ class Condition(Protocol):
         """
         ...
 
+    def keep(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> tuple[bytes, int]:
+        """Return only the entries for which the expression is true, and their number."""
+        ...
+
 
 class Computation(Protocol):
     """A compiled expression whose value is wanted; may be used from any thread."""

@@ -3,7 +3,7 @@
 ::
 
     text ──parse──► tree of Constant, Field and Operation ──┬── evaluate: a Python function
-                                                            └── encode: a program for the native engine
+                                                            └── program: what the native engine compiles
 
 ==============  ===========================================================================
 module          what it knows
@@ -13,6 +13,7 @@ module          what it knows
 ``operations``  every operator and function: arguments, meaning, documentation
 ``values``      what values there are, and how operators treat each kind of them
 ``evaluate``    a tree as a Python function of an event: the specification of the native one
+``program``     a tree as plain values, which the native engine compiles
 ``reference``   the tables of docs/expressions.md
 ==============  ===========================================================================
 

@@ -24,6 +24,7 @@ from logflow.event import MAX_TIME_NS, NANOSECOND
 from logflow.expressions import values
 from logflow.expressions.values import MAX_TEXT, Value, limited, number, text_of
 from logflow.jsontext import decode_object
+from logflow.packing import pack_value
 from logflow.regexes import compile_regex
 from logflow.timestamps import TimeFormat
 
@@ -43,6 +44,7 @@ class Spec:
         call: computes it from the values of its arguments.
         written: places of arguments that must be written out, as they are used when the expression is loaded.
         prepare: makes ``call`` from those written arguments; the call then takes the others.
+        native: describes those arguments to the native engine, where it cannot use them as they are.
         folds: whether constant arguments give a constant.
         needs: what of the event it reads besides the record, or ``now``.
     """
@@ -55,6 +57,7 @@ class Spec:
     call: Call | None = None
     written: tuple[int, ...] = ()
     prepare: Callable[..., Call] | None = None
+    native: Callable[..., Any] | None = None
     folds: bool = True
     needs: str | None = None
 
@@ -92,11 +95,11 @@ _operator("neg", "minus a number", values.negate, 1)
 _operator("pos", "a number as it is", values.plus, 1)
 _operator("item", "value under a key or at an index", values.item)
 _operator("slice", "part of text or of a list", values.cut, 3)
-_operator("list", "a list", lambda *items: list(items), None)
+_operator("list", "a list", lambda *items: values.nested(list(items)), None)
 _operator(
     "dict",
     "a mapping; keys and values in turn",
-    lambda *pairs: dict(zip(pairs[::2], pairs[1::2], strict=True)),
+    lambda *pairs: values.nested(dict(zip(pairs[::2], pairs[1::2], strict=True))),
     None,
 )
 _operator(
@@ -109,13 +112,16 @@ _operator(
 
 def _function(
     signature: str, text: str, call: Call | None = None, *, written: Sequence[int] = (),
-    prepare: Callable[..., Call] | None = None, folds: bool = True, needs: str | None = None,
+    prepare: Callable[..., Call] | None = None, native: Callable[..., Any] | None = None, folds: bool = True,
+    needs: str | None = None,
 ) -> None:  # fmt: skip
     name, _, inside = signature.rstrip(")").partition("(")
     arguments = [argument.strip() for argument in inside.split(",") if argument.strip()]
     least = sum("=" not in argument and not argument.startswith("*") for argument in arguments)
     most = None if any(argument.startswith("*") for argument in arguments) else len(arguments)
-    FUNCTIONS[name] = Spec(name, signature, text, least, most, call, tuple(written), prepare, folds, needs)
+    FUNCTIONS[name] = Spec(
+        name, signature, text, least, most, call, tuple(written), prepare, native, folds, needs
+    )  # fmt: skip
 
 
 def _of_text(function: Callable[..., Value]) -> Call:
@@ -397,6 +403,7 @@ _function(
     "seconds since 1970 of a text or number in a `time_format`",
     written=[1, 2],
     prepare=_parse_time,
+    native=lambda form="iso8601", zone="UTC": TimeFormat(form, zone).native(),
 )
 _function(
     "format_time(seconds, format='%Y-%m-%dT%H:%M:%S.%fZ')",
@@ -452,7 +459,9 @@ def _hash(value: Value) -> Value:
 
 
 def _parse_json(text: Value) -> Value:
-    return decode_object(text.encode()) if isinstance(text, str) else None
+    found = decode_object(text.encode()) if isinstance(text, str) else None
+    # Packing makes text of integers beyond 64 bits, as in any record.
+    return None if found is None else msgspec.msgpack.decode(pack_value(found))
 
 
 _json = msgspec.json.Encoder().encode

@@ -18,7 +18,8 @@ from logflow.errors import LogflowError
 from logflow.expressions import values
 from logflow.expressions.evaluate import Evaluate, Event, evaluator
 from logflow.expressions.operations import FUNCTIONS, OPERATORS, Spec
-from logflow.expressions.tree import Constant, Field, Node, Operation, encode, walk
+from logflow.expressions.program import program
+from logflow.expressions.tree import Constant, Field, Node, Operation, walk
 
 MAX_SOURCE = 64 * 1024
 """Most characters of an expression."""
@@ -74,7 +75,7 @@ class Expression:
     @cached_property
     def program(self) -> list[Any]:
         """The tree as plain values, for the native engine."""
-        return encode(self.tree)
+        return program(self.tree)
 
     @cached_property
     def needs(self) -> frozenset[str]:

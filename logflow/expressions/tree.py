@@ -50,17 +50,3 @@ def walk(node: Node) -> Iterator[Node]:
     if isinstance(node, Operation):
         for argument in node.arguments:
             yield from walk(argument)
-
-
-def encode(node: Node) -> list[Any]:
-    """Describe a tree to the native engine, as plain values.
-
-    ``["constant", value]``, ``["field", [key, ...], dotted or None]``, ``["operation", name, [node, ...]]``.
-    """
-    match node:
-        case Constant(value):
-            return ["constant", value]
-        case Field(keys, dotted):
-            return ["field", list(keys), dotted]
-        case Operation(name, arguments):
-            return ["operation", name, [encode(argument) for argument in arguments]]

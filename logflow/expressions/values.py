@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from logflow.jsontext import json_text
+from logflow.jsontext import MAX_DEPTH, json_text
 
 Value: TypeAlias = Any
 """One of the kinds above."""
@@ -40,6 +40,17 @@ def finite(value: Value) -> Value:
 def limited(text: str) -> str | None:
     """Text that was made, or None if it is too long."""
     return text if len(text) <= MAX_TEXT else None
+
+
+def nested(container: Value) -> Value:
+    """A list or mapping that was made, or None if it is nested more deeply than a record may be."""
+    return container if _depth(container) <= MAX_DEPTH else None
+
+
+def _depth(value: Value) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
 
 
 def text_of(value: Value) -> str:

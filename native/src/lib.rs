@@ -5,6 +5,7 @@
 //! parsers   json with keys foretold (forecast), text formats, regexes; times (timekey, pattern, time)
 //! entries   canonical entries: count, check, normalize          frames   Forward frames
 //! ndjson    entries to JSON Lines                               records  splice, grep, modify
+//! expressions  conditions and computed values
 //! python    the module that Python sees
 //! out, mp   writing and reading msgpack                         scan, num, text, keys   smaller parts
 //! ```
@@ -14,6 +15,7 @@
 pub mod carry;
 pub mod entries;
 pub mod error;
+pub mod expressions;
 pub mod forecast;
 pub mod frames;
 pub mod json;

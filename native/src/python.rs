@@ -11,6 +11,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyMemoryView, PyTuple};
 
 use crate::entries;
 use crate::error::Error;
+use crate::expressions::{self, Surroundings};
 use crate::frames::{self, Mode};
 use crate::lines::{self, LineFormat};
 use crate::ndjson;
@@ -411,6 +412,56 @@ fn new_value(value: &Bound<'_, PyAny>, variables: &HashMap<String, String>) -> P
     Ok(NewValue::Packed(pack_value(value)?))
 }
 
+/// An expression, as a condition or for its values.
+#[pyclass(frozen, module = "logflow.engine._native")]
+struct Expression(expressions::Program);
+
+#[pymethods]
+impl Expression {
+    fn split<'py>(
+        &self, entries: &Bound<'py, PyAny>, tag: &str, source: Option<&str>, now_ns: i128,
+    ) -> PyResult<(Bound<'py, PyBytes>, usize, Bound<'py, PyBytes>)> {
+        let data = Data::of(entries)?;
+        let py = data.py();
+        let bytes = data.as_bytes();
+        let around = Surroundings { tag, source, now_ns };
+        let (kept, count, rest) = run(py, bytes.len(), || self.0.divide(bytes, around, true))?;
+        let rest = if count == 0 && !bytes.is_empty() { None } else { Some(PyBytes::new(py, &rest)) };
+        Ok(match (kept, rest) {
+            (_, None) => (PyBytes::new(py, b""), 0, data.into_bytes()),
+            (None, Some(rest)) => (data.into_bytes(), count, rest),
+            (Some(kept), Some(rest)) => (PyBytes::new(py, &kept), count, rest),
+        })
+    }
+
+    fn keep<'py>(
+        &self, entries: &Bound<'py, PyAny>, tag: &str, source: Option<&str>, now_ns: i128,
+    ) -> PyResult<(Bound<'py, PyBytes>, usize)> {
+        let data = Data::of(entries)?;
+        let bytes = data.as_bytes();
+        let around = Surroundings { tag, source, now_ns };
+        let (kept, count, _) = run(data.py(), bytes.len(), || self.0.divide(bytes, around, false))?;
+        let kept = kept.map(|kept| PyBytes::new(data.py(), &kept));
+        Ok((kept.unwrap_or_else(|| data.into_bytes()), count))
+    }
+
+    fn values<'py>(
+        &self, entries: &Bound<'py, PyAny>, tag: &str, source: Option<&str>, now_ns: i128,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let data = Data::of(entries)?;
+        let py = data.py();
+        let bytes = data.as_bytes();
+        let around = Surroundings { tag, source, now_ns };
+        let values = run(py, bytes.len(), || self.0.values(bytes, around))?;
+        PyList::new(py, values.iter().map(|value| PyBytes::new(py, value)))
+    }
+}
+
+#[pyfunction]
+fn expression(program: &[u8]) -> PyResult<Expression> {
+    Ok(Expression(expressions::Program::new(program)?))
+}
+
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
@@ -425,6 +476,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(regex, module)?)?;
     module.add_class::<Grep>()?;
     module.add_class::<Modify>()?;
+    module.add_class::<Expression>()?;
+    module.add_function(wrap_pyfunction!(expression, module)?)?;
     module.add_function(wrap_pyfunction!(splice, module)?)?;
     module.add_function(wrap_pyfunction!(grep, module)?)?;
     module.add_function(wrap_pyfunction!(modify, module)?)?;

@@ -60,7 +60,7 @@ impl TimeKey {
 }
 
 impl TimeReader {
-    fn read(&self, value: Value<'_>, times: &mut Times) -> Option<u64> {
+    pub fn read(&self, value: Value<'_>, times: &mut Times) -> Option<u64> {
         match self {
             Self::Unix(digits) => read_unix(value, *digits),
             Self::Iso(offset_s) => read_iso(text_of(value)?, *offset_s),

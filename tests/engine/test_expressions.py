@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from typing import Any
 
 import msgpack
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from logflow.batch import Batch
+from logflow.engine import load_engine
 from logflow.engine.api import Engine
-from logflow.expressions import compile_expression
+from logflow.errors import ComponentError
+from logflow.event import MAX_TIME_NS
+from logflow.expressions import ExpressionError, compile_expression
 
 EVENTS: list[tuple[int, dict[str, Any]]] = [
     (1_700_000_000_000_000_000, {"level": "debug", "status": 200}),
@@ -28,6 +35,7 @@ def test_a_condition_divides_entries_and_keeps_their_order(engine: Engine) -> No
     condition = engine.condition(compile_expression('level == "error" or status >= 500'))
     kept, count, rest = condition.split(ENTRIES, "app", None, 0)
     assert (levels(kept), count, levels(rest)) == (["error", "info"], 2, ["debug", None])
+    assert condition.keep(ENTRIES, "app", None, 0) == (kept, 2)
 
 
 @pytest.mark.parametrize(("text", "kept"), [("True", 4), ("missing", 0)])
@@ -59,3 +67,109 @@ def test_binary_text_times_and_odd_keys_read_as_in_json_lines(engine: Engine) ->
 def test_no_entries_are_no_values(engine: Engine) -> None:
     assert engine.condition(compile_expression("a")).split(b"", "app", None, 0) == (b"", 0, b"")
     assert engine.computation(compile_expression("a")).values(b"", "app", None, 0) == []
+
+
+# -- both engines agree ---------------------------------------------------------------------------
+
+NAMES = ["a", "b", "c", "missing"]
+TEXT = st.text(st.characters(codec="utf-8", max_codepoint=0x2FF), max_size=6)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.integers(-5, 5)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT
+    | st.sampled_from(
+        ["10.1.2.3", "::ffff:10.0.0.1", "12", "-4.5e3", " 7 ", "2026-01-31T12:00:00Z", '{"k":[1,{}]}']
+    )
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["b", "c", "k.v", ""]), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+RECORDS = st.dictionaries(st.sampled_from(["a", "b", "c", "a.b", "x y"]), VALUES, max_size=5)
+LITERALS = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.integers(-5, 5)
+    | st.floats(allow_nan=False, allow_infinity=False) | TEXT
+).map(repr)  # fmt: skip
+PATHS = st.sampled_from(
+    [*NAMES, "a.b", "a.b.c", "a['k.v']", "a[0]", "b[-1].c", "c[1]", "field('x y')", "field('a.b')"]
+)
+# One form a line; {0}, {1} and {2} are expressions again.
+UNARY = r"""
+not {0} | -{0} | +{0} | {0}[0] | {0}[-2] | {0}['b'] | {0}[1:] | {0}[:-1] | {0} is None | {0} is True
+len({0}) | lower({0}) | upper({0}) | strip({0}) | strip({0}, 'ab') | split({0}) | split({0}, 'a', 1)
+split({0}, None, 2) | int({0}) | float({0}) | str({0}) | bool({0}) | round({0}) | round({0}, 2)
+abs({0}) | min({0}) | max({0})
+to_json({0}) | parse_json({0}) | keys({0}) | sha256({0}) | hash({0}) | cidr({0}, 20) | [{0}, time()]
+parse_time({0}) | parse_time({0}, 'unix') | parse_time({0}, '%Y-%m-%dT%H:%M:%SZ') | format_time({0})
+format_time({0}, '%F %T.%L %j%%') | matches({0}, '[a-c]+$') | search({0}, '([0-9]+)(x)?', 1)
+search({0}, '(?P<n>b)ba', 'n') | ip_in({0}, '10.0.0.0/8', '::/64')
+{{'k': {0}, 'v': source()}} | f'{{{0}}}-{{tag()}}'
+"""
+BINARY = """
+({0} and {1}) | ({0} or {1}) | ({0} == {1}) | ({0} != {1}) | ({0} < {1}) | ({0} <= {1})
+({0} > {1}) | ({0} >= {1}) | ({0} in {1}) | ({0} not in {1}) | ({0} + {1}) | ({0} - {1})
+({0} * {1}) | ({0} / {1})
+({0} // {1}) | ({0} % {1}) | ({0} if {1} else {0}) | [{0}, {1}] | {0}[{1}] | ({0} < {1} <= 5)
+startswith({0}, {1}) | endswith({0}, {1})
+contains({0}, {1}) | truncate({0}, {1}) | coalesce({0}, {1}) | min({0}, {1}) | max({0}, {1})
+get({0}, {1})
+cidr({0}, {1}) | strip({0}, {1}) | sha256({0}, {1})
+"""
+TERNARY = """
+replace({0}, {1}, {2}) | get({0}, {1}, {2}) | truncate({0}, {1}, {2}) | {0}[{1}:{2}] | max({0}, {1}, {2})
+"""
+
+
+def forms(table: str) -> st.SearchStrategy[str]:
+    return st.sampled_from(
+        [form.strip() for line in table.strip().splitlines() for form in line.split(" | ")]
+    )
+
+
+def grow(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return (
+        st.builds(lambda form, one: form.format(one), forms(UNARY), inner)
+        | st.builds(lambda form, one, two: form.format(one, two), forms(BINARY), inner, inner)
+        | st.builds(lambda form, *three: form.format(*three), forms(TERNARY), inner, inner, inner)
+    )
+
+
+EXPRESSIONS = st.recursive(PATHS | LITERALS, grow, max_leaves=6)
+
+
+@settings(max_examples=300 * int(os.environ.get("LOGFLOW_PARITY", "1")))
+@given(text=EXPRESSIONS, records=st.lists(RECORDS, min_size=1, max_size=3), time_ns=st.integers(0, 2**62 - 1))
+def test_the_engines_agree_on_any_expression(text: str, records: list[dict[str, Any]], time_ns: int) -> None:
+    try:
+        expression = compile_expression(text)
+    except ExpressionError:
+        return
+    entries = Batch.from_events("app.web", [(time_ns % MAX_TIME_NS, record) for record in records]).entries
+    results = [
+        engine.computation(expression).values(entries, "app.web", "files", 1_700_000_000_123_456_789)
+        for engine in both_engines()
+    ]
+    assert [list(map(show, result)) for result in results[1:]] == [list(map(show, results[0]))] * (
+        len(results) - 1
+    )
+    splits = [engine.condition(expression).split(entries, "app.web", None, 0) for engine in both_engines()]
+    assert splits.count(splits[0]) == len(splits)
+
+
+def show(packed: bytes) -> tuple[bytes, str]:
+    return packed, repr(msgpack.unpackb(packed, strict_map_key=False))
+
+
+@cache
+def both_engines() -> list[Engine]:
+    try:
+        return [load_engine("python"), load_engine("native")]
+    except ComponentError:
+        pytest.skip("the native engine was not built")

@@ -29,9 +29,7 @@ class PythonCondition:
 
     def split(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> tuple[bytes, int, bytes]:
         """Return the entries that fulfil the condition, their number, and the others."""
-        found = bounds(entries)
-        event = Event({}, tag, 0, source, now_ns)
-        wanted = [bool(value) for value in _values(self._expression, entries, found, event)]
+        found, wanted = self._wanted(entries, tag, source, now_ns)
         if all(wanted):
             return entries, len(wanted), b""
         if not any(wanted):
@@ -39,6 +37,21 @@ class PythonCondition:
         pieces = [entries[start:end] for start, end in pairwise(found)]
         rest = compress(pieces, [not one for one in wanted])
         return b"".join(compress(pieces, wanted)), sum(wanted), b"".join(rest)
+
+    def keep(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> tuple[bytes, int]:
+        """Return the entries that fulfil the condition, and their number."""
+        found, wanted = self._wanted(entries, tag, source, now_ns)
+        if all(wanted):
+            return entries, len(wanted)
+        kept = [entries[start:end] for start, end in compress(pairwise(found), wanted)]
+        return b"".join(kept), len(kept)
+
+    def _wanted(
+        self, entries: bytes, tag: str, source: str | None, now_ns: int
+    ) -> tuple[list[int], list[bool]]:
+        found = bounds(entries)
+        event = Event({}, tag, 0, source, now_ns)
+        return found, [bool(value) for value in _values(self._expression, entries, found, event)]
 
 
 class PythonComputation:
