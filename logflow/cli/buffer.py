@@ -2,12 +2,14 @@
 
 list shows how much waits for each output and under which tags, and how old it is; show writes the waiting
 events as JSON lines; verify reads and checks everything, and exits with 1 when it finds damage; all three
-may be used while a service runs. repair sets damage aside and keeps the rest; the service must be stopped.
+may be used while a service runs. repair sets damage aside and keeps the rest; move FROM TO hands what waits
+in a buffer that no output uses any more to another output's; for both the service must be stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import sys
 import time
@@ -28,7 +30,8 @@ _COLUMNS = "{:<40} {:>12} {:>14} {:>9} {:>9} {:>10}"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("action", choices=("list", "show", "verify", "repair"))
+    parser.add_argument("action", choices=("list", "show", "verify", "repair", "move"))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="move: from which output, and to which")
     add_config_option(parser)
     parser.add_argument("--output", metavar="NAME", help="only this output's buffer")
     parser.add_argument("--tag", help="show: only events of this tag")
@@ -39,6 +42,12 @@ def run(args: argparse.Namespace) -> int:
     """Do it."""
     settings = load_settings(args, quiet=True)
     buffers = dict(_buffers(settings, args.output))
+    if args.action == "move":
+        return _move(settings, buffers, args.names)
+    if args.names:
+        raise ComponentError(f"{args.action} takes no names; use --output NAME")
+    if args.action == "list":
+        buffers.update(_stranded(settings, args.output))
     if not buffers:
         raise ComponentError(
             f"no output {args.output!r} has a disk buffer" if args.output else "no output has a disk buffer"
@@ -47,6 +56,61 @@ def run(args: argparse.Namespace) -> int:
         return _show(buffers, args.tag, args.limit)
     act = {"list": _list, "verify": _verify, "repair": _repair}[args.action]
     return max(act(name, directory) for name, directory in buffers.items())
+
+
+def _stranded(settings: Settings, wanted: str | None) -> Iterator[tuple[str, Path]]:
+    """The buffers that no output uses any more."""
+    from logflow.buffers.stranded import stranded_directories
+
+    used = dict(_buffers(settings, None))
+    for directory in stranded_directories(settings.data_dir / "buffers", used):
+        if wanted in {None, directory.name}:
+            yield f"{directory.name} (stranded)", directory
+
+
+def _move(settings: Settings, buffers: dict[str, Path], names: list[str]) -> int:
+    if len(names) != 2:
+        raise ComponentError("move takes two names: from which output, and to which")
+    source, target = names
+    stranded = {directory.name: directory for _, directory in _stranded(settings, None)}
+    if source not in stranded:
+        raise ComponentError(f"{source!r} is no stranded buffer; those are: {', '.join(stranded) or 'none'}")
+    if target not in buffers:
+        raise ComponentError(
+            f"no output {target!r} has a disk buffer; those are: {', '.join(buffers) or 'none'}"
+        )
+    events = asyncio.run(_move_all(settings, stranded[source], buffers[target]))
+    print(f"{events:,} events of {source} wait in the buffer of {target} now")
+    return 0
+
+
+async def _move_all(settings: Settings, source: Path, target: Path) -> int:
+    from logflow.buffers.disk import DiskBuffer
+    from logflow.buffers.stranded import move
+    from logflow.clock import SystemClock
+    from logflow.config.options import BufferOptions
+    from logflow.storage.checkpoints import Checkpoints
+    from logflow.storage.fs import Fs
+
+    fs = Fs()
+    try:
+        lock = fs.lock(settings.data_dir / "lock")
+    except BlockingIOError as error:
+        raise ComponentError(f"{settings.data_dir} is in use; stop the service first") from error
+    checkpoints = Checkpoints(settings.data_dir / "checkpoints")
+    try:
+        checkpoints.open()
+        options = BufferOptions(type="disk", limit=1 << 60)
+        log = logging.getLogger("logflow.buffers")
+        return await move(
+            source,
+            target,
+            checkpoints,
+            lambda: DiskBuffer(target.name, target, options, checkpoints, clock=SystemClock(), log=log),
+        )
+    finally:
+        checkpoints.close()
+        fs.close(lock)
 
 
 def _buffers(settings: Settings, wanted: str | None) -> Iterator[tuple[str, Path]]:

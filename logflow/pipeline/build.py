@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from logflow import registry
 from logflow.buffers.base import Buffer
@@ -31,6 +32,9 @@ from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Ledger
 from logflow.telemetry.metrics import Metrics
 
+if TYPE_CHECKING:
+    from logflow.buffers.stranded import Stranded
+
 
 @dataclass(frozen=True)
 class Pipeline:
@@ -48,6 +52,8 @@ class Pipeline:
     dead_letters: DeadLetterStore
     services: Services
     clock: Clock
+    stranded: list[Stranded] = field(default_factory=list)
+    """Buffers of outputs that are no more; known a moment after the start."""
 
     @property
     def keeps_state(self) -> bool:
@@ -138,6 +144,15 @@ class _Builder:
             clock=self.contexts.clock,
             boundaries=self.contexts.checkpoints.boundaries,
         )
+
+
+def disk_buffered(settings: Settings) -> set[str]:
+    """Names of the outputs that have a disk buffer."""
+    return {
+        name
+        for name, output in settings.outputs.items()
+        if isinstance(output, OutputConfig) and output.buffer.type == "disk"
+    }
 
 
 def buffer_dir(data_dir: Path, output: str) -> Path:

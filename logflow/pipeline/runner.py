@@ -21,7 +21,7 @@ from pathlib import Path
 from logflow.component import Source
 from logflow.config.options import RetryOptions
 from logflow.errors import ComponentError, LogflowError
-from logflow.pipeline.build import Pipeline
+from logflow.pipeline.build import Pipeline, disk_buffered
 from logflow.pipeline.failures import PREFIX
 from logflow.pipeline.progress import describe
 from logflow.pipeline.replay import Replayer
@@ -101,6 +101,7 @@ class Runner:
             flushing = [group.create_task(flusher.run()) for flusher in pipeline.flushers.values()]
             flushing.append(group.create_task(self._flush_checkpoints()))
             flushing.append(group.create_task(self._replayer().run()))
+            flushing.append(group.create_task(self._name_stranded()))
             flushing.append(group.create_task(self._flush_stages()))
             sources = [
                 asyncio.create_task(self._run_source(name, source))
@@ -118,6 +119,20 @@ class Runner:
                 await self._drain()
                 for task in flushing:
                     task.cancel()
+
+    async def _name_stranded(self) -> None:
+        """Say which buffers belong to no output any more: nobody else would."""
+        pipeline = self._pipeline
+        buffers = pipeline.settings.data_dir / "buffers"
+        if not await asyncio.to_thread(buffers.is_dir):
+            return
+        from logflow.buffers.stranded import find_stranded  # noqa: PLC0415 - only where there are buffers
+
+        used = disk_buffered(pipeline.settings)
+        for each in await asyncio.to_thread(lambda: list(find_stranded(buffers, used))):
+            pipeline.stranded.append(each)
+            pipeline.ledger.account("(stranded)", each.output).enter(each.events)
+            _log.warning("%s.", each.describe(pipeline.clock.time_ns()))
 
     def _replayer(self) -> Replayer:
         pipeline = self._pipeline

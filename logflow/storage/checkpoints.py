@@ -12,6 +12,7 @@ Records of the :mod:`journal <logflow.storage.journal>`, which is called ``LFCP`
     ["cut", output, stream, start, end]    a chunk of this span is about to be sent to the output
     ["accept", output, stream, end]        the output is responsible for everything before `end`
     ["note", output, key, text]            what an output must not forget about a chunk; "" forgets it
+    ["mark", output, size, events]         what the output's disk buffer held: bytes of its files, events
 
 Damage costs the records that it hit: a stream is read again from its position before, a chunk under way
 may come again under another id. When the journal has grown to twice what it needs, it is rewritten; so
@@ -27,17 +28,29 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from logflow.storage.fs import Fs
 from logflow.storage.journal import Journal, Record
 
 _KIND = b"LFCP"
-_NAMES = ("stream", "forget", "cut", "accept", "note")
+_NAMES = ("stream", "forget", "cut", "accept", "note", "mark")
 _COMPACT_BYTES = 8 << 20
 """A journal smaller than this is not worth rewriting."""
 
 _log = logging.getLogger("logflow.checkpoints")
+
+
+class Mark(NamedTuple):
+    """What a disk buffer held, so that it is noticed when something of it is gone without a trace.
+
+    Attributes:
+        size: bytes of its segments.
+        events: that waited in them.
+    """
+
+    size: int
+    events: int
 
 
 class Checkpoints:
@@ -73,6 +86,8 @@ class Checkpoints:
         self._cuts: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(dict)
         self._accepted: dict[str, dict[str, int]] = defaultdict(dict)
         self._notes: dict[str, dict[bytes, str]] = defaultdict(dict)
+        self._marks: dict[str, Mark] = {}
+        self._unwritten_marks: set[str] = set()
 
     def open(self) -> None:
         """Read the journal and mend it.
@@ -203,6 +218,18 @@ class Checkpoints:
         """What was noted about a chunk; ``""`` when nothing was."""
         return self._notes[output].get(key, "") if output in self._notes else ""
 
+    # -- marks: made by disk buffers --------------------------------------------------------------
+
+    def mark(self, output: str, mark: Mark) -> None:
+        """Note what the buffer of an output holds; only the last mark is kept."""
+        if self._marks.get(output) != mark:
+            self._marks[output] = mark
+            self._unwritten_marks.add(output)
+
+    def marked(self, output: str) -> Mark | None:
+        """What the buffer of an output held a moment ago; ``None`` if that is not known."""
+        return self._marks.get(output)
+
     # -- the journal -----------------------------------------------------------------------------
 
     def flush(self) -> None:
@@ -211,6 +238,8 @@ class Checkpoints:
         Raises:
             OSError: it cannot be written (a full disk). Nothing is lost: the next call tries again.
         """
+        self._pending += [["mark", output, *self._marks[output]] for output in self._unwritten_marks]
+        self._unwritten_marks.clear()
         pending, self._pending = self._pending, []
         journal = self._journal
         if journal is None or not journal.is_open:
@@ -258,6 +287,8 @@ class Checkpoints:
                 self._cuts[stream].setdefault(output, []).append((start, end))
             case ["accept", output, stream, end]:
                 self._accepted[stream][output] = end
+            case ["mark", output, size, events]:
+                self._marks[output] = Mark(size, events)
             case ["note", output, key, ""]:
                 self._notes[output].pop(key, None)
             case ["note", output, key, text]:
@@ -273,18 +304,15 @@ class Checkpoints:
 
     def _records(self) -> Iterator[Record]:
         for source, streams in self._streams.items():
-            for stream, state in streams.items():
-                yield ["stream", source, stream, state]
+            yield from (["stream", source, stream, state] for stream, state in streams.items())
         for stream, outputs in self._cuts.items():
             for output, spans in outputs.items():
-                for start, end in spans:
-                    yield ["cut", output, stream, start, end]
+                yield from (["cut", output, stream, start, end] for start, end in spans)
         for stream, ends in self._accepted.items():
-            for output, end in ends.items():
-                yield ["accept", output, stream, end]
+            yield from (["accept", output, stream, end] for output, end in ends.items())
         for output, notes in self._notes.items():
-            for key, text in notes.items():
-                yield ["note", output, key, text]
+            yield from (["note", output, key, text] for key, text in notes.items())
+        yield from (["mark", output, *mark] for output, mark in self._marks.items())
 
 
 def _in_lane(output: str, name: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
@@ -9,6 +10,9 @@ from pathlib import Path
 
 _PIECES = 1000
 """Buffers in one system call; Linux allows 1024 (IOV_MAX)."""
+
+UNREADABLE = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENXIO})
+"""Errors that are a file's own; others, such as too many open files, pass."""
 
 
 class Fs:

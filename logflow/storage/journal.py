@@ -24,7 +24,6 @@ looked for where a payload can begin.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -39,7 +38,7 @@ import msgspec
 import xxhash
 
 from logflow.errors import ComponentError
-from logflow.storage.fs import Fs
+from logflow.storage.fs import UNREADABLE, Fs
 
 Record: TypeAlias = list[Any]
 """The name of what it says, and its fields."""
@@ -51,9 +50,6 @@ _FRAME = struct.Struct("<IQ")
 _HEADER_BYTES = 8
 _SEARCH_FACTOR = 8
 """How many times the size of the file is read, at most, to find records behind damage."""
-
-_UNREADABLE = {errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENXIO}
-"""Errors that are the file's own; others, such as too many open files, pass."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Any]).decode
@@ -219,7 +215,7 @@ class Journal:
 
     def _begin_anew(self, error: OSError) -> int:
         """The file cannot be read: move it aside."""
-        if error.errno not in _UNREADABLE:
+        if error.errno not in UNREADABLE:
             raise error
         aside = self._aside(os.urandom(8))
         self._log.error(

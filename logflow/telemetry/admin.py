@@ -74,7 +74,11 @@ class AdminServer:
                 problems.append(f"output {name} is stalled: {flusher.status.problem or 'no progress'}")
         if problems:
             return web.Response(status=503, text="\n".join(problems) + "\n")
-        return web.Response(text="ok\n")
+        warnings = [
+            f"warning: {each.events} events wait in the buffer of {each.output}, which no output uses\n"
+            for each in self._pipeline.stranded
+        ]
+        return web.Response(text="".join(["ok\n", *warnings]))
 
     async def _metrics(self, _: web.Request) -> web.Response:
         body = prometheus.render(self._pipeline)

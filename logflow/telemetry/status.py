@@ -28,6 +28,9 @@ def status(pipeline: Pipeline, *, running: bool) -> dict[str, Any]:
         "outputs": {
             name: _output(flusher, pipeline.clock.monotonic()) for name, flusher in pipeline.flushers.items()
         },
+        "stranded": [
+            {"output": each.output, "events": each.events, "bytes": each.size} for each in pipeline.stranded
+        ],
         "ledger": [account.as_dict() for account in pipeline.ledger.accounts()],
         "balanced": pipeline.ledger.balanced,
     }

@@ -46,6 +46,8 @@ SOURCE = "tail"
 class World:
     """A buffer on a simulated disk, its sources, an output, and the oracle."""
 
+    segment_bytes = 1000
+
     def __init__(self, seed: int, *, faults: dict[int, int | None] | None = None, **options: Any) -> None:
         self.fs = SimFs(Random(seed))
         self.fs.faults.update(faults or {})
@@ -75,7 +77,8 @@ class World:
             self.checkpoints = Checkpoints(CHECKPOINTS, fs=self.fs, executor=Inline())
             self.buffer = DiskBuffer(
                 "out", DIRECTORY, self.options, self.checkpoints, clock=self.clock,
-                log=logging.getLogger("logflow.test"), fs=self.fs, executor=Inline(), segment_bytes=1000,
+                log=logging.getLogger("logflow.test"), fs=self.fs, executor=Inline(),
+                segment_bytes=self.segment_bytes,
             )  # fmt: skip
             try:
                 self.checkpoints.open()
@@ -373,9 +376,32 @@ def test_a_full_disk_leaves_no_half_record_and_heals_by_itself() -> None:
     world.close()
 
 
+def test_deliveries_empty_a_full_disk_although_all_lies_in_the_segment_that_is_written_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing would ever be sealed by its size: what is delivered gives its room back all the same."""
+    monkeypatch.setattr(World, "segment_bytes", 1 << 20)
+    world = World(0)
+    world.fs.capacity = (1 << 20) + 6000
+    for number in range(30):
+        world.put_new("key", f"tag{number}", 9)
+    world.settle()
+    world.run(world.clock.advance(10))
+    assert len(world.acknowledged) < 30
+    for _ in range(100):
+        while world.take():
+            world.commit(0)
+        world.run(world.clock.advance(1))
+        world.settle()
+    assert set(world.delivered) == set(range(30))
+    assert not world.buffer.full
+    world.finish()
+    world.close()
+
+
 def test_nobody_overtakes_a_batch_that_waits() -> None:
     """Batches of a stream that wait for room are stored in their order; else the first were a repeat."""
-    world = World(0, limit=100, chunk_limit=1000)
+    world = World(0, limit=100, chunk_limit=100)
     for events in (4, 4, 1):  # there would be room for the third, but not for the second
         world.put_new("span", "", events)
     world.settle()

@@ -124,3 +124,23 @@ def test_looking_changes_nothing(config: Path) -> None:
     for action in ("list", "show", "verify"):
         main(["buffer", action, "-c", str(config)])
     assert {path: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_a_stranded_buffer_is_listed_and_moved(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The output was renamed: its buffer is named as stranded, and handed to the new one."""
+    config.write_text(config.read_text().replace("sink", "renamed"))
+    assert main(["buffer", "list", "-c", str(config)]) == 0
+    assert "sink (stranded): 4 events wait" in capsys.readouterr().out
+    assert main(["buffer", "move", "sink", "renamed", "-c", str(config)]) == 0
+    assert "4 events of sink wait in the buffer of renamed now" in capsys.readouterr().out
+    assert main(["buffer", "list", "-c", str(config)]) == 0
+    output = capsys.readouterr().out
+    assert "stranded" not in output
+    assert "renamed: 4 events wait" in output
+
+
+def test_moving_what_is_not_stranded_is_a_clear_error(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["buffer", "move", "sink", "sink", "-c", str(config)]) == 1
+    assert "is no stranded buffer" in capsys.readouterr().err

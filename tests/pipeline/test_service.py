@@ -23,6 +23,7 @@ from logflow.pipeline.runner import Runner
 from logflow.pipeline.service import serve
 from logflow.pipeline.signals import held_back
 from logflow.receipt import Receipt
+from logflow.telemetry.status import status
 
 
 class CountConfig(SourceConfig):
@@ -273,14 +274,42 @@ async def test_the_admin_endpoint_tells_how_things_are(tmp_path: Path, unused_tc
             while "the destination is down" not in (await get("/api/status"))[1]:
                 await asyncio.sleep(0.01)
         async with session.get(url + "/api/status") as response:
-            status = await response.json()
+            told = await response.json()
         assert (await get("/healthz"))[0] == 200
         assert (await get("/readyz"))[0] == 200
         metrics = (await get("/metrics"))[1]
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(task, 10)
-    assert status["sources"]["numbers"]["blocked_on"] == ["kept"]
-    assert status["outputs"]["kept"]["problem"] == "the destination is down"
-    assert status["balanced"]
+    assert told["sources"]["numbers"]["blocked_on"] == ["kept"]
+    assert told["outputs"]["kept"]["problem"] == "the destination is down"
+    assert told["balanced"]
     assert 'logflow_events_waiting{output="kept",route="**"}' in metrics
     assert 'logflow_output_failing{output="kept"} 1.0' in metrics
+
+
+@pytest.mark.parametrize("output", [{"buffer": {"type": "memory"}}, None])
+async def test_a_buffer_that_no_output_uses_any_more_is_named(
+    tmp_path: Path, output: dict[str, Any] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its output has a memory buffer now, or another name: nobody else would say that events wait there."""
+    stuck = make_settings(
+        tmp_path, output={"broken": True, "buffer": {"type": "disk"}}, shutdown_timeout="0s"
+    )
+    await serve(stuck)
+    settings = make_settings(tmp_path, source={"forever": True, "events": 0}, output=output or {})
+    if output is None:
+        routes = [route.model_copy(update={"outputs": ["other"]}) for route in settings.routes]
+        settings = settings.model_copy(
+            update={"outputs": {"other": settings.outputs["kept"]}, "routes": routes}
+        )
+    pipeline = build(settings)
+    runner = Runner(pipeline)
+    running = asyncio.create_task(runner.run())
+    await eventually(lambda: bool(pipeline.stranded))
+    runner.stop()
+    await asyncio.wait_for(running, 10)
+    assert [(each.output, each.events) for each in pipeline.stranded] == [("kept", 3)]
+    assert "logflow buffer move kept OUTPUT" in caplog.text
+    account = pipeline.ledger.account("(stranded)", "kept")
+    assert (account.read, account.waiting) == (3, 3)
+    assert status(pipeline, running=True)["stranded"][0]["output"] == "kept"

@@ -41,7 +41,7 @@ from logflow.clock import Clock
 from logflow.component import Counter
 from logflow.config.options import BufferOptions
 from logflow.receipt import Receipt
-from logflow.storage.checkpoints import Checkpoints
+from logflow.storage.checkpoints import Checkpoints, Mark
 from logflow.storage.fs import Fs
 from logflow.telemetry.ledger import Account
 
@@ -124,15 +124,16 @@ class DiskBuffer(Buffer):
         self._is_open = True
         self._writer = Writer(
             files.segments, files.reserve, sync=self._options.sync, in_thread=self._in_thread,
-            checkpoints=self._checkpoints, tidy=self._tidy, progress=self._wake_puts, clock=self._clock,
+            checkpoints=self._checkpoints, tidy=self._tidy, progress=self._stored_some, clock=self._clock,
             log=self._log,
         )  # fmt: skip
         self._compaction = Compaction(
             self._stock, files.segments, self._writer, read=self._read, lose=self._lose_idle, log=self._log
         )
         self._deletion = Deletion(
-            files, self._stock, self._keys, self._checkpoints, synced=self._options.sync != "never",
-            in_thread=self._in_thread, writer=self._writer, log=self._log,
+            files, self._stock, self._keys, self._checkpoints, self._name,
+            synced=self._options.sync != "never", in_thread=self._in_thread, writer=self._writer,
+            log=self._log,
         )  # fmt: skip
         self._adopt(files.found, account_of)
         self._writer.start()
@@ -145,10 +146,9 @@ class DiskBuffer(Buffer):
         for stream, end in found.ends.items():
             self._checkpoints.accept(self._name, stream, end)
         for tag, events in found.lost.values():
-            account_of(tag).enter(events)
-            account_of(tag).drop(events, "corrupt")
-            self._count_lost(events)
+            self._lose(account_of(tag), events)
         self._count_damage(found.damaged_bytes)
+        self._account_for_missing(found, account_of)
         for tag, queue in found.queues.items():
             self._stock.adopt(queue, account_of(tag))
             self._schedule.add(queue)
@@ -158,12 +158,32 @@ class DiskBuffer(Buffer):
                 self._stock.events, self._stock.size, self._directory,
             )  # fmt: skip
 
+    def _account_for_missing(self, found: Recovered, account_of: Callable[[str], Account]) -> None:
+        """Account for what is gone without a trace: files that are shorter than they were, unknown damage."""
+        mark = self._checkpoints.marked(self._name) or Mark(0, 0)
+        missing_bytes = max(0, mark.size - found.size)
+        if missing_bytes:
+            self._log.error("%d bytes that were stored are missing in %s.", missing_bytes, self._directory)
+            self._count_damage(missing_bytes)
+        if missing_bytes or found.unknown_damage:
+            lost = mark.events - found.events - sum(events for _, events in found.lost.values())
+            if lost > 0:
+                self._log.error("About %d events are lost of those that waited.", lost)
+                self._lose(account_of(""), lost)
+
+    def _lose(self, account: Account, events: int) -> None:
+        """Events of before the start turned out to be lost."""
+        account.enter(events)
+        account.drop(events, "corrupt")
+        self._count_lost(events)
+
     async def close(self) -> None:
         """Write what is on its way, and release everything."""
         if self._is_open:
             self._compaction.stop()
             await self._writer.close()
             await self._deletion.stop()
+            self._mark()
             await self._in_thread(self._files.close)
             self._is_open = False
         if isinstance(self._executor, ThreadPoolExecutor):
@@ -198,6 +218,14 @@ class DiskBuffer(Buffer):
         oldest_ns, stock = self._stock.oldest_ns(), self._stock
         age_s = max(0.0, (self._clock.time_ns() - oldest_ns) / 1e9) if oldest_ns is not None else 0.0
         return Waiting(stock.events, stock.size, self._options.limit_bytes, age_s)
+
+    def _mark(self) -> None:
+        """Note what is held, so that it is noticed when something of it is gone."""
+        self._checkpoints.mark(self._name, Mark(self._files.segments.size, self._stock.events))
+
+    def _stored_some(self) -> None:
+        self._mark()
+        self._wake_puts()
 
     def _wake_puts(self) -> None:
         self._room.set()
@@ -406,7 +434,7 @@ class DiskBuffer(Buffer):
         rows, bodies = await self._read_chunk(queue)
         for row, body in zip(rows, bodies, strict=True):
             if body is None:
-                self._lose(queue, row)
+                self._lose_row(queue, row)
         parts = tuple(body for body in bodies if body is not None)
         events = sum(row.events for row, body in zip(rows, bodies, strict=True) if body is not None)
         return Chunk(cut.id, queue.tag, parts, events, cut.attempts, cut.resumed) if parts else None
@@ -511,7 +539,7 @@ class DiskBuffer(Buffer):
         self._wake_puts()
         return rows
 
-    def _lose(self, queue: Queue, row: Row) -> None:
+    def _lose_row(self, queue: Queue, row: Row) -> None:
         """A batch turned out to be damaged."""
         index = queue.rows.find(row.seq)
         if index is not None:
@@ -522,7 +550,7 @@ class DiskBuffer(Buffer):
         """A batch turned out to be damaged; if it is held in memory by a chunk, nothing is lost yet."""
         index = queue.rows.find(row.seq)
         if index is not None and index >= queue.held:
-            self._lose(queue, row)
+            self._lose_row(queue, row)
 
     def _remove(self, queue: Queue, index: int, reason: str) -> None:
         """One batch goes no further."""

@@ -16,14 +16,14 @@ from logflow.buffers.disk.segments import Segment
 from logflow.buffers.disk.stock import Stock
 from logflow.buffers.disk.threads import InThread, run_beside
 from logflow.buffers.disk.writer import Writer
-from logflow.storage.checkpoints import Checkpoints
+from logflow.storage.checkpoints import Checkpoints, Mark
 
 
 class Deletion:
     """Deletes the oldest segments, one round at a time."""
 
     def __init__(
-        self, files: BufferFiles, stock: Stock, keys: AcceptedKeys, checkpoints: Checkpoints, *,
+        self, files: BufferFiles, stock: Stock, keys: AcceptedKeys, checkpoints: Checkpoints, name: str, *,
         synced: bool, in_thread: InThread, writer: Writer, log: logging.Logger,
     ) -> None:  # fmt: skip
         """Delete from ``files``; ``writer`` is told when there is more room on the disk."""
@@ -31,6 +31,7 @@ class Deletion:
         self._stock = stock
         self._keys = keys
         self._checkpoints = checkpoints
+        self._name = name
         self._synced = synced
         self._in_thread = in_thread
         self._writer = writer
@@ -69,6 +70,8 @@ class Deletion:
             self._writer.space_given_back()
 
     async def _delete(self, segment: Segment) -> None:
+        left_bytes = self._files.segments.size - segment.size
+        self._checkpoints.mark(self._name, Mark(left_bytes, self._stock.events))  # it is not missing then
         if self._synced:
             await self._checkpoints.sync()
         else:

@@ -16,7 +16,7 @@ from logflow.buffers.disk.index import Row
 from logflow.buffers.disk.records import Kind, decode
 from logflow.buffers.disk.recovery import Recovered, State
 from logflow.buffers.disk.scan import Found, Read, Scanner, check
-from logflow.buffers.disk.segments import HEADER_BYTES, Segment, check_header, find_segments
+from logflow.buffers.disk.segments import HEADER_BYTES, Segment, find_segments, parse_header
 from logflow.errors import MalformedData
 from logflow.storage.fs import Fs
 
@@ -89,7 +89,7 @@ def _read_segment(segment: Segment, state: State, result: Survey, *, bodies: boo
     with _reading(segment.path) as (read, size):
         result.size += size
         header = read(HEADER_BYTES, 0)
-        if len(header) == HEADER_BYTES and header.strip(b"\0") and not check_header(segment, header):
+        if len(header) == HEADER_BYTES and parse_header(header, segment.path) is None:
             result.damaged.append(f"the header of {segment.path}")
         for item in Scanner(read, size, segment.marker):
             where = f"at byte {item.start} of {segment.path}"

@@ -14,7 +14,7 @@ from typing import Self
 
 from logflow.buffers.disk.records import FRAME_BYTES, Head, Kind, encode_frames
 from logflow.buffers.disk.segments import Segment
-from logflow.storage.fs import Fs
+from logflow.storage.fs import UNREADABLE, Fs
 
 _BLOCK = 4096
 _COPY = 1 << 20
@@ -35,13 +35,35 @@ class SegmentFile:
         self._fd = -1
 
     def __enter__(self) -> Self:
-        self._fd = self._fs.open(self.segment.path, write=True)
+        if self._fd < 0:
+            self._fd = self._fs.open(self.segment.path, write=True)
         return self
+
+    def open_or_set_aside(self) -> bool:
+        """Open the file; ``False`` when it cannot be opened and was moved to ``corrupt/``.
+
+        Raises:
+            OSError: it can neither be opened nor moved, or the error is not the file's own.
+        """
+        try:
+            self._fd = self._fs.open(self.segment.path, write=True)
+        except OSError as error:
+            if error.errno not in UNREADABLE:
+                raise
+            directory = self.segment.path.parent / "corrupt"
+            self._fs.make_directory(directory)
+            self._fs.rename(self.segment.path, directory / self.segment.path.name)
+            self._log.error(
+                "%s cannot be read: %s. It is kept in %s.", self.segment.path, error.strerror, directory
+            )
+            return False
+        return True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._fs.close(self._fd)
+        fd, self._fd = self._fd, -1
+        self._fs.close(fd)
 
     def size(self) -> int:
         """Bytes in the file."""

@@ -33,7 +33,7 @@ from logflow.buffers.disk.records import (
     decode,
 )
 from logflow.buffers.disk.scan import Damaged, Found, Scanner, check
-from logflow.buffers.disk.segments import HEADER_BYTES, Segment, check_header, find_segments, pack_header
+from logflow.buffers.disk.segments import HEADER_BYTES, Segment, find_segments, pack_header, parse_header
 from logflow.buffers.disk.window import unpack_keys
 from logflow.storage.fs import Fs
 
@@ -52,6 +52,8 @@ class Recovered:
         next_seq: a sequence number that was never used.
         lost: batches that are damaged, by sequence number: their tag and count.
         damaged_bytes: bytes that were set aside.
+        size: bytes of all segments as they were found.
+        unknown_damage: damage was found that says nothing of what it hit.
     """
 
     segments: list[Segment] = field(default_factory=list)
@@ -63,6 +65,13 @@ class Recovered:
     next_seq: int = 1
     lost: dict[int, tuple[str, int]] = field(default_factory=dict)
     damaged_bytes: int = 0
+    size: int = 0
+    unknown_damage: bool = False
+
+    @property
+    def events(self) -> int:
+        """How many events wait."""
+        return sum(queue.rows.totals()[0] for queue in self.queues.values())
 
 
 def recover(
@@ -88,7 +97,15 @@ def recover(
     unfinished = {*found.key_files, *found.segments[-1:]}
     for segment in [*found.key_files, *found.segments]:
         newest = segment in unfinished
-        with SegmentFile(fs, segment, log) as file:
+        file = SegmentFile(fs, segment, log)
+        if not file.open_or_set_aside():
+            found.damaged_bytes += 1  # how many there are, nobody can say
+            found.unknown_damage = True
+            (found.segments if segment in found.segments else found.key_files).remove(segment)
+            continue
+        with file:
+            if segment in found.segments:
+                found.size += file.size()
             _Mender(file, state, log, newest=newest).run(bodies=all_bodies or newest)
             if sync:  # a killed process may have left it unsynced, and from here on it counts as safe
                 file.sync()
@@ -230,11 +247,10 @@ class _Mender:
 
     def _check_header(self, header: bytes) -> None:
         segment = self._segment
-        if len(header) < HEADER_BYTES or check_header(segment, header):
+        if len(header) < HEADER_BYTES or parse_header(header, segment.path) is not None:
             return  # nothing was ever written behind a header that is not whole
-        if header.strip(b"\0"):
-            self._log.error("The header of %s is damaged; the file's name stands in for it.", segment.path)
-            self._file.set_aside(0, HEADER_BYTES)
+        self._log.error("The header of %s is damaged; the file's name stands in for it.", segment.path)
+        self._file.set_aside(0, HEADER_BYTES)
         self._file.write_over(pack_header(segment, 0), 0)
 
     def _found(self, found: Found, *, bodies: bool) -> None:
@@ -269,4 +285,5 @@ class _Mender:
         description = decode(head) if head is not None else None
         if isinstance(description, BatchDescription):
             self._state.lose(description)
+        self._state.result.unknown_damage |= description is None
         self._file.remove_damage(start, end)

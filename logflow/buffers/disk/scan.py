@@ -7,8 +7,9 @@
          damage = what neither direction reached; the records found backwards lost only their head
 
 The end of a file needs care: a write that was cut short by ``kill -9`` or a power cut is *torn*. It was
-never acknowledged, and is no damage. Torn is a record whose head is good but whose end is missing, the
-start of a head, or zeros.
+never acknowledged, and is no damage. Torn is a record whose head is good but whose end is missing, or the
+start of a head. Zeros may be what a power cut left of a write that was not acknowledged; but as nothing tells
+them from zeros in the place of what was, they are damage.
 
 Bodies are skipped, so a scan reads little; whoever uses a body checks its sum (:func:`check`).
 """
@@ -145,10 +146,7 @@ class Scanner:
         described = description_length(rest, 0, self._marker)
         short = described is not None and start + FRAME_BYTES + described > self._size
         torn = short or (len(rest) < FIXED_BYTES and rest[:8] == self._marker[: len(rest)])
-        return Damaged(start, self._size, torn=torn or self._only_zeros(start))
-
-    def _only_zeros(self, start: int) -> bool:
-        return all(not self._read(_SEARCH, base).strip(b"\0") for base in range(start, self._size, _SEARCH))
+        return Damaged(start, self._size, torn=torn)
 
 
 class Checked(NamedTuple):

@@ -71,9 +71,40 @@ def segment_of(path: Path) -> Segment | None:
 
 
 def find_segments(fs: Fs, directory: Path, suffix: str) -> list[Segment]:
-    """Every segment in a directory, oldest first."""
-    paths = (directory / name for name in fs.names(directory) if name.endswith(suffix))
-    return sorted(filter(None, map(segment_of, paths)), key=lambda segment: segment.number)
+    """Every segment in a directory, oldest first.
+
+    A whole header says which one a file is, also if it was given another's name; else its name does.
+
+    Raises:
+        ComponentError: a later version of logflow wrote one of them.
+    """
+    named = {path: segment_of(path) for path in (directory / name for name in fs.names(directory))}
+    found: dict[int, Segment] = {}
+    by_name = []
+    for path, segment in named.items():
+        if segment is None or path.suffix != suffix:
+            continue
+        header = _read_header(fs, path)
+        if header is not None and header[0] not in found:
+            found[header[0]] = Segment(*header, path)
+        else:
+            by_name.append(segment)
+    for segment in by_name:
+        found.setdefault(segment.number, segment)
+    return [found[number] for number in sorted(found)]
+
+
+def _read_header(fs: Fs, path: Path) -> tuple[int, bytes] | None:
+    try:
+        fd = fs.open(path)
+    except OSError:
+        return None
+    try:
+        return parse_header(fs.read(fd, HEADER_BYTES, 0), path)
+    except OSError:
+        return None
+    finally:
+        fs.close(fd)
 
 
 def new_marker() -> bytes:
@@ -89,25 +120,30 @@ def pack_header(segment: Segment, created_ns: int) -> bytes:
     return header + _SUM.pack(checksum(header))
 
 
-def check_header(segment: Segment, header: bytes) -> bool:
-    """Whether a header is whole and belongs to the file's name.
+def parse_header(header: bytes, path: Path) -> tuple[int, bytes] | None:
+    """The number and the marker in a header; ``None`` when it is not whole.
 
     Raises:
         ComponentError: a later version of logflow wrote the file.
     """
     if len(header) < HEADER_BYTES or checksum(header[:-8]) != _SUM.unpack(header[-8:])[0]:
-        return False
+        return None
     magic, marker, number, _ = _HEADER.unpack_from(header)
     if magic != MAGIC and magic[:5] == MAGIC[:5]:
         raise ComponentError(
-            f"{segment.path} has the format {magic.decode('ascii', 'replace')}, this logflow knows "
+            f"{path} has the format {magic.decode('ascii', 'replace')}, this logflow knows "
             f"{MAGIC.decode()}; use the version that wrote it"
         )
-    return (magic, marker, number) == (MAGIC, segment.marker, segment.number)
+    return (number, marker) if magic == MAGIC else None
 
 
 class SegmentLog:
-    """Appends records to the newest segment and deletes the oldest. Used by one thread at a time."""
+    """Appends records to the newest segment and deletes the oldest. Used by one thread at a time.
+
+    Attributes:
+        segments: oldest first.
+        size: bytes in all of them.
+    """
 
     def __init__(
         self, fs: Fs, directory: Path, segments: list[Segment], *,
@@ -125,6 +161,7 @@ class SegmentLog:
             synced: whether anything is ever synced.
         """
         self.segments = segments
+        self.size = sum(segment.size for segment in segments)
         self._fs = fs
         self._directory = directory
         self._suffix = suffix
@@ -139,8 +176,7 @@ class SegmentLog:
 
     def wasteful(self, wanted_bytes: int) -> bool:
         """Whether the files are much larger than what is still wanted in them."""
-        size = sum(segment.size for segment in self.segments)
-        return size > 2 * wanted_bytes + 4 * self._segment_bytes
+        return self.size > 2 * wanted_bytes + 4 * self._segment_bytes
 
     def append(self, records: Sequence[Record], *, sync: bool) -> list[Place]:
         """Write records in one go, and sync them if asked; returns where each begins.
@@ -170,6 +206,7 @@ class SegmentLog:
                 self._cut_back(segment)
                 self.retire()
                 raise
+        self.size += position - segment.size
         segment.size = position
         return places
 
@@ -197,7 +234,18 @@ class SegmentLog:
         if segment.size == HEADER_BYTES:
             with suppress(OSError):
                 self._fs.remove(segment.path)
-                self.segments.remove(segment)
+                self._forget(segment)
+
+    def seal_if_dead(self) -> None:
+        """Write to this segment no more if nothing in it waits, so that its room can be given back.
+
+        Raises:
+            OSError: what says that nothing waits cannot be synced.
+        """
+        if self._active is not None and not self._active.live and self._active.size > HEADER_BYTES:
+            if self._synced:
+                self.sync()
+            self.retire()
 
     def dead(self) -> list[Segment]:
         """The oldest segments, as far as nothing in them waits and they are not written to."""
@@ -223,7 +271,7 @@ class SegmentLog:
                 self._fs.remove(segment.path)
         if self._synced:  # before the next one goes: never a batch without the record of its end
             self._fs.sync_directory(self._directory)
-        self.segments.remove(segment)
+        self._forget(segment)
 
     def close(self) -> None:
         """Sync if anything ever is, and close. Safe twice."""
@@ -256,7 +304,12 @@ class SegmentLog:
         self._unsynced_names = True
         self._active = segment
         self.segments.append(segment)
+        self.size += segment.size
         return segment
+
+    def _forget(self, segment: Segment) -> None:
+        self.segments.remove(segment)
+        self.size -= segment.size
 
     def _cut_back(self, segment: Segment) -> None:
         """Take back what was written of a group; if that fails too, recovery tells it from the rest."""

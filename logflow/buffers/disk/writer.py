@@ -168,10 +168,20 @@ class Writer:
                 await self._sync_if_due()
                 continue
             await self._write_notes()
-            await self._tidy(dead)
+            await self._tidy(await self._dead_although_full())
             if self._closing:
                 return
             await self._pause()
+
+    async def _dead_although_full(self) -> list[Segment]:
+        """Segments that can be deleted now that every note is written, the newest one among them."""
+        if self._notes:
+            return []
+        try:
+            await self._in_thread(self._segments.seal_if_dead)
+        except OSError:
+            return []
+        return self._segments.dead()
 
     async def _write_notes(self) -> None:
         """Write the notes alone, on the room of the reserve if there is no other.
