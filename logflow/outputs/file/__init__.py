@@ -25,10 +25,11 @@ from logflow.config.fields import Duration, Size
 from logflow.encoders import TextOptions
 from logflow.errors import ComponentError
 from logflow.outputs.file.disk import Disk
-from logflow.outputs.file.journal import Journal
+from logflow.outputs.file.journal import FileJournal
 from logflow.outputs.file.render import Renderer
 from logflow.outputs.file.template import PathTemplate
 from logflow.outputs.file.writer import CACHED_BYTES, Writer, WriterOptions
+from logflow.storage.fs import Fs
 
 T = TypeVar("T")
 
@@ -45,6 +46,7 @@ class FileOutput(Output):
 
     keeps_state = True
     disk: ClassVar[Disk] = Disk()
+    fs: ClassVar[Fs] = Fs()
 
     class Config(TextOptions):
         """Options of the output ``file``."""
@@ -92,7 +94,8 @@ class FileOutput(Output):
         self._renderer = Renderer(
             self._template, config.encoder(context.engine), config.compress, context.engine
         )
-        self._journal = Journal(context.data_dir / "journal", self.disk, context.log)
+        self._journal = FileJournal(context.data_dir / "journal", self.fs, context.log)
+        self._count_damage = context.counter("journal_damaged_bytes", "Bytes of damage found in the journal.")
         options = WriterOptions(
             text=config.compress == "none" and config.format != "msgpack",
             durable=config.sync == "batch",
@@ -142,7 +145,7 @@ class FileOutput(Output):
             raise ComponentError(
                 f"cannot make the directory {root}: {error.strerror}; make it writable or change path"
             ) from error
-        self._journal.open()
+        self._count_damage(self._journal.open())
         self._writer.recover()
 
     def _write(self, chunk: Chunk) -> None:

@@ -51,7 +51,7 @@ from logflow.clock import Clock
 from logflow.errors import DeliveryError
 from logflow.event import NANOSECOND
 from logflow.outputs.file.disk import Disk
-from logflow.outputs.file.journal import Journal, Owned
+from logflow.outputs.file.journal import FileJournal, Owned, Written
 
 _TAIL_BYTES = 64
 CACHED_BYTES = 4 << 20
@@ -106,7 +106,7 @@ class Writer:
     """See the module's text. :meth:`write` may be called from several threads."""
 
     def __init__(
-        self, journal: Journal, options: WriterOptions, *, disk: Disk, clock: Clock, log: logging.Logger
+        self, journal: FileJournal, options: WriterOptions, *, disk: Disk, clock: Clock, log: logging.Logger
     ) -> None:
         self._journal = journal
         self._options = options
@@ -147,7 +147,8 @@ class Writer:
                 for file, _ in files:
                     self._disk.sync(file.fd)
             self._journal.commit(
-                chunk_id, [(file.owned, length, _hash(tail)) for file, tail, length in written if file.owned]
+                [chunk_id],
+                [Written(file.owned, length, _hash(tail)) for file, tail, length in written if file.owned],
             )
         except BaseException:  # slices are made on the way, and that may fail too
             for file, _ in files:
@@ -370,6 +371,11 @@ class Writer:
             tail = os.pread(fd, owned.length - start, start)
             if not stat.S_ISREG(status.st_mode) or _hash(tail) != owned.tail:
                 self._log.warning("The file %s was changed by somebody else; it is left as it is.", path)
+            elif not owned.trusted and status.st_size > owned.length:
+                self._log.warning(
+                    "The file %s is not cut, as the journal was damaged: its last events may come again.",
+                    path,
+                )
             elif status.st_size > owned.length:
                 excess_bytes = status.st_size - owned.length
                 self._disk.truncate(fd, owned.length)

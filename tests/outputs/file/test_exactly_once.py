@@ -9,6 +9,7 @@ import random
 import re
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from hypothesis import strategies as st
 
 from logflow import encoders
 from logflow.batch import Batch, Chunk
-from logflow.errors import DeliveryError
+from logflow.errors import ComponentError, DeliveryError
 from logflow.outputs.file import FileOutput
 from logflow.outputs.file.disk import Disk
+from logflow.storage.fs import Fs
 from logflow.testing import FakeClock, make_context
 
 T0 = 1_700_000_000_000_000_000
@@ -143,6 +145,44 @@ class FaultyDisk(Disk):
                 os.truncate(path, rng.randint(self.synced[status.st_ino], status.st_size))
 
 
+class JournalFs(Fs):
+    """The same disk, as the journal sees it."""
+
+    def __init__(self, disk: Disk) -> None:
+        self.disk = disk
+
+    def make_directory(self, path):
+        self.disk.make_directories(str(path))
+
+    def open_new(self, path):
+        return self.disk.open(str(path), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+
+    def open(self, path, *, write=False):
+        return self.disk.open(str(path), os.O_RDWR if write else os.O_RDONLY, 0)
+
+    def close(self, fd):
+        self.disk.close(fd)
+
+    def write(self, fd, pieces, offset):
+        os.lseek(fd, offset, os.SEEK_SET)
+        self.disk.write_all(fd, b"".join(pieces))
+
+    def truncate(self, fd, size):
+        self.disk.truncate(fd, size)
+
+    def sync(self, fd):
+        self.disk.sync(fd)
+
+    def sync_directory(self, path):
+        self.disk.sync_directory(str(path))
+
+    def rename(self, old, new):
+        self.disk.rename(str(old), str(new))
+
+    def remove(self, path):
+        self.disk.unlink(str(path))
+
+
 @dataclass
 class World:
     """A directory, a list of chunks, and a buffer that presents them until they are delivered."""
@@ -164,7 +204,7 @@ class World:
         options = {"path": "{tag}-{to}.log", **self.options}
         path = str(self.root / "out" / options.pop("path"))
         config = FileOutput.Config(path=path, max_open_files=options.pop("max_open_files", 3), **options)
-        output = FileOutput.__new__(type("Output", (FileOutput,), {"disk": disk}))
+        output = FileOutput.__new__(type("Output", (FileOutput,), {"disk": disk, "fs": JournalFs(disk)}))
         output.__init__(config, make_context(self.root / "data", kind="output", clock=self.clock))
         return output
 
@@ -382,23 +422,68 @@ def test_a_directory_that_is_not_there_at_the_start_is_recovered_later(tmp_path)
     output._journal.close()
 
 
-def test_a_damaged_journal_cuts_no_file_and_is_set_aside(tmp_path, caplog):
+def test_a_damaged_journal_is_set_aside_and_cuts_no_file_shorter_than_what_was_delivered(tmp_path, caplog):
     world = World(tmp_path)
-    output = world.start(QuickDisk())
-    output._recover()
-    for chunk in world.chunks:
-        output._write(chunk)
+    world.run(QuickDisk())
     journal = tmp_path / "data/journal"
     data = journal.read_bytes()
     lengths = {path: path.stat().st_size for path in (tmp_path / "out").iterdir()}
-    for position in range(20, len(data) - 1, 7):
-        journal.write_bytes(data[:position] + bytes([data[position] ^ 0x10]) + data[position + 1 :])
+    for position in [*range(8), *range(20, len(data) - 1, 7)]:
+        journal.write_bytes(data[:position] + bytes([data[position] ^ 0x90]) + data[position + 1 :])
         again = world.start(QuickDisk())
-        again._journal.open()
+        again._recover()
         again._journal.close()
         assert lengths == {path: path.stat().st_size for path in (tmp_path / "out").iterdir()}
-    assert "is damaged at byte" in caplog.text
-    assert (tmp_path / "data/journal.damaged").exists()
+    assert "is damaged" in caplog.text
+    assert list((tmp_path / "data").glob("journal.damaged-*"))
+
+
+@pytest.mark.parametrize("damage", ["header", "zeroed", "random", "removed", "a directory"])
+def test_whatever_became_of_the_journal_exactly_once_holds_again_from_there_on(tmp_path, damage):
+    world = World(tmp_path, {"path": "{tag}.log"})
+    output = world.start(QuickDisk())
+    output._recover()
+    output._write(world.chunks[0])
+    world.delivered = 1
+    output._writer.close()
+    output._journal.close()
+    journal = tmp_path / "data/journal"
+    data = journal.read_bytes()
+    journal.unlink()
+    match damage:
+        case "header":
+            journal.write_bytes(b"\xff" + data[1:])
+        case "zeroed":
+            journal.write_bytes(bytes(len(data)))
+        case "random":
+            journal.write_bytes(random.Random(3).randbytes(len(data)))
+        case "a directory":
+            journal.mkdir()
+    for step in (15, 22, 31):
+        disk = FaultyDisk(die_at=step)
+        with suppress(KilledError):
+            world.run(disk)
+        disk.kill()
+    world.run(QuickDisk())
+    world.check()
+
+
+def test_a_failed_open_leaves_nothing_behind_and_the_retry_works(tmp_path):
+    world = World(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/journal").write_bytes(b"LFFO0002 of a later version")
+    output = world.start(QuickDisk())
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with pytest.raises(ComponentError, match="LFFO0002"):
+            output._recover()
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+    (tmp_path / "data/journal").unlink()
+    output._recover()
+    output._write(world.chunks[0])
+    output._writer.close()
+    output._journal.close()
+    assert (tmp_path / "data/journal").read_bytes().startswith(b"LFFO0001")
 
 
 def test_the_journal_stays_small(tmp_path, monkeypatch):
