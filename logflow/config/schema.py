@@ -46,9 +46,23 @@ def config_schema() -> Schema:
             component = _component_schema(kind, name)
             definitions.update(component.pop("$defs"))
             definitions[f"{kind}.{name}"] = component
-        definitions[kind] = {"oneOf": [{"$ref": f"#/$defs/{kind}.{name}"} for name in names]}
+        definitions[kind] = _chosen_by_type(kind, names)
     definitions["substitution"] = _SUBSTITUTION
+    schema["patternProperties"] = {"^x-": True}
     return {"$schema": _DIALECT, "title": "logflow configuration", **schema, "$defs": definitions}
+
+
+def _chosen_by_type(kind: registry.Kind, names: list[str]) -> Schema:
+    """Let ``type`` decide which definition counts, so that a mistake is told once and at its place."""
+    choices = [
+        {
+            "if": {"type": "object", "properties": {"type": {"const": name}}, "required": ["type"]},
+            "then": {"$ref": f"#/$defs/{kind}.{name}"},
+        }
+        for name in names
+    ]
+    type_schema = {"enum": names, "description": f"Which {kind} it is."}
+    return {"type": "object", "properties": {"type": type_schema}, "required": ["type"], "allOf": choices}
 
 
 def _component_schema(kind: registry.Kind, name: str) -> Schema:
@@ -73,11 +87,41 @@ def _finish(schema: Schema) -> Schema:
     schema = {key: value for key, value in schema.items() if key not in {"title", "format"}}
     if isinstance(schema.get("default"), list | dict | None):
         schema.pop("default", None)  # of the validated form, which is not the written one
+    if "anyOf" in schema:
+        schema = _chosen_by_kind(schema)
+    elif schema.get("type") == "string" and not schema.keys() & {"enum", "pattern", "const"}:
+        schema["type"] = ["string", "number", "boolean"]  # which mean their characters
     limited = schema.get("type") in _SCALARS or "enum" in schema or "pattern" in schema
     if not limited:
         return schema
     description = {"description": schema.pop("description")} if "description" in schema else {}
     return {**description, "anyOf": [schema, {"$ref": "#/$defs/substitution"}]}
+
+
+def _chosen_by_kind(schema: Schema) -> Schema:
+    """Let the kind of value decide among the members of a union, where that tells them apart."""
+    members: list[Schema] = schema["anyOf"]
+    kinds = [_kinds(member) for member in members]
+    found = [kind for group in kinds for kind in group]
+    if not {"object", "array"} & set(found) or len(found) != len(set(found)) or not all(kinds):
+        return schema
+    choices = [
+        {"if": {"type": sorted(group)}, "then": member}
+        for group, member in zip(kinds, members, strict=True)
+        if member.keys() != {"type"}
+    ]
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    return {**rest, "type": sorted(found), "allOf": choices}
+
+
+def _kinds(schema: Schema) -> set[str]:
+    """The kinds of values that a schema takes; none where that cannot be told."""
+    if "anyOf" in schema:
+        return set().union(*(_kinds(member) for member in schema["anyOf"]))
+    if "$ref" in schema:
+        return {"string"} if schema["$ref"].endswith("/substitution") else {"object"}
+    kind = schema.get("type", [])
+    return {kind} if isinstance(kind, str) else set(kind)
 
 
 def _rewrite(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:

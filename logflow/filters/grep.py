@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from logflow.batch import Batch
 from logflow.component import Context, Filter
+from logflow.config.fields import Notation
 from logflow.config.options import FilterConfig
 from logflow.regexes import parse_pattern
 
@@ -21,7 +22,15 @@ def _check_pattern(pattern: str) -> str:
     return pattern
 
 
-Patterns = Annotated[list[Annotated[str, AfterValidator(_check_pattern)]], BeforeValidator(_as_list)]
+Patterns = Annotated[
+    list[Annotated[str, AfterValidator(_check_pattern)]],
+    BeforeValidator(_as_list),
+    Notation(
+        "regular expression, or a list of them",
+        "^debug$",
+        {"type": ["string", "array"], "items": {"type": "string"}},
+    ),
+]
 """One regular expression or several."""
 
 
