@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,13 +23,13 @@ import msgspec
 from logflow.engine.api import LineFormat
 from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content, NoContent, open_content
-from logflow.sources.tail.discovery import Finder, Found
+from logflow.sources.tail.discovery import Finder, Found, Search
 from logflow.sources.tail.file import LogFile
 from logflow.sources.tail.identity import HEAD_BYTES, NOTHING, TAIL_BYTES, FileState, Mark
 from logflow.sources.tail.lane import Lane
 from logflow.sources.tail.rotated import Again, Sibling
 from logflow.sources.tail.shared import Shared
-from logflow.sources.tail.tags import TagTemplate, is_container_log
+from logflow.sources.tail.tags import TagTemplate, is_container_log, shown
 from logflow.sources.tail.watcher import Watcher
 
 _LISTINGS = 3
@@ -75,6 +76,7 @@ class Catalogue:
         self._by_real: dict[str, Lane] = {}
         self._by_inode: dict[tuple[int, int], tuple[LogFile, Lane]] = {}
         self._unreadable: set[str] = set()
+        self._links: set[str] = set()
         self._restored = False
         self._looked_ns = 0
         """What was last written to before this time is not new: it was there at an earlier look."""
@@ -93,7 +95,9 @@ class Catalogue:
 
     async def scan(self) -> None:
         """Search the configured paths and look at every file there."""
-        found = await self._search()
+        search = await self._search()
+        found = search.files
+        self._links = search.links
         first = not self._restored
         if first:
             await self._restore(found)
@@ -110,14 +114,20 @@ class Catalogue:
             for lane in self.lanes.values():
                 self._wake(lane)
 
-    async def _search(self) -> list[Found]:
+    def is_link(self, name: str) -> bool:
+        """Whether a name is that of a link on the way to files: where it leads may have changed."""
+        return name in self._links
+
+    async def _search(self) -> Search:
         while True:
-            found, directories = await asyncio.to_thread(
-                lambda: (self._finder.find(), self._finder.directories())
-            )
+            stopped = threading.Event()
+            try:
+                search = await asyncio.to_thread(self._finder.search, stopped.is_set)
+            finally:
+                stopped.set()  # when this is cancelled, the thread ends too
             # A directory may have filled between being searched and being watched: then search again.
-            if self.watcher is None or not self.watcher.watch_directories(directories):
-                return found
+            if self.watcher is None or not self.watcher.watch_directories(search.directories):
+                return search
 
     async def look(self, path: str) -> None:
         """Look at one path that something happened to."""
@@ -169,7 +179,7 @@ class Catalogue:
         if never_seen and not from_end and is_container_log(lane.real):
             await self._take_up_unseen(lane, inode)
         else:
-            await self._take_up_rotated(lane, inode)
+            await self._take_up_rotated(lane, until=lambda: _state_of(lane, content))
         if inode in self._by_inode:  # renamed, or taken up by another task, in this moment
             content.close()
             return
@@ -178,13 +188,12 @@ class Catalogue:
 
     async def start_over(self, lane: Lane, content: Content) -> None:
         """Append what is in a truncated file now to the lane, as a file of its own."""
-        status = os.fstat(content.fd)
-        await self._take_up_rotated(lane, (status.st_dev, status.st_ino))
+        await self._take_up_rotated(lane, until=lambda: _state_of(lane, content))
         self._begin(lane, content)
 
     async def look_before(self, lane: Lane, file: LogFile) -> bool:
         """Insert what was rotated away unseen before ``file`` into the lane; whether there was any."""
-        return await self._take_up_rotated(lane, before=file)
+        return await self._take_up_rotated(lane, lambda: file.state(file.point), file)
 
     async def look_after(self, lane: Lane) -> bool:
         """Append what came unseen after the last file of the lane; whether there was any."""
@@ -197,7 +206,7 @@ class Catalogue:
         return len(lane.files) > before
 
     async def _take_up_rotated(
-        self, lane: Lane, current: tuple[int, int] | None = None, before: LogFile | None = None
+        self, lane: Lane, until: Callable[[], FileState] | None = None, before: LogFile | None = None
     ) -> bool:
         """Add the files that were at the lane's path for too short a time to be seen there."""
         async with lane.taking_up:
@@ -206,11 +215,8 @@ class Catalogue:
                 latest = lane.latest(before)
                 if latest is None:
                     break
-                until = before.state(before.point) if before else None
                 siblings = await self._shared.in_thread(partial(rotated.newer, latest, until))
-                if all(
-                    self._begin_rotated(lane, s, before) for s in siblings if (s.device, s.inode) != current
-                ):
+                if all(self._begin_rotated(lane, sibling, before) for sibling in siblings):
                     break
             return len(lane.files) > files
 
@@ -254,7 +260,7 @@ class Catalogue:
                 self._unreadable.add(path)
                 self._shared.context.log.warning(
                     "The file %s cannot be opened: %s. It is tried again with every scan.",
-                    path, error.strerror or error,
+                    shown(path), error.strerror or error,
                 )  # fmt: skip
             return None
         self._unreadable.discard(path)
@@ -280,25 +286,13 @@ class Catalogue:
         self, lane: Lane, content: Content, *, from_end: bool = False, before: LogFile | None = None
     ) -> None:
         """Append a file that was never seen before to the lane."""
-        status = os.fstat(content.fd)
-        offset = self._last_line_end(content, status.st_size) if from_end else 0
+        offset = self._last_line_end(content, os.fstat(content.fd).st_size) if from_end else 0
         tail = content.read(max(offset - TAIL_BYTES, 0), min(offset, TAIL_BYTES))
-        state = FileState(
-            offset=offset,
-            carry=b"",
-            path=lane.path,
-            real=lane.real,
-            order=0,
-            device=status.st_dev,
-            inode=status.st_ino,
-            head=_head(content),
-            tail=Mark.of(tail),
-            mtime_ns=status.st_mtime_ns,
-        )
+        state = msgspec.structs.replace(_state_of(lane, content), offset=offset, tail=Mark.of(tail))
         file = LogFile(uuid.uuid4().hex, state, content, tail)
         lane.append(file, before)
         for each in lane.files:  # what those before it can be told by, and the order of all
-            each.has_head()
+            each.has_content()
             self._shared.positions.save(each)
 
     def _last_line_end(self, content: Content, size: int) -> int:
@@ -346,13 +340,13 @@ class Catalogue:
     def close_all(self) -> None:
         """Close every file; what is not read of a deleted one is lost, and said to be."""
         for file in self.files:
-            if file.newly_has_head():
+            if file.newly_has_content():
                 self._shared.positions.save(file)
             unread = file.unread_if_closed()
             if unread:
                 self._shared.counters.bytes_unread(unread)
                 self._shared.context.log.warning(
-                    "The file %s was deleted and %d bytes of it had not been read.", file.path, unread
+                    "The file %s was deleted and %d bytes of it had not been read.", shown(file.path), unread
                 )
             self.close(file)
         self.lanes.clear()
@@ -367,12 +361,12 @@ class Catalogue:
         located = await asyncio.to_thread(
             lambda: [rotated.locate(state, paths.get((state.device, state.inode))) for _, state in states]
         )
-        told_by_content = {state.path for _, state in states if state.head.size}
+        told_by_content = {state.path for _, state in states if state.known.size}
         away: dict[Lane, bool] = {}
         for (stream, state), again in zip(states, located, strict=True):
             lane = self.lanes.get(state.path) or self._lane(state.path, state.real)
             away[lane] = again is None or again.sibling.path != state.real
-            empty = not state.head.size
+            empty = not state.known.size
             if empty and (state.handed is not None or state.path in told_by_content or again is None):
                 # It had no content when it was last seen: what is there now may be another's.
                 lane.orphans[stream] = state
@@ -425,7 +419,7 @@ class Catalogue:
         """A file cannot be found any more: all that is left of it are its open joins."""
         self._shared.context.log.info(
             "The file %s was removed or written anew while it was not followed; what it held after byte %d "
-            "is not read.", state.path, state.offset,
+            "is not read.", shown(state.path), state.offset,
         )  # fmt: skip
         if state.carry and state.handed != state.offset:
             file = LogFile(stream, state, NoContent(), b"")
@@ -434,6 +428,24 @@ class Catalogue:
         else:
             self._shared.positions.forget(stream)
             lane.last = state
+
+
+def _state_of(lane: Lane, content: Content) -> FileState:
+    """What is known of a file of which nothing was read."""
+    status = os.fstat(content.fd)
+    return FileState(
+        offset=0,
+        carry=b"",
+        path=lane.path,
+        real=lane.real,
+        order=0,
+        device=status.st_dev,
+        inode=status.st_ino,
+        head=NOTHING,
+        glimpse=_head(content),
+        tail=NOTHING,
+        mtime_ns=status.st_mtime_ns,
+    )
 
 
 def _head(content: Content) -> Mark:

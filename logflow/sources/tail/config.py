@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from logflow.config.fields import Duration, NonEmpty, ParserField, Size, parse_size
 from logflow.config.options import SourceConfig
+from logflow.sources.tail.discovery import expand_braces
 from logflow.sources.tail.tags import TagTemplate
 
 
@@ -15,7 +16,8 @@ class TailConfig(SourceConfig):
     """Log files to follow."""
 
     paths: list[NonEmpty] = Field(
-        min_length=1, description="Globs of files to read: `*`, `?`, `[...]`, and `**` for any directories."
+        min_length=1,
+        description="Globs of files to read: `*`, `?`, `[...]`, `{a,b}`, and `**` for any directories.",
     )
     exclude: list[NonEmpty] = Field(
         default_factory=list, description="Globs of files to leave out; without a slash: of their names."
@@ -56,6 +58,13 @@ class TailConfig(SourceConfig):
         default=True,
         description="Have the system tell of changes; `false` for network file systems, which do not.",
     )
+
+    @field_validator("paths", "exclude")
+    @classmethod
+    def _check_braces(cls, value: list[str]) -> list[str]:
+        for pattern in value:
+            expand_braces(pattern)
+        return value
 
     @field_validator("tag")
     @classmethod

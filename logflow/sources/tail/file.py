@@ -14,6 +14,7 @@ make has a span of its own too.
 from __future__ import annotations
 
 import os
+from codecs import BOM_UTF8
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -37,6 +38,10 @@ class ReplacedError(Exception):
     """The file's content is not what it was: it was truncated or written anew."""
 
 
+class RewrittenError(ReplacedError):
+    """Only what was not read yet is not what it was: it was written anew, unless a copy says otherwise."""
+
+
 class Step(NamedTuple):
     """What one block gave."""
 
@@ -44,6 +49,8 @@ class Step(NamedTuple):
     start: int
     point: Point
     """After it."""
+    head: bytes = b""
+    """The file's beginning, as far as it is known then."""
 
 
 class Sizes(NamedTuple):
@@ -95,12 +102,20 @@ class LogFile:
         self.watch = -1
         self.searching = False
         """The last :meth:`read` ended in the middle of the search for a line's end."""
-        self._head = state.head
-        self.fresh = not state.head.size
+        self._head = self._begun(state)
+        self._glimpse = state.known
+        self.fresh = not self._glimpse.size
         """It had no content when it was taken up; what may have come before it was not looked for since."""
         self._boundaries: deque[int] = deque()
         self._searched = 0
         self._in_flight: deque[_Flight] = deque()
+
+    def _begun(self, state: FileState) -> bytes:
+        """Load the beginning of what was read before."""
+        try:
+            return self.content.read(0, min(state.offset, HEAD_BYTES)) if state.offset else b""
+        except OSError:  # compressed and damaged: reading it will tell
+            return b""
 
     def keep_boundaries(self, offsets: Iterable[int]) -> None:
         """Never let a batch straddle these offsets: chunks were cut there in an earlier life."""
@@ -113,17 +128,20 @@ class LogFile:
 
         Raises:
             ReplacedError: its beginning is not what it was.
+            RewrittenError: what was seen behind the position is not what it was.
             OSError: it cannot be read.
         """
         if not self.content.grows:
             return False
         status = os.fstat(self.content.fd)
         head = self.content.read(0, HEAD_BYTES)
-        if status.st_size < self.point.offset or not self._head.fits(head):
+        if status.st_size < self.point.offset or not head.startswith(self._head):
             raise ReplacedError
+        if len(self._head) < HEAD_BYTES and not self._glimpse.fits(head):
+            raise RewrittenError
         self.size, self.mtime_ns, self.deleted = status.st_size, status.st_mtime_ns, not status.st_nlink
-        if self._head.size < HEAD_BYTES:
-            self._head = Mark.of(head)
+        if len(self._head) < HEAD_BYTES:
+            self._glimpse = Mark.of(head)
         return self.fresh and bool(head)
 
     def read(self, lines: LineParser, sizes: Sizes, now_ns: int) -> Step | None:
@@ -194,10 +212,13 @@ class LogFile:
         return data, len(tail)
 
     def _parse(self, lines: LineParser, block: memoryview, end: int, now_ns: int) -> Step:
-        parsed = lines.parse(block, self.point.carry, now_ns)
-        return Step(
-            parsed, self.point.offset, Point(end, self._carry_at(end, parsed.carry), self._tail(block, end))
-        )
+        parsed = lines.parse(_without_bom(block, self.point.offset), self.point.carry, now_ns)
+        point = Point(end, self._carry_at(end, parsed.carry), self._tail(block, end))
+        return Step(parsed, self.point.offset, point, self._head_with(block))
+
+    def _head_with(self, block: memoryview) -> bytes:
+        missing = HEAD_BYTES - len(self._head)
+        return self._head + bytes(block[:missing]) if missing and self.content.grows else self._head
 
     def _tail(self, block: memoryview, end: int) -> bytes:
         if end - self.point.offset > len(block):  # a long line of which only the head was loaded
@@ -226,7 +247,8 @@ class LogFile:
         start, carry, _ = self.point
         rest = b"" if self.lost else self.content.read(start, sizes.line_bytes)
         end = max(start + len(rest), self._searched) + 1
-        results = [lines.parse(rest.removesuffix(b"\n") + b"\n", carry, now_ns)] if rest else []
+        text = bytes(_without_bom(memoryview(rest), start))
+        results = [lines.parse(text.removesuffix(b"\n") + b"\n", carry, now_ns)] if rest else []
         if results:
             carry = results[0].carry
         carry = self._carry_at(end, carry)
@@ -235,18 +257,22 @@ class LogFile:
             carry = b""
         if not results:
             return None
-        return Step(_together(results, carry), start, Point(end, carry))
+        return Step(_together(results, carry), start, Point(end, carry), self._head)
 
-    def has_head(self) -> bool:
+    def accept(self) -> None:
+        """Take what stands behind the position now for what the file holds."""
+        self._glimpse = Mark.of(self.content.read(0, HEAD_BYTES))
+
+    def has_content(self) -> bool:
         """Whether it ever had content, by which it can be told from others."""
-        if not self._head.size and self.content.grows and not self.closed:
+        if not self._glimpse.size and self.content.grows and not self.closed:
             with suppress(OSError):  # whoever reads it will be told
-                self._head = Mark.of(self.content.read(0, HEAD_BYTES))
-        return self._head.size > 0
+                self._glimpse = Mark.of(self.content.read(0, HEAD_BYTES))
+        return self._glimpse.size > 0
 
-    def newly_has_head(self) -> bool:
+    def newly_has_content(self) -> bool:
         """Whether it had no content when it was last looked at, and has some now."""
-        return not self._head.size and self.has_head()
+        return not self._glimpse.size and self.has_content()
 
     @property
     def slow(self) -> bool:
@@ -274,6 +300,7 @@ class LogFile:
     def advance(self, step: Step, receipt: Receipt, on_safe: Callable[[LogFile], None]) -> None:
         """Go on after a block that was admitted; it is safe once its receipt resolves."""
         self.point = step.point
+        self._head = step.head
         flight = _Flight(step.point, receipt)
         self._in_flight.append(flight)
         receipt.add_done_callback(partial(self._landed, flight, on_safe))
@@ -313,12 +340,18 @@ class LogFile:
             order=self.order,
             device=self.device,
             inode=self.inode,
-            head=self._head,
+            head=Mark.of(self._head[:offset]),
+            glimpse=self._glimpse if offset < HEAD_BYTES else NOTHING,
             tail=Mark.of(tail) if tail else NOTHING,
             mtime_ns=self.mtime_ns,
             handed=self.handed,
             format=self.format or "",
         )
+
+
+def _without_bom(block: memoryview, offset: int) -> memoryview:
+    """Leave out the byte-order mark that a file may begin with; it is no text."""
+    return block[len(BOM_UTF8) :] if offset == 0 and bytes(block[: len(BOM_UTF8)]) == BOM_UTF8 else block
 
 
 def _together(results: list[Parsed], carry: bytes) -> Parsed:

@@ -28,10 +28,11 @@ from logflow.engine.api import LineFormat, LineParser
 from logflow.errors import ComponentError
 from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content, NoContent
-from logflow.sources.tail.file import LogFile, ReplacedError, Step
+from logflow.sources.tail.file import LogFile, ReplacedError, RewrittenError, Step
 from logflow.sources.tail.formats import DETECT_BYTES, detect
 from logflow.sources.tail.identity import FileState
 from logflow.sources.tail.shared import Shared
+from logflow.sources.tail.tags import shown
 
 _SETTLE_S = 0.05
 """How long a rotated file must be quiet before its successor is read: the runtime may still be writing
@@ -89,7 +90,8 @@ class Lane:
         """Nothing is at the path now."""
         self.running = False
         self.woken = False
-        self.timer_set = False
+        self.due_s: float | None = None
+        """When it is to be woken next, by the clock."""
         self._shared = shared
         self._host = host
         self._format = line_format
@@ -100,8 +102,8 @@ class Lane:
     def append(self, file: LogFile, before: LogFile | None = None) -> None:
         """Add the file that continues the last one, or the one before ``before``."""
         now_s = self._shared.context.clock.monotonic()
-        for predecessor in self.files:
-            predecessor.quiet_since_s = now_s
+        if self.files and before is None:
+            self.files[-1].quiet_since_s = now_s
         file.quiet_since_s = now_s
         self._format = file.format = self._format or file.format
         self.files.insert(self.files.index(before) if before else len(self.files), file)
@@ -129,7 +131,7 @@ class Lane:
     def latest(self, before: LogFile | None = None) -> FileState | None:
         """The last file (before another one) that can be told by its content, as far as it was read."""
         candidates = self.files[: self.files.index(before)] if before else self.files
-        known = [file for file in candidates if file.has_head()]
+        known = [file for file in candidates if file.has_content()]
         return known[-1].state(known[-1].point) if known else self.last
 
     async def run(self, emit: Emit) -> None:
@@ -161,7 +163,7 @@ class Lane:
         if not self._complained:
             self._complained = True
             self._shared.context.log.warning(
-                "The file %s cannot be read now: %s. It is tried again.", self.path, why
+                "The file %s cannot be read now: %s. It is tried again.", shown(self.path), why
             )
 
     # -- reading -----------------------------------------------------------------------------------
@@ -174,7 +176,7 @@ class Lane:
                 # that it is known by its content, also to whoever starts after a kill.
                 inserted = await self._host.look_before(self, file)
                 file.fresh = False
-                self._shared.positions.save(file)
+                self._shared.positions.save(file, names=True)
                 if inserted:
                     self.woken = True
                     return False
@@ -184,8 +186,8 @@ class Lane:
                 if not await self._read_block(file, lines, emit):
                     break
                 await asyncio.sleep(0)  # other files' turn
-        except ReplacedError:
-            await self._replaced(file)
+        except ReplacedError as error:
+            await self._replaced(file, sure=not isinstance(error, RewrittenError))
             return False
         except OSError as error:
             if file.content.grows:
@@ -217,14 +219,14 @@ class Lane:
         return file.read(lines, shared.sizes, now_ns)
 
     async def _emit(self, file: LogFile, step: Step, emit: Emit) -> None:
-        parsed, start, point = step
-        span = Span(file.stream, start, point.offset)
+        parsed, start, end = step.parsed, step.start, step.point.offset
+        span = Span(file.stream, start, end)
         try:
             receipt = await emit(Batch(self.tag, parsed.entries, parsed.events, span))
         except Exception as error:  # not to be taken for an error of the file
-            raise ComponentError(f"lines of {self.path} are not accepted: {error}") from error
+            raise ComponentError(f"lines of {shown(self.path)} are not accepted: {error}") from error
         # Only now: were this cancelled or the batch refused, it would be read again.
-        self._shared.counters.add(parsed, point.offset - start)
+        self._shared.counters.add(parsed, end - start)
         file.advance(step, receipt, self._on_safe)
 
     def _on_safe(self, file: LogFile) -> None:
@@ -243,7 +245,7 @@ class Lane:
         if heir is None and not file.deleted:
             return False
         handing = heir is not None and file.handed is None
-        quick = handing and not file.unterminated
+        quick = handing and (not file.unterminated or heir is not self.files[-1])
         wait_s = _SETTLE_S if quick else self._shared.rotate_wait_s
         left_s = file.quiet_since_s + wait_s - self._shared.context.clock.monotonic()
         if left_s > _PRECISION_S:
@@ -285,17 +287,21 @@ class Lane:
             self._hand_on(file, heir)
         file.finished = True
 
-    async def _replaced(self, file: LogFile) -> None:
+    async def _replaced(self, file: LogFile, *, sure: bool) -> None:
         """The content is another now: the rest of the old one may be in a copy; the new one starts over."""
         shared = self._shared
-        shared.counters.truncations()
         again = await shared.in_thread(lambda: rotated.locate(file.state(file.point), copies_only=True))
+        if again is None and not sure:
+            file.accept()
+            self.woken = True
+            return
+        shared.counters.truncations()
         content, file.content = file.content, again.content if again else NoContent()
         unread = max(file.size - file.point.offset, 0)
         if again:
             shared.context.log.info(
                 "The file %s was truncated at byte %d; the rest of what it held is read from %s.",
-                self.path, file.point.offset, again.sibling.path,
+                shown(self.path), file.point.offset, shown(again.sibling.path),
             )  # fmt: skip
             file.device, file.inode = again.sibling.device, again.sibling.inode
         else:
@@ -303,7 +309,7 @@ class Lane:
             shared.counters.bytes_unread(unread)
             shared.context.log.warning(
                 "The file %s was truncated at byte %d and is read anew; %d bytes had not been read.",
-                self.path, file.point.offset, unread,
+                shown(self.path), file.point.offset, unread,
             )  # fmt: skip
         await self._host.start_over(self, content)
         self.woken = True
@@ -313,15 +319,16 @@ class Lane:
         self._shared.counters.unreadable()
         self._shared.context.log.warning(
             "A rotated file of %s cannot be read beyond byte %d: %s. Reading goes on after it.",
-            self.path, file.point.offset, error.strerror or error,
+            shown(self.path), file.point.offset, error.strerror or error,
         )  # fmt: skip
         file.content.close()
         file.content = NoContent()
         file.lost = True
 
     def _wait(self, delay_s: float) -> None:
-        if not self.timer_set:
-            self.timer_set = True
+        due_s = self._shared.context.clock.monotonic() + delay_s
+        if self.due_s is None or due_s < self.due_s - _PRECISION_S:
+            self.due_s = due_s
             self._host.wake_later(self, delay_s)
 
     def retire(self) -> None:
@@ -340,6 +347,6 @@ class Lane:
                 break
             self.files.pop(0)
             self._last_order = file.order
-            if file.has_head() or self.last is None:
+            if file.has_content() or self.last is None:
                 self.last = file.state()
             self._host.forget(file)

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import takewhile
 from typing import NamedTuple
 
 from logflow.sources.tail.content import Content, open_content
-from logflow.sources.tail.identity import FileState
+from logflow.sources.tail.identity import HEAD_BYTES, FileState
 
 _NUMBER_OR_STAMP = r"[.-](?P<stamp>\d[\d.:TZ_-]*?)(?P<packed>\.gz)?"
 _STAMP = r"[.-](?P<stamp>\d{4}[\d.:TZ_-]{4,}?)"
@@ -87,17 +87,19 @@ def locate(state: FileState, elsewhere: str | None = None, *, copies_only: bool 
         copies_only: its inode holds something else now.
     """
     entries = () if copies_only else _entries(state.real.rpartition("/")[0])
-    moved = [s for s in entries if _is_inode(s, state) and (state.head.size or not s.path.endswith(".gz"))]
+    moved = [s for s in entries if _is_inode(s, state) and (state.known.size or not s.path.endswith(".gz"))]
     if elsewhere is not None and not copies_only:
         moved.append(Sibling(elsewhere, state.device, state.inode, state.mtime_ns))
-    copies = [s for s in reversed(rotated(state.real)) if not _is_inode(s, state)] if state.head.size else []
-    for sibling in moved + copies:
+    copies = [s for s in reversed(rotated(state.real)) if not _is_inode(s, state)] if state.known.size else []
+    # What was seen of it but not read may have been written anew in place: that is believed last.
+    tries = [(sibling, False) for sibling in moved + copies] + [(sibling, True) for sibling in moved]
+    for sibling, hint in tries:
         try:
             content, status = open_content(sibling.path)
         except OSError:
             continue
         same = (status.st_dev, status.st_ino) == (sibling.device, sibling.inode)
-        if same and (tail := _verify(content, state)) is not None:
+        if same and (tail := _verify(content, state, hint=hint)) is not None:
             content.grows &= sibling in moved
             return Again(content, sibling, tail)
         content.close()
@@ -108,10 +110,14 @@ def _is_inode(sibling: Sibling, state: FileState) -> bool:
     return (sibling.device, sibling.inode) == (state.device, state.inode)
 
 
-def _verify(content: Content, state: FileState) -> bytes | None:
-    """Return the bytes before the position if the content is that of ``state``, else ``None``."""
+def _verify(content: Content, state: FileState, *, hint: bool) -> bytes | None:
+    """Return the bytes before the position if the content is that of ``state``, else ``None``.
+
+    Where nothing but the place says that it is the same file, what was seen behind the position counts too.
+    """
     try:
-        if not state.head.fits(content.read(0, state.head.size)):
+        head = content.read(0, HEAD_BYTES)
+        if not state.head.fits(head) or not (hint or state.glimpse.fits(head)):
             return None
         tail = content.read(state.offset - state.tail.size, state.tail.size)
     except OSError:
@@ -119,14 +125,16 @@ def _verify(content: Content, state: FileState) -> bytes | None:
     return tail if state.tail.fits(tail) else None
 
 
-def newer(latest: FileState, until: FileState | None = None) -> list[Sibling]:
+def newer(latest: FileState, until: Callable[[], FileState] | None = None) -> list[Sibling]:
     """The rotated files that came after the one that is known as ``latest``, and before ``until``.
 
-    Where ``latest`` is gone, what was written to later than it came after it.
+    Where ``latest`` is gone, what was written to later than it came after it. ``until`` is asked once the
+    directory was listed: it may have been rotated away, and compressed, just before.
     """
     siblings = rotated(latest.real)
     if until is not None:
-        end = next((i for i, sibling in enumerate(siblings) if _holds(sibling, until)), len(siblings))
+        state = until()
+        end = next((i for i, sibling in enumerate(siblings) if _holds(sibling, state)), len(siblings))
         del siblings[end:]
     for index in reversed(range(len(siblings))):
         if _holds(siblings[index], latest):
@@ -149,13 +157,13 @@ def unseen(real: str, current: tuple[int, int], after_ns: int) -> list[Sibling]:
 
 
 def _holds(sibling: Sibling, state: FileState) -> bool:
-    if not state.head.size:
+    if not state.known.size:
         return _is_inode(sibling, state)
     try:
         content, _ = open_content(sibling.path)
     except OSError:
         return False
     try:
-        return _verify(content, state) is not None
+        return _verify(content, state, hint=_is_inode(sibling, state)) is not None
     finally:
         content.close()

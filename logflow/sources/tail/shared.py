@@ -48,10 +48,10 @@ class Positions:
         self._unsaved.add(file)
         self._wanted.set()
 
-    def save(self, file: LogFile) -> None:
-        """Record at once how far a file is safe."""
+    def save(self, file: LogFile, *, names: bool = False) -> None:
+        """Record at once how far a file is safe; ``names``: and by what its stream is known from now on."""
         self._unsaved.discard(file)
-        self._context.checkpoints.save(self._context.name, file.stream, file.state().dump())
+        self._context.checkpoints.save(self._context.name, file.stream, file.state().dump(), names=names)
 
     def save_all(self) -> None:
         """Record what is not recorded yet."""

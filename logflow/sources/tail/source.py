@@ -154,6 +154,8 @@ class TailSource(Source):
 
     def look_at(self, name: str) -> None:
         """Something happened to the name of a file."""
+        if self._catalogue.is_link(name):
+            self._everywhere = True
         self._names.add(name)
         self._told.set()
 
@@ -173,10 +175,8 @@ class TailSource(Source):
         """Have a lane look again after ``delay_s``."""
 
         async def wake() -> None:
-            try:
-                await self.context.clock.sleep(delay_s)
-            finally:
-                lane.timer_set = False
+            await self.context.clock.sleep(delay_s)
+            lane.due_s = None
             self.wake(lane)
 
         assert self._tasks is not None

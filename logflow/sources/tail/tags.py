@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import PurePosixPath
 from string import Formatter
 
@@ -31,7 +32,9 @@ _POD_PATH = re.compile(
     r"/(?P<namespace>[^_/]+)_(?P<pod>[^_/]+)_(?P<uid>[^_/]+)/(?P<container>[^/]+)/(?P<restart>[0-9]+)\.log"
 )
 _DOCKER_PATH = re.compile(r"/(?P<container_id>[0-9a-f]{64})/(?P=container_id)-json\.log")
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+_UNSAFE = re.compile(r"[^\w-]+")
+_NOT_UTF8 = range(0xDC80, 0xDD00)
+"""What a byte that is not UTF-8 is in a file's name (PEP 383)."""
 
 
 class TagTemplate:
@@ -88,8 +91,29 @@ def is_container_log(real: str) -> bool:
 
 
 def safe_part(text: str) -> str:
-    """Make one part of a tag: letters, digits, ``-`` and ``_``; whatever else becomes ``_``."""
-    return _UNSAFE.sub("_", text) or "_"
+    """Make one part of a tag: letters and digits of any script, ``-`` and ``_``; whatever else becomes ``_``.
+
+    A byte that is not UTF-8 becomes ``_xE9``, so that names which differ in it have different tags.
+    """
+    return _UNSAFE.sub(_replacement, text) or "_"
+
+
+def _replacement(match: re.Match[str]) -> str:
+    escaped = ""
+    for char in match[0]:
+        if ord(char) in _NOT_UTF8:
+            escaped += f"_x{ord(char) - 0xDC00:02X}"
+        elif unicodedata.category(char)[0] == "M":  # vowel signs and accents: parts of letters
+            escaped += char
+        elif not escaped:
+            escaped = "_"
+    return escaped
+
+
+def shown(path: str) -> str:
+    """Return a path as it may be printed: what is not UTF-8 or controls a terminal is escaped."""
+    text = os.fsencode(path).decode(errors="backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _links(path: str) -> list[str]:

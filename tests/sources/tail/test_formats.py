@@ -40,3 +40,19 @@ def test_a_line_longer_than_what_is_looked_at_may_be_cut_within_a_character() ->
 
 def test_deep_nesting_is_plain() -> None:
     assert detect(b'{"a":' * 10_000 + b"\n") == "plain"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"log":"x","time":"2026-01-01T00:00:00Z"}',
+        b'{"log":"x","time":"yesterday","stream":"stdout"}',
+        b'{"log":"x","time":"2026-01-01T00:00:00Z","stream":"audit"}',
+    ],
+)
+def test_an_applications_own_log_and_time_are_not_dockers(line: bytes) -> None:
+    assert detect(line + b"\n") == "plain"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
+    assert detect(b"\xef\xbb\xbf2026-01-01T00:00:00.000000001Z stdout F hello\n") == "cri"

@@ -227,7 +227,7 @@ class Agent:
         self.order += [stream for stream in self.buffer.order if stream not in self.order]
         if kill:
             self.source._catalogue.close_all()
-            os.close(self.checkpoints._fd)
+            self.checkpoints._journal.close()  # type: ignore[union-attr]
         else:
             await self.source.drain()
             self.checkpoints.close()

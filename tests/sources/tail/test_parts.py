@@ -6,17 +6,18 @@ import gzip
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logflow.sources.tail import inotify
 from logflow.sources.tail.content import GzipContent, PlainContent, open_content
-from logflow.sources.tail.discovery import Finder
+from logflow.sources.tail.discovery import Finder, expand_braces
 from logflow.sources.tail.identity import NOTHING, FileState, Mark
 from logflow.sources.tail.inotify import Inotify, Notice
 from logflow.sources.tail.rotated import locate, newer, rotated
-from logflow.sources.tail.tags import TagTemplate, path_parts, safe_part
+from logflow.sources.tail.tags import TagTemplate, path_parts, safe_part, shown
 
 ID = "0123456789abcdef" * 4
 
@@ -76,7 +77,7 @@ def test_globs_find_files_below_existing_directories(tmp_path: Path) -> None:
 
     def found(*paths: str, exclude: tuple[str, ...] = ()) -> list[str]:
         finder = Finder([f"{tmp_path}/{path}" for path in paths], exclude)
-        names = [file.path for file in finder.find()]
+        names = [file.path for file in finder.search().files]
         assert all(finder.wants(name) for name in names)
         return [name.removeprefix(f"{tmp_path}/") for name in names]
 
@@ -85,7 +86,7 @@ def test_globs_find_files_below_existing_directories(tmp_path: Path) -> None:
     assert found("a/*.log", "*.txt", "a/[x-z].log") == ["a/x.log", "c.txt"]
     assert found("**/*.log", exclude=("x*", f"{tmp_path}/a/b/**")) == ["a/dir.log/deep.log"]
     finder = Finder([f"{tmp_path}/*/*/*.log", f"{tmp_path}/missing/*.log"], ())
-    assert finder.directories() == {
+    assert finder.search().directories == {
         str(tmp_path),
         f"{tmp_path}/a",
         f"{tmp_path}/a/b",
@@ -262,3 +263,81 @@ def test_notices_tell_what_happened_where(tmp_path: Path) -> None:
         notices.watch(str(tmp_path / "none"), inotify.IN_MODIFY)
     notices.close()
     notices.close()
+
+
+# -- names that nobody expects -----------------------------------------------------------------------
+
+
+def test_directories_that_link_to_each_other_are_visited_once(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.log").write_text("x\n")
+        for other in ("a", "b", "c"):
+            (tmp_path / name / f"to-{other}").symlink_to(tmp_path / other)
+    (tmp_path / "l0").symlink_to(".")
+    (tmp_path / "l1").symlink_to(".")
+    search = Finder([f"{tmp_path}/**/*.log"], ()).search()
+    assert [file.path for file in search.files] == [f"{tmp_path}/{name}/x.log" for name in ("a", "b", "c")]
+    assert not search.incomplete
+
+
+def test_a_search_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    (tmp_path / "x.log").write_text("")
+    search = Finder([f"{tmp_path}/**/*.log"], ()).search(lambda: True)
+    assert (search.files, search.incomplete) == ([], True)
+
+
+def test_links_on_the_way_and_those_that_lead_nowhere_are_told(tmp_path: Path) -> None:
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "v1" / "app.log").write_text("")
+    (tmp_path / "current").symlink_to("v1")
+    (tmp_path / "v1" / "lost.log").symlink_to("nowhere")
+    search = Finder([f"{tmp_path}/current/*.log"], ()).search()
+    assert [file.path for file in search.files] == [f"{tmp_path}/current/app.log"]
+    assert search.links == {f"{tmp_path}/current"}
+    assert str(tmp_path) in search.directories
+    assert search.dangling == [f"{tmp_path}/current/lost.log"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("/x/{a,b}.log", ["/x/a.log", "/x/b.log"]),
+        ("/{a,b{1,2}}/{c,}x", ["/a/cx", "/a/x", "/b1/cx", "/b1/x", "/b2/cx", "/b2/x"]),
+        ("/{a}/}{b", ["/{a}/}{b"]),
+        ("/{{a,b}}", ["/{a}", "/{b}"]),
+    ],
+)
+def test_braces_stand_for_each_of_their_texts(pattern: str, expected: list[str]) -> None:
+    assert sorted(expand_braces(pattern)) == expected
+
+
+def test_braces_that_stand_for_too_much_are_refused() -> None:
+    with pytest.raises(ValueError, match="stand for more than 1000 paths"):
+        expand_braces("/" + "{a,b}" * 20)
+
+
+def test_names_in_any_script_have_tags_of_their_own() -> None:
+    names = ["日本", "中文", "हिन्दी", "caf\udce9", "caf\udce8", "café"]
+    parts = [safe_part(name) for name in names]
+    assert parts == ["日本", "中文", "हिन्दी", "caf_xE9", "caf_xE8", "café"]
+
+
+def test_a_path_is_saved_and_shown_whatever_its_bytes_are() -> None:
+    path = os.fsdecode(b"/x/caf\xe9\x1b[1m\n.log")
+    state = FileState(
+        offset=0, carry=b"", path=path, real=path, order=0, device=1, inode=2, head=NOTHING, tail=NOTHING,
+        mtime_ns=0,
+    )  # fmt: skip
+    packed = msgspec.msgpack.encode(state.dump())
+    assert FileState.load(msgspec.msgpack.decode(packed)) == state
+    assert shown(path) == r"/x/caf\xe9\x1b[1m\n.log"
+
+
+def test_a_head_that_reached_beyond_the_offset_is_a_glimpse() -> None:
+    state = FileState(
+        offset=1, carry=b"", path="/a", real="/a", order=0, device=1, inode=2, head=Mark.of(b"abc"),
+        tail=Mark.of(b"a"), mtime_ns=0,
+    )  # fmt: skip
+    loaded = FileState.load(state.dump())
+    assert (loaded.head, loaded.glimpse) == (NOTHING, Mark.of(b"abc"))

@@ -413,6 +413,36 @@ async def test_a_damaged_gz_does_not_hold_up_what_follows(
     assert tail.messages()[-2:] == ["after", "last"]
 
 
+async def test_after_many_rotations_while_down_the_live_file_is_read_at_once(
+    tail: Any, kubelet: Kubelet
+) -> None:
+    """No file waits for the one before it to be forgotten, whether its last line is whole or not."""
+    kubelet.write("stdout F 0")
+    async with tail.running():
+        await tail.lines(1)
+    for index in range(1, 6):
+        kubelet.write(f"stdout F {index}")
+        old = kubelet.path.rename(f"{kubelet.path}.{6 - index}")
+        kubelet.reopen()
+    with old.open("a") as file:
+        file.write(f"{T} stdout P unfin")
+    kubelet.write("stdout F last")
+    before_s = tail.clock.monotonic()
+    async with tail.running(rotate_wait=60):
+        await tail.lines(6, step_s=0.1)
+        assert tail.clock.monotonic() - before_s < 5
+
+
+async def test_without_inotify_a_rotation_each_second_is_kept_up_with(tail: Any, kubelet: Kubelet) -> None:
+    async with tail.running(rotate_wait=10):
+        for index in range(30):
+            kubelet.write(f"stdout F {index}")
+            await tail.rest(1)
+            kubelet.rotate()
+        await tail.rest(2)
+        assert tail.messages() == [str(index) for index in range(30)]
+
+
 # -- a container that was never seen before --------------------------------------------------------
 
 

@@ -172,9 +172,9 @@ async def test_many_receipts_are_saved_as_one_position(tail: Any, monkeypatch: p
     monkeypatch.setattr(
         Checkpoints,
         "save",
-        lambda self, source, stream, state: (
+        lambda self, source, stream, state, **names: (
             saved.append(state["offset"]),
-            save(self, source, stream, state),
+            save(self, source, stream, state, **names),
         )[1],
     )
     tail.log.write_text("x" * 99 + "\n")
@@ -397,6 +397,45 @@ def test_mistakes_in_the_configuration_are_explained(tail: Any) -> None:
     ):
         with pytest.raises(ValidationError, match=message):
             tail.source(**options)
+
+
+async def test_a_line_that_is_not_whole_may_be_written_anew_in_place(tail: Any) -> None:
+    tail.log.write_text('[\n{"n":0}\n]')
+    async with tail.running(format="plain"):
+        await tail.lines(2)
+        for number in range(1, 6):
+            with tail.log.open("rb+") as file:
+                file.seek(-1, os.SEEK_END)
+                file.write(b',{"n":%d}\n]' % number)
+            await tail.lines(2 + number)
+        await tail.rest(3)
+    assert tail.collector.count == 7
+    assert tail.counter("truncations") == 0
+
+
+async def test_a_byte_order_mark_is_no_text(tail: Any) -> None:
+    tail.log.write_bytes(b'\xef\xbb\xbf{"a":1}\n')
+    (tail.logs / "cri.log").write_bytes(b"\xef\xbb\xbf" + f"{T} stdout F two\n".encode())
+    async with tail.running():
+        records = await tail.lines(2)
+    assert sorted(records, key=str) == [{"a": 1}, {"message": "two", "stream": "stdout"}]
+    assert tail.spans()[0][0] == 0
+
+
+async def test_a_name_that_is_not_utf8_is_followed_like_any_other(tmp_path: Path, tail: Any) -> None:
+    path = tail.logs / os.fsdecode(b"caf\xe9.log")
+    path.write_text("one\n")
+    tail.checkpoints = Checkpoints(tmp_path / "checkpoints")
+    tail.checkpoints.open()
+    async with tail.running():
+        await tail.read("one")
+    tail.checkpoints.close()
+    tail.checkpoints.open()
+    with path.open("a") as file:
+        file.write("two\n")
+    async with tail.running():
+        await tail.read("one", "two")
+    assert {batch.tag for batch in tail.collector.batches} == {"caf_xE9"}
 
 
 # -- inotify ---------------------------------------------------------------------------------------
