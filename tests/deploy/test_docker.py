@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +53,15 @@ def test_it_does_not_run_as_root_nor_in_a_shell() -> None:
     assert json.loads(healthcheck)[0] == "python"
     command = json.loads(stage["CMD"])
     assert (ROOT / "config" / Path(command[-1]).name).exists()
+
+
+def test_the_health_check_asks_where_every_ready_configuration_serves() -> None:
+    stage = dict(last_stage())
+    environment = dict(pair.split("=", 1) for pair in shlex.split(stage["ENV"]))
+    assert environment["LOGFLOW_ADMIN"] == "127.0.0.1:24220"
+    assert "os.environ['LOGFLOW_ADMIN']" in stage["HEALTHCHECK"]
+    for config in (ROOT / "config").glob("*.yaml"):
+        assert "listen: ${LOGFLOW_ADMIN:-" in config.read_text()
 
 
 def test_nothing_is_downloaded_into_a_shell() -> None:

@@ -79,3 +79,12 @@ def test_systemd_knows_every_key(unit: Path, tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert unit.name not in result.stderr, result.stderr
     assert result.returncode == 0
+
+
+def test_what_a_directory_lets_a_group_read_files_in_it_do_too(unit: Path) -> None:
+    """A mask of 0077 would make archives that the group of a 0750 directory cannot read."""
+    service = parse(unit)["Service"]
+    mask = int(service["UMask"][0], 8)
+    for mode in service.get("LogsDirectoryMode", []):
+        assert not int(mode, 8) & 0o040 or not mask & 0o040
+    assert mask & 0o007 == 0o007
