@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgpack
 
@@ -35,15 +36,23 @@ class Client:
         self._chunks = 0
         self._connection: RawClient | None = None
 
-    async def send(self, before_resend: Callable[[], None] = lambda: None) -> None:
-        """Send the next chunk; whenever its ack is lost, call ``before_resend`` and send it again."""
+    async def send(
+        self, before_resend: Callable[[], None] = lambda: None, *, among: Sequence[tuple[Any, Any]] = ()
+    ) -> None:
+        """Send the next chunk; whenever its ack is lost, call ``before_resend`` and send it again.
+
+        Args:
+            before_resend: called whenever an ack was lost.
+            among: events that are no events, put in the middle.
+        """
         numbers = range(self.sent, self.sent + self._lines)
         self._chunks += 1
         chunk_id = self._chunks.to_bytes(16, "big")
-        events = [
+        events: list[tuple[Any, Any]] = [
             (int(time.time()), json.loads(numbered_line(self.SERIES, n, time.time_ns(), _TEXT)))
             for n in numbers
         ]
+        events[self._lines // 2 : self._lines // 2] = among
         await self.deliver(fluentd_request(self._tag, events, chunk_id), before_resend)
         self.sent += self._lines
 

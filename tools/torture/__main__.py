@@ -17,7 +17,6 @@ from logflow.errors import LogflowError
 from logflow.testing.oracle import Oracle, Verdict
 from logflow.testing.sinks import read_deliveries, without_repeats
 from logflow.testing.stage import lines_in
-from logflow.testing.writer import Progress
 from tools.rig import ENDLESS, finish
 from tools.torture.faults import Faults
 from tools.torture.stage import TortureStage
@@ -39,6 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=2000.0, help="lines a second (default 2000)")
     parser.add_argument("--pause", type=float, default=0.5, help="mean seconds between faults (default 0.5)")
     parser.add_argument("--faults", help=f"comma-separated, of: {', '.join(Faults.KINDS)}")
+    parser.add_argument(
+        "--agent-buffer", choices=("memory", "disk"), help="the agent's buffer (default: as the seed says)"
+    )
     parser.add_argument("--engine", default="auto", choices=("auto", "native", "python"))
     parser.add_argument("--dir", type=Path, help="where to keep everything (default: a new temporary one)")
     return parser
@@ -68,7 +70,10 @@ async def _torture(options: argparse.Namespace, seed: int, directory: Path, kind
     small = _SMALL_DISK_BYTES if any(kind.startswith("fill") for kind in kinds) else None
     directory = directory.resolve()
     rng = random.Random(seed)
-    async with TortureStage(directory, small_disk_bytes=small, engine=options.engine) as stage:
+    buffer = options.agent_buffer or ("memory", "disk")[seed % 2]
+    print(f"The agent's buffer is of the type {buffer}.")
+    stage = TortureStage(directory, small_disk_bytes=small, engine=options.engine, agent_buffer=buffer)
+    async with stage:
         faults = Faults(stage, rng, kinds)
         plan = replace(ENDLESS, lines_per_s=options.rate, seed=seed, rotate_bytes=512 << 10, long_share=0.002)
         writer = stage.writer(plan)
@@ -82,11 +87,11 @@ async def _torture(options: argparse.Namespace, seed: int, directory: Path, kind
         struck = ", ".join(f"{count} × {kind}" for kind, count in sorted(faults.counts.items()))
         print(f"Struck {faults.counts.total()} times: {struck}.", flush=True)
         await stage.restore()
-        progress = stage.progress
-        drained = await _drain(stage, progress)
+        written = {**stage.progress.written, **faults.written}
+        drained = await _drain(stage, sum(written.values()))
         for member in stage.aggregators:
             await faults.note_corrupt(member)
-        return _judge(stage, progress, faults.corrupt, flipped=bool(faults.counts["corrupt"])) and drained
+        return _judge(stage, written, faults.corrupt, flipped=bool(faults.counts["corrupt"])) and drained
 
 
 async def _wait_for_first_lines(stage: TortureStage) -> None:
@@ -114,13 +119,13 @@ async def _strike(faults: Faults, options: argparse.Namespace, rng: random.Rando
             print(f"  {faults.counts.total()} faults so far", flush=True)
 
 
-async def _drain(stage: TortureStage, progress: Progress) -> bool:
+async def _drain(stage: TortureStage, lines: int) -> bool:
     """Wait until as many lines as were written are in the files and nothing waits any more."""
     deadline_s = time.monotonic() + _DRAIN_S
     quiet_since_s: float | None = None
     while time.monotonic() < deadline_s:
         arrived = await asyncio.to_thread(lines_in, stage.archives)
-        if arrived >= progress.lines and await asyncio.to_thread(stage.idle):
+        if arrived >= lines and await asyncio.to_thread(stage.idle):
             quiet_since_s = quiet_since_s or time.monotonic()
             if time.monotonic() - quiet_since_s > _QUIET_S:
                 return True
@@ -131,14 +136,16 @@ async def _drain(stage: TortureStage, progress: Progress) -> bool:
     return False
 
 
-def _judge(stage: TortureStage, progress: Progress, corrupt: Mapping[str, int], *, flipped: bool) -> bool:
-    files = stage.judge_files(stage.archives)
-    raw, deduplicated = Oracle(progress.written), Oracle(progress.written)
+def _judge(
+    stage: TortureStage, written: Mapping[str, int], corrupt: Mapping[str, int], *, flipped: bool
+) -> bool:
+    files = stage.judge_files(stage.archives, written)
+    raw, deduplicated = Oracle(written), Oracle(written)
     for _, body in read_deliveries(stage.stores):
         raw.feed(body)
     for _, body in without_repeats(read_deliveries(stage.stores)):
         deduplicated.feed(body)
-    print(f"Lines written: {progress.lines}, in files that rotated {progress.rotations} times.")
+    print(f"Lines written: {sum(written.values())}; files rotated {stage.progress.rotations} times.")
     _print("files", files.verdict())
     _print("HTTP, as sent", raw.verdict())
     http = deduplicated.verdict()

@@ -21,10 +21,15 @@ class TortureStage(Stage):
         directory: where everything is kept.
         small_disk_bytes: mount disks of this size for the agent and the aggregators.
         engine: which engine they use.
+        agent_buffer: ``memory`` or ``disk``.
     """
 
-    def __init__(self, directory: Path, *, small_disk_bytes: int | None, engine: str) -> None:
+    def __init__(
+        self, directory: Path, *, small_disk_bytes: int | None, engine: str, agent_buffer: str = "memory"
+    ) -> None:
         super().__init__(directory)
+        self._agent_buffer = agent_buffer
+        self.forward_ports: list[int] = []
         self._small_disk_bytes = small_disk_bytes
         self._engine = engine
         self.proxies: list[CruelProxy] = []
@@ -57,6 +62,7 @@ class TortureStage(Stage):
         self.sinks = [self.sink(f"sink-{index}", next(ports)) for index in range(2)]
         for index in range(2):
             forward_port = next(ports)
+            self.forward_ports.append(forward_port)
             proxy = CruelProxy(forward_port)
             self.proxies.append(proxy)
             await proxy.open()
@@ -64,7 +70,7 @@ class TortureStage(Stage):
             directory = self._disk(name)
             config = aggregator_config(forward_port, self._outputs(directory))
             self.aggregators.append(self._logflow(name, config, next(ports), directory))
-        buffer = {"limit": "16MiB", "chunk_limit": "256KiB"}
+        buffer = {"type": self._agent_buffer, "limit": "16MiB", "chunk_limit": "256KiB"}
         config = agent_config(self.node, [proxy.port for proxy in self.proxies], buffer)
         self.agent = self._logflow("agent", config, next(ports), self._disk("agent"))
         await self.restore()
