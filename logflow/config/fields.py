@@ -11,7 +11,7 @@ Use them in a component's ``Config`` like any other type::
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
@@ -177,7 +177,36 @@ class ComponentField:
             }) from None  # fmt: skip
 
 
+class Use(ComponentConfig):
+    """In the place of a filter: the filters of a named chain."""
+
+    type: Literal["use"] = "use"
+    use: str
+
+
+class StepMark(ComponentField):
+    """Marks an entry of ``filters:``: a filter, or ``{use: NAME}`` for those of a named chain."""
+
+    def __init__(self) -> None:
+        super().__init__("filter")
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> JsonSchemaValue:
+        """Tell the two apart by the key ``use``, so that a mistake is reported for one of them."""
+        use = {"properties": {"use": {"type": "string"}}, "additionalProperties": False}
+        return {"if": {"required": ["use"]}, "then": use, "else": {COMPONENT_MARK: self.kind}}
+
+    def _validate(self, value: object) -> ComponentConfig:
+        if isinstance(value, dict) and "use" in value and "type" not in value:
+            if len(value) > 1 or not isinstance(value["use"], str):
+                raise PydanticCustomError(
+                    "component_type", "{text}", {"text": "write {use: NAME} and nothing else"}
+                )
+            return Use(use=value["use"])
+        return super()._validate(value)
+
+
 SourceField = Annotated[ComponentConfig, ComponentField("source")]
 ParserField = Annotated[ComponentConfig, ComponentField("parser")]
 FilterField = Annotated[ComponentConfig, ComponentField("filter")]
+StepField = Annotated[ComponentConfig, StepMark()]
 OutputField = Annotated[ComponentConfig, ComponentField("output")]

@@ -76,7 +76,7 @@ class Mistake:
     @property
     def keys(self) -> list[str]:
         """The keys that may stand where the error is."""
-        return [name for model in self.models for name in model.model_fields]
+        return [field.alias or name for model in self.models for name, field in model.model_fields.items()]
 
 
 def find_mistakes(error: ValidationError, root: Node, model: type[BaseModel]) -> list[Mistake]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from logflow.config.fields import Address, Duration, FilterField, OutputField, SourceField
+from logflow.component import ComponentConfig
+from logflow.config.fields import Address, Duration, FilterField, OutputField, SourceField, StepField, Use
 from logflow.config.options import Options
 from logflow.patterns import compile_pattern
 
@@ -43,7 +45,15 @@ class Route(Options):
     match: Annotated[str, AfterValidator(_check_pattern)] = Field(
         description="Pattern of tags: `*` is one part, `**` any number of parts, `{a,b}` a choice."
     )
-    filters: list[FilterField] = Field([], description="Changes and decisions, in this order.")
+    onward: bool = Field(
+        default=False,
+        alias="continue",
+        description="A copy of the events, as they were before this route's filters, goes on to the routes "
+        "below.",
+    )
+    filters: list[StepField] = Field(
+        [], description="Changes and decisions, in this order; `{use: NAME}` stands for a named chain."
+    )
     outputs: list[str] = Field(
         description="Names of outputs; each gets every event. An empty list drops them, counted."
     )
@@ -67,8 +77,51 @@ class Settings(Options):
     include: list[str] = Field(
         [], description="More files, as globs relative to this file; what stands in this file wins."
     )
+    filters: dict[Name, list[FilterField]] = Field(
+        {}, description="Chains of filters by name, for `{use: NAME}` in routes and outputs."
+    )
     sources: dict[Name, SourceField] = Field(min_length=1, description="Where events enter, by name.")
     routes: list[Route] = Field(
         min_length=1, description="Where events go, top to bottom; the first match wins."
     )
+    unrouted: str = Field(
+        "warn",
+        description="What becomes of events that no route takes: `warn` drops them, counted, with a warning "
+        "for each new tag; `error` holds them back, so that nothing of them is acknowledged; the name of an "
+        "output sends them there.",
+    )
     outputs: dict[Name, OutputField] = Field({}, description="Where chunks are delivered, by name.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_anchors(cls, value: object) -> object:
+        """Keys that begin with ``x-`` are the user's: a place for YAML anchors."""
+        if isinstance(value, dict):
+            return {key: item for key, item in value.items() if not str(key).startswith("x-")}
+        return value
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Settings:
+        for where, steps in self._chains():
+            for step in steps:
+                if isinstance(step, Use) and step.use not in self.filters:
+                    known = ", ".join(sorted(self.filters)) or "none"
+                    raise ValueError(
+                        f"{where}: there is no chain of filters {step.use!r}; known chains: {known}"
+                    )
+        if self.unrouted not in {"warn", "error", *self.outputs}:
+            raise ValueError(f"unrouted: {self.unrouted!r} is not warn, error or the name of an output")
+        return self
+
+    def _chains(self) -> Iterator[tuple[str, list[ComponentConfig]]]:
+        for number, route in enumerate(self.routes):
+            yield f"routes[{number}].filters", route.filters
+        for name, output in self.outputs.items():
+            yield f"outputs.{name}.filters", getattr(output, "filters", [])
+
+    def steps(self, filters: list[ComponentConfig]) -> list[ComponentConfig]:
+        """The filters of a route or an output, those of named chains in their places."""
+        steps: list[ComponentConfig] = []
+        for step in filters:
+            steps += self.filters[step.use] if isinstance(step, Use) else [step]
+        return steps

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from logflow.component import ComponentConfig, ConfigModel
-from logflow.config.fields import Duration, Size, parse_size
+from logflow.config.fields import Duration, Size, StepField, parse_size
 
 FilterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]
 
@@ -113,6 +113,10 @@ class GroupOutputConfig(ComponentConfig):
 
 class OutputConfig(ComponentConfig):
     """What every output may be given, besides its own options."""
+
+    filters: list[StepField] = Field(
+        [], description="Changes and decisions for this output alone, after those of the route."
+    )
 
     buffer: BufferOptions = Field(default_factory=BufferOptions, description="Where chunks wait.")
     retry: RetryOptions = Field(default_factory=RetryOptions, description="How failures are tried again.")

@@ -130,7 +130,7 @@ def _rewrite(schema: Schema, change: Callable[[Schema], Schema]) -> Schema:
     for key in ("properties", "patternProperties", "$defs"):
         if key in result:
             result[key] = {name: _rewrite(inner, change) for name, inner in result[key].items()}
-    for key in ("items", "additionalProperties", "not"):
+    for key in ("items", "additionalProperties", "not", "if", "then", "else"):
         if isinstance(result.get(key), dict):
             result[key] = _rewrite(result[key], change)
     for key in ("anyOf", "oneOf", "allOf", "prefixItems"):

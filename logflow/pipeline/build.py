@@ -22,11 +22,12 @@ from logflow.engine import load_engine
 from logflow.engine.api import Engine
 from logflow.errors import ComponentError
 from logflow.patterns import compile_pattern
+from logflow.pipeline.chain import Chain
 from logflow.pipeline.contexts import Contexts
 from logflow.pipeline.dead_letters import DeadLetterStore
 from logflow.pipeline.failures import keep_failed
 from logflow.pipeline.flusher import Flusher
-from logflow.pipeline.router import Route, Router, SourceEmit, Target
+from logflow.pipeline.router import UNROUTED, Route, Router, SourceEmit, Target
 from logflow.services import Services
 from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Ledger
@@ -63,7 +64,7 @@ class Pipeline:
     @property
     def filters(self) -> list[Filter | Stage]:
         """Every filter, in the order of the routes."""
-        return [step for route in self.router.routes for step in route.filters]
+        return self.router.filters
 
 
 def keeps_state(settings: Settings) -> bool:
@@ -71,7 +72,8 @@ def keeps_state(settings: Settings) -> bool:
     components: list[tuple[registry.Kind, ComponentConfig]] = [
         *(("source", config) for config in settings.sources.values()),
         *(("output", config) for config in settings.outputs.values()),
-        *(("filter", config) for route in settings.routes for config in route.filters),
+        *(("filter", step) for route in settings.routes for step in settings.steps(route.filters)),
+        *(("filter", step) for out in settings.outputs.values() for step in settings.steps(_filters(out))),
     ]
     return any(
         registry.load(kind, config.type).keeps_state
@@ -132,18 +134,58 @@ class _Builder:
         made: Filter | Stage = self.contexts.make("filter", name, config)
         return made
 
-    def route(self, settings: RouteSettings, flushers: dict[str, Flusher], ledger: Ledger) -> Route:
-        """Make a route with its filters."""
-        pattern = settings.match
-        return Route(
-            pattern,
-            compile_pattern(pattern),
-            [self.filter(config) for config in settings.filters],
-            [Target(name, flushers[name].buffer, ledger.account(pattern, name)) for name in settings.outputs],
-            ledger.account(pattern, "(none)") if not settings.outputs else ledger.account("(none)", "(none)"),
-            clock=self.contexts.clock,
-            boundaries=self.contexts.checkpoints.boundaries,
+    def steps(self, filters: list[ComponentConfig]) -> list[Filter | Stage]:
+        """Make the filters of a route or an output, those of named chains among them."""
+        return [self.filter(config) for config in self.settings.steps(filters)]
+
+    def router(self, flushers: dict[str, Flusher], ledger: Ledger, dead_letters: DeadLetterStore) -> Router:
+        """Make the routes, with their filters and those of the outputs."""
+        chains = {
+            name: self.output_chain(config)
+            for name, config in self.settings.outputs.items()
+            if _filters(config)
+        }
+        names: Counter[str] = Counter()
+
+        def target(route: str, output: str) -> Target:
+            account = ledger.account(route, output)
+            return Target(output, flushers[output].buffer, account, chains.get(output))
+
+        def route(settings: RouteSettings) -> Route:
+            names[settings.match] += 1
+            number = names[settings.match]
+            name = settings.match if number == 1 else f"{settings.match}#{number}"
+            return Route(
+                settings.match,
+                compile_pattern(settings.match),
+                self.steps(settings.filters),
+                [target(name, output) for output in settings.outputs],
+                ledger.account(name, UNROUTED)
+                if not settings.outputs
+                else ledger.account(UNROUTED, UNROUTED),
+                onward=settings.onward,
+                name=name,
+                clock=self.contexts.clock,
+                boundaries=self.contexts.checkpoints.boundaries,
+            )
+
+        unrouted = self.settings.unrouted
+        return Router(
+            [route(settings) for settings in self.settings.routes],
+            ledger,
+            unrouted=target(UNROUTED, unrouted) if unrouted not in {"warn", "error"} else unrouted,
+            letters=partial(keep_failed, dead_letters, self.contexts.clock),
         )
+
+    def output_chain(self, config: ComponentConfig) -> Chain:
+        """Make the filters of one output, the same for all routes that lead there."""
+        contexts = self.contexts
+        steps = self.steps(_filters(config))
+        return Chain(steps, contexts.clock, contexts.checkpoints.boundaries, reroute=False)
+
+
+def _filters(output: ComponentConfig) -> list[ComponentConfig]:
+    return output.filters if isinstance(output, OutputConfig) else []
 
 
 def disk_buffered(settings: Settings) -> set[str]:
@@ -186,11 +228,7 @@ def build(
     flushers = {
         name: builder.flusher(name, config, dead_letters) for name, config in settings.outputs.items()
     }
-    router = Router(
-        [builder.route(route, flushers, ledger) for route in settings.routes],
-        ledger,
-        letters=partial(keep_failed, dead_letters, contexts.clock) if buffers is None else None,
-    )
+    router = builder.router(flushers, ledger, dead_letters)
     sources = {name: contexts.make("source", name, config) for name, config in settings.sources.items()}
     return Pipeline(
         settings=settings,

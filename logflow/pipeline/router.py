@@ -15,7 +15,6 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from logflow.batch import Batch, Span
 from logflow.pipeline.chain import Chain
@@ -89,16 +88,20 @@ class Router:
         routes: Sequence[Route],
         ledger: Ledger,
         *,
-        unrouted: Literal["warn", "error"] | Target = "warn",
+        unrouted: str | Target = "warn",
         letters: Letters | None = None,
     ) -> None:
-        """Route by ``routes``; ``unrouted`` says what becomes of events that none of them takes."""
+        """Route by ``routes``; events that none of them takes are dropped with a warning.
+
+        With ``unrouted="error"`` they are held back, with a target they go there.
+        """
         targets = (unrouted,) if isinstance(unrouted, Target) else ()
         rest = Route(UNROUTED, lambda _: True, (), targets, ledger.account(UNROUTED, UNROUTED))
         self.routes = tuple(routes)
         self._plans = Plans(self.routes, rest)
         self._rest = rest
-        self.filters_anything = any(route.chains for route in (*routes, rest))
+        chains = {id(chain): chain for route in (*routes, rest) for chain in route.chains}
+        self.filters = [step.step for chain in chains.values() for step in chain.steps]
         self._refuses = unrouted == "error"
         self._letters = letters
         self._warned: set[str] = set()
@@ -413,7 +416,7 @@ class SourceEmit:
     def __init__(self, router: Router, name: str = "") -> None:
         """Hand on what the source ``name`` emits."""
         self._router = router
-        self._name = name if router.filters_anything else ""  # nobody else looks at attributes
+        self._name = name if router.filters else ""  # nobody else looks at attributes
         self.blocked_on: Counter[str] = Counter()
 
     async def __call__(self, batch: Batch) -> Receipt:
