@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, get_args
@@ -352,6 +352,10 @@ class Output(Component):
 
     groups: ClassVar[bool] = False
     """Whether :meth:`write_group` is worth calling with several chunks."""
+
+    def status(self) -> Mapping[str, Any]:
+        """Describe what it is connected to, as plain values for ``/api/status``; nothing by default."""
+        return {}
 
     @abstractmethod
     async def write(self, chunk: Chunk) -> None:

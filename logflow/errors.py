@@ -7,6 +7,7 @@
     ├── ComponentError         a component cannot start or go on (a port in use, a missing file)
     ├── DeliveryError          an output could not deliver a chunk: it is tried again
     │   ├── RetryAfter         ... and the destination said when
+    │   ├── Undecided          ... so far: it may have been delivered, and asking again costs nothing
     │   ├── PartialDelivery    ... and only the rest is tried again (in batch.py, as it carries chunks)
     │   └── ChunkTooLarge      ... as the destination takes no chunks of this size: it gets smaller ones
     ├── PermanentError         an output can never deliver this chunk: it goes to the dead letters
@@ -40,6 +41,17 @@ class DeliveryError(LogflowError):
 
 class RetryAfter(DeliveryError):
     """Not delivered, and the destination asked for a pause of ``delay_s`` seconds."""
+
+    def __init__(self, message: str, delay_s: float) -> None:
+        super().__init__(message)
+        self.delay_s = delay_s
+
+
+class Undecided(DeliveryError):
+    """The destination may have the chunk and has not said so yet: ask again after ``delay_s`` seconds.
+
+    Asking again does not mean sending again. Meanwhile the chunk waits where it came from.
+    """
 
     def __init__(self, message: str, delay_s: float) -> None:
         super().__init__(message)

@@ -1,16 +1,23 @@
-"""One server that chunks are sent to: its connections, its health, its heartbeats."""
+"""One server that chunks are sent to: its connections, its health, and the acks that it owes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from logflow.clock import Clock
 from logflow.errors import DeliveryError, LogflowError
-from logflow.forward.connection import ClientOptions, Connection, Request, connect
+from logflow.forward.acktimes import AckTimes
+from logflow.forward.connection import ClientOptions, Connection, Request, Unanswered, connect
 from logflow.forward.endpoint import Endpoint
-from logflow.forward.health import Health, HealthOptions
+from logflow.forward.health import Health, HealthOptions, State
+
+_TICK_S = 0.25
+"""How often missing acks are looked for."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,7 @@ class ServerOptions:
         standby: used only while no other is up.
         client: how to connect to it.
         keepalive_s: how long an unused connection is kept; 0 for a connection per chunk.
+        ack_timeout_s: longest wait for an ack.
     """
 
     name: str
@@ -32,33 +40,88 @@ class ServerOptions:
     standby: bool
     client: ClientOptions
     keepalive_s: float
+    ack_timeout_s: float
 
 
 class Server:
-    """One server. Connections are made when they are needed and kept for the next chunk."""
+    """One server. Connections are made when they are needed and kept for the next chunk.
+
+    Attributes:
+        chunks: how many it acknowledged, or was sent where no acks are asked for.
+        last_error: what went wrong last, if anything ever did.
+        largest: bytes of the largest frame that it acknowledged.
+    """
 
     def __init__(
-        self, options: ServerOptions, health: HealthOptions, clock: Clock, log: logging.Logger
+        self,
+        options: ServerOptions,
+        health: HealthOptions,
+        clock: Clock,
+        log: logging.Logger,
+        *,
+        others_are_up: Callable[[Server], bool] = lambda _: False,
     ) -> None:
+        """Make a server.
+
+        Args:
+            options: what is configured about it.
+            health: when it counts as failed.
+            clock: tells the time.
+            log: for what happens to it.
+            others_are_up: whether chunks could go elsewhere; only then nobody is kept waiting for its acks.
+        """
         self.options = options
         self.name = options.name
         self.weight = options.weight
         self.standby = options.standby
+        self.chunks = 0
+        self.largest = 0
+        self.last_error: str | None = None
         self._heartbeat_s = health.heartbeat_s
         self._health = Health(health, clock.monotonic())
         self._clock = clock
         self._log = log
+        self._others_are_up = others_are_up
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
+        self._in_flight: dict[Request, _Flight] = {}
+        self._acked_s = -math.inf
+        self._sent = asyncio.Event()
+        self._ack_times = AckTimes()
 
     @property
     def up(self) -> bool:
         """Whether it is thought to work."""
         return self._health.up(self._clock.monotonic())
 
+    @property
+    def unanswered(self) -> int:
+        """Chunks that it may have, for whose acks nobody waits any more."""
+        return sum(flight.released for flight in self._in_flight.values())
+
+    @property
+    def state(self) -> State:
+        """How it is."""
+        return self._health.state(self._clock.monotonic())
+
+    def status(self) -> dict[str, Any]:
+        """Describe it for ``/api/status``."""
+        return {
+            "state": self.state,
+            "problem": self._health.reason or self._health.suspicion,
+            "phi": round(self._health.phi(self._clock.monotonic()), 2),
+            "weight": self.weight,
+            "standby": self.standby,
+            "chunks": self.chunks,
+            "unacknowledged": len(self._in_flight),
+            "last_error": self.last_error,
+        }
+
     def __str__(self) -> str:
         address = str(self.options.endpoint)
         return address if self.name == address else f"{self.name} ({address})"
+
+    # -- delivering -------------------------------------------------------------------------------
 
     async def deliver(self, request: Request) -> None:
         """Send a frame and wait for its ack, if it asks for one.
@@ -67,6 +130,7 @@ class Server:
         at once, to the same server: that one recognises a chunk that it has.
 
         Raises:
+            Unanswered: the ack is overdue, and other chunks need not wait for it; it may still come.
             DeliveryError: the server is now thought to be down; ``request.maybe_received`` tells whether
                 it may have the chunk.
         """
@@ -75,17 +139,100 @@ class Server:
             if connection is not None:
                 try:
                     await self._deliver_over(connection, request)
+                except Unanswered:
+                    raise
                 except LogflowError:
                     if not connection.lost:
                         raise
                     connection = None
             if connection is None:
                 await self._deliver_over(await connect(self.options.endpoint, self.options.client), request)
+        except Unanswered as error:
+            raise Unanswered(f"server {self}: {error}") from None
         except LogflowError as error:
             self._failed(str(error))
             raise DeliveryError(f"server {self}: {error}") from error
-        if self._health.delivered(self._clock.monotonic()):
-            self._log.info("Server %s is up again: it took a chunk.", self)
+
+    async def _deliver_over(self, connection: Connection, request: Request) -> None:
+        # The request itself tells when it is settled, as its ack may come when nobody waits any more.
+        request.on_settled = self._settled
+        self._in_flight[request] = _Flight(connection, self._clock.monotonic())
+        self._busy.add(connection)
+        self._sent.set()
+        await connection.send([request])
+        await request.answered()
+
+    def _settled(self, request: Request) -> None:
+        """An ack came, or never will."""
+        flight = self._in_flight.pop(request)
+        if request.acked:
+            now_s = self._clock.monotonic()
+            self.chunks += 1
+            self.largest = max(self.largest, request.size)
+            if request.chunk and (not flight.released or self.state == "suspect"):
+                # After a standstill, one of the many late acks says enough about it.
+                self._ack_times.took(now_s - flight.moved_s)
+            self._acked_s = now_s
+            self._trust()
+            if self._health.delivered(now_s):
+                self._log.info("Server %s is up again: it took a chunk.", self)
+        if flight.connection.quiet:
+            self._put_away(flight.connection)
+
+    # -- acks that do not come --------------------------------------------------------------------
+
+    async def watch_acks(self) -> None:
+        """Look for acks that are overdue until cancelled; sleeps while none is missing."""
+        while True:
+            if not self._in_flight:
+                self._sent.clear()
+                await self._sent.wait()
+            await self._clock.sleep(_TICK_S)
+            self.check_acks()
+
+    def check_acks(self) -> None:
+        """Judge the server by the acks that it owes, and let nobody wait in vain."""
+        now_s = self._clock.monotonic()
+        patience_s = self._ack_times.patience_s
+        overdue: list[tuple[Request, _Flight]] = []
+        for request, flight in list(self._in_flight.items()):
+            flight.note_progress(request, now_s)
+            if now_s - flight.moved_s > self.options.ack_timeout_s:
+                reason = f"no ack came within {self.options.ack_timeout_s:g} s of sending the chunk"
+                self._failed(reason)
+                request.give_up(reason)
+            elif now_s - flight.moved_s > patience_s:
+                overdue.append((request, flight))
+        if not overdue:
+            self._trust()
+            return
+        oldest_s = min(flight.moved_s for _, flight in overdue)
+        silent_s = now_s - max(oldest_s, self._acked_s)
+        if silent_s > patience_s and self._health.suspect(
+            f"it has acknowledged nothing for {silent_s:.1f} s"
+        ):
+            self._log.warning(
+                "Server %s is suspect: it has acknowledged nothing for %.1f s; new chunks go to others.",
+                self, silent_s,
+            )  # fmt: skip
+        # As long as nothing else could go on, waiting costs nothing.
+        if self.state == "suspect" and not self._others_are_up(self):
+            return
+        for request, flight in overdue if self.state == "up" else list(self._in_flight.items()):
+            self._release(request, flight, now_s)
+
+    def _release(self, request: Request, flight: _Flight, now_s: float) -> None:
+        if not request.maybe_received:  # another server can have it at once
+            request.give_up("it does not read what it is sent")
+        elif not flight.released:
+            flight.released = True
+            request.release(f"it has not acknowledged a chunk for {now_s - flight.moved_s:.1f} s")
+
+    def _trust(self) -> None:
+        if self._health.suspect(None):
+            self._log.info("Server %s acknowledges chunks again.", self)
+
+    # -- heartbeats -------------------------------------------------------------------------------
 
     async def watch(self) -> None:
         """Send heartbeats until cancelled; a server that is down is watched as well."""
@@ -111,21 +258,20 @@ class Server:
             self._log.warning("Server %s is thought to be down: %s.", self, self._health.reason)
         self._drop_idle()
 
+    # -- connections ------------------------------------------------------------------------------
+
     def close(self) -> None:
         """Close every connection."""
-        for connection in self._idle:
+        idle, self._idle = self._idle, []
+        for connection in idle:
             connection.close()
-        for connection in self._busy:
-            connection.abort()
-        self._idle.clear()
+        for connection in list(self._busy):
+            connection.fail(DeliveryError("the output was closed"))
 
-    async def _deliver_over(self, connection: Connection, request: Request) -> None:
-        self._busy.add(connection)
-        try:
-            await connection.deliver(request)
-        finally:
-            self._busy.discard(connection)
-        if not self.options.keepalive_s:
+    def _put_away(self, connection: Connection) -> None:
+        """Keep a connection for the next chunk, or close it."""
+        self._busy.discard(connection)
+        if not self.options.keepalive_s or connection.spoilt:
             connection.close()
         elif not connection.closed:
             connection.idle_since_s = self._clock.monotonic()
@@ -142,15 +288,38 @@ class Server:
         for connection in self._idle:
             if connection.closed:
                 continue
-            if connection.idle_since_s < oldest_s:
+            if connection.idle_since_s < oldest_s or connection.spoilt:
                 connection.close()
             else:
                 kept.append(connection)
         self._idle = kept
 
     def _failed(self, reason: str) -> None:
+        self.last_error = reason
         if self._health.failed(self._clock.monotonic(), reason):
             self._log.warning("Server %s is thought to be down: %s.", self, reason)
+
+
+@dataclass(eq=False)
+class _Flight:
+    """A request on its way.
+
+    Attributes:
+        connection: that it is on.
+        moved_s: when the last part of it was written.
+        written: pieces that were written by then.
+        released: nobody waits for its ack any more.
+    """
+
+    connection: Connection
+    moved_s: float
+    written: int = 0
+    released: bool = False
+
+    def note_progress(self, request: Request, now_s: float) -> None:
+        """A frame on a slow line is not overdue as long as it moves."""
+        if request.written != self.written:
+            self.written, self.moved_s = request.written, now_s
 
 
 class _Probe(asyncio.Protocol):

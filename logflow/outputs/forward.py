@@ -1,10 +1,13 @@
 """The ``forward`` output: to logflow, Fluentd or Fluent Bit, over the Forward Protocol v1.
 
-Chunks go out as packed frames with their id; a write returns when the ack came. A chunk that a server
-*may* have (all of it was written, but no ack came) is offered to the same server again, which recognises
-it; to another, where it would be stored a second time if the first had stored it, only after the first
-could not be reached for ``failover_after``. A server that takes the chunk and lets us wait is not left:
-as a rule it waits itself, for what is behind it. All other failures move on to the next server at once.
+Chunks go out as packed frames with their id; a write returns when the ack came. A chunk that a server *may*
+have (all of it was written, but no ack came) is in doubt: it is offered to the same server again, which
+recognises it. To another, where it would be stored a second time if the first had stored it, it goes only
+after ``failover_after``, whether the first one lives or not. All other failures move on to the next server
+at once.
+
+Nobody waits for an ack that is overdue: the chunk stays in doubt beside the workers, and an ack that comes
+late settles it. A server that acknowledges nothing is suspect, and new chunks of any tag go to the others.
 
 The same holds for a chunk that an earlier process cut and did not commit (``Chunk.resumed``): the server
 that may have it is its first choice, or the one that was noted in the checkpoints when another was used.
@@ -12,10 +15,11 @@ that may have it is its first choice, or the one that was noted in the checkpoin
 ::
 
     write ──► rank servers ──► first: connect, send ───────────────────────────► ack: delivered
-                  ▲                 │ failed before the end      │ no ack
-                  │                 ▼                            ▼
-                  │             next server            in doubt: this server only, until failover_after
-                  └───────────── tried again by the host ────────┘
+      ▲           ▲               │ failed before the end      │ ack overdue          ▲
+      │           │               ▼                            ▼                      │ late ack
+      │           │           next server               in doubt: this server only ───┘
+      │           └────────────────────────────────────────────┤ failover_after, if another is up
+      └──── asked again by the host ───────────────────────────┘
 """
 
 from __future__ import annotations
@@ -23,18 +27,18 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NoReturn
 
 from pydantic import Field, field_validator, model_validator
 
 from logflow.batch import Chunk
 from logflow.component import Context, Output
 from logflow.compression import Compression, compress
-from logflow.config.fields import Duration, NonEmpty
+from logflow.config.fields import Duration, NonEmpty, Size
 from logflow.config.options import Options, OutputConfig
 from logflow.config.secrets import StaticSecret
 from logflow.config.tls import ClientTls
-from logflow.errors import DeliveryError, LimitExceeded, PermanentError
+from logflow.errors import ChunkTooLarge, DeliveryError, LimitExceeded, PermanentError, Undecided
 from logflow.forward.balancer import preference, rank
 from logflow.forward.connection import ClientOptions, Request
 from logflow.forward.endpoint import EndpointField
@@ -45,6 +49,12 @@ from logflow.forward.upstream import Server, ServerOptions
 
 _INLINE_BYTES = 64 * 1024
 _MOST_DOUBTS = 4096
+_ASK_AGAIN_S = 0.25
+_MAX_FRAME_BYTES = 4 << 20
+_MAX_ZSTD_FRAME_BYTES = 512 << 10
+_MOST_CUTS = 3
+_LEAST_HALVED = 64 << 10
+"""Nobody refuses smaller frames for their size."""
 
 
 class ServerConfig(Options):
@@ -64,12 +74,21 @@ class ServerConfig(Options):
         return self.name or str(self.address)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Doubt:
-    """A server that may have a chunk, and until when only it is asked."""
+    """A server that may have a chunk.
+
+    Attributes:
+        server: the only one that is asked, as a rule.
+        until_s: monotonic time after which another may be.
+        request: what it was sent; ``None`` if an earlier process did that.
+        cuts: how often it closed the connection instead of acknowledging.
+    """
 
     server: Server
     until_s: float
+    request: Request | None = None
+    cuts: int = 0
 
 
 class ForwardOutput(Output):
@@ -91,8 +110,8 @@ class ForwardOutput(Output):
         ack_timeout: Duration = Field(60.0, gt=0, description="Longest wait for an ack.")
         failover_after: Duration = Field(
             60.0,
-            description="How long a chunk that a server may have waits for that server when it cannot be "
-            "reached; then it goes to others, where it may be stored a second time.",
+            description="How long a chunk that a server may have waits for its ack; then it goes to "
+            "another server that is up, where it may be stored a second time.",
         )
         compress: Compression = Field("none", description="How payloads are compressed.")
         connect_timeout: Duration = Field(
@@ -102,7 +121,9 @@ class ForwardOutput(Output):
             60.0, description="How long an unused connection is kept; 0 makes a connection for each chunk."
         )
         heartbeat: Literal["tcp", "none"] = Field(
-            "tcp", description="`tcp` connects to every server now and then, to see whether it is there."
+            "tcp",
+            description="`tcp` connects to every server now and then, to see whether it is there; not "
+            "with TLS or a shared key, as servers log such connections as errors.",
         )
         heartbeat_interval: Duration = Field(1.0, gt=0, description="Time between heartbeats.")
         phi_threshold: float = Field(
@@ -122,7 +143,12 @@ class ForwardOutput(Output):
             None, description="Encrypt; `{}` is enough for certificates known to the system."
         )
         write_timeout: Duration = Field(150.0, gt=0, description="Longest time that one delivery may take.")
-        # Chunks that wait for a server which may have them must not keep the others waiting.
+        max_frame: Size | None = Field(
+            None,
+            gt=0,
+            description="Largest frame, before compression; larger chunks are cut. 4MiB unless set, and "
+            "512KiB with zstd: Fluent Bit refuses frames above 6 MB, and loses what is above 1 MB of zstd.",
+        )
         concurrency: int = Field(
             32, ge=1, le=256, description="Deliveries under way at once; events of one tag stay in order."
         )
@@ -167,42 +193,59 @@ class ForwardOutput(Output):
         """
         await self.close()
         tls = self.config.tls.context() if self.config.tls else None
-        health = HealthOptions(
-            self.config.heartbeat_interval if self.config.heartbeat == "tcp" else None,
-            self.config.phi_threshold,
-            self.config.recover_wait,
-        )
         for server in self.config.servers:
             client = ClientOptions(
                 tls=tls,
                 server_name=self.config.tls.server_name if self.config.tls else None,
                 secrets=self._secrets(server),
                 connect_timeout_s=self.config.connect_timeout,
-                ack_timeout_s=self.config.ack_timeout,
             )
             options = ServerOptions(
-                server.label, server.address, server.weight, server.standby, client, self.config.keepalive
+                server.label, server.address, server.weight, server.standby, client,
+                keepalive_s=self.config.keepalive, ack_timeout_s=self.config.ack_timeout,
+            )  # fmt: skip
+            beats = self.config.heartbeat == "tcp" and tls is None and client.secrets is None
+            health = HealthOptions(
+                self.config.heartbeat_interval if beats else None,
+                self.config.phi_threshold,
+                self.config.recover_wait,
             )
-            self._servers.append(Server(options, health, self.context.clock, self.context.log))
-        if health.heartbeat_s is not None:
-            self._watchers = [asyncio.create_task(server.watch()) for server in self._servers]
+            made = Server(
+                options, health, self.context.clock, self.context.log, others_are_up=self._others_are_up
+            )
+            self._servers.append(made)
+            self._watchers.append(asyncio.create_task(made.watch_acks()))
+            if beats:
+                self._watchers.append(asyncio.create_task(made.watch()))
 
     async def write(self, chunk: Chunk) -> None:
         """Deliver a chunk to the best server that takes it.
 
         Raises:
+            Undecided: a server may have it, and has not said so yet.
+            ChunkTooLarge: smaller ones may be taken.
             DeliveryError: none took it, or one may have it but did not say so.
             PermanentError: the protocol cannot carry it.
         """
+        # What an earlier process sent whole is asked for whole: its parts would be new to the server.
+        if chunk.size > self._max_frame and chunk.count > 1 and not chunk.resumed:
+            raise ChunkTooLarge(
+                f"a chunk of {chunk.size:,} bytes is larger than max_frame", limit_hint=self._max_frame
+            )
+        doubt = self._doubts.get(chunk.id) or self._inherit_doubt(chunk)
+        if doubt is not None and self._is_acknowledged(chunk, doubt):
+            return
         request = await self._request(chunk)
         problems = []
-        for place, server in enumerate(self._candidates(chunk)):
+        for place, server in enumerate(self._candidates(chunk, doubt)):
             self._note(chunk, server)
             try:
                 await server.deliver(request)
             except (DeliveryError, asyncio.CancelledError) as error:
                 if request.maybe_received and request.chunk:
-                    self._doubt(chunk, server, alive=request.unanswered)
+                    self._doubt(chunk, server, request)
+                    if request.in_flight and isinstance(error, DeliveryError):
+                        raise self._undecided(server, str(error)) from error
                     raise
                 if not isinstance(error, DeliveryError):
                     raise
@@ -213,6 +256,34 @@ class ForwardOutput(Output):
                     self._failovers()
                 return
         raise DeliveryError("; ".join(problems))
+
+    def _is_acknowledged(self, chunk: Chunk, doubt: _Doubt) -> bool:
+        """Whether the ack of a chunk in doubt came meanwhile.
+
+        Raises:
+            Undecided: it may still come.
+        """
+        request = doubt.request
+        if request is None:
+            return False
+        if request.in_flight:
+            if not self._is_over(doubt):
+                raise self._undecided(doubt.server, f"server {doubt.server} has not acknowledged a chunk")
+            # A server that has not taken it yet drops it with the connection.
+            request.give_up("it did not acknowledge a chunk in time")
+        elif request.acked:
+            del self._doubts[chunk.id]
+        return request.acked
+
+    def _undecided(self, server: Server, problem: str) -> Undecided:
+        return Undecided(f"{problem}; {server.name} is asked first until failover_after", _ASK_AGAIN_S)
+
+    def _is_over(self, doubt: _Doubt) -> bool:
+        """Whether a chunk in doubt may go elsewhere, and there is somewhere to go."""
+        return self.context.clock.monotonic() >= doubt.until_s and self._others_are_up(doubt.server)
+
+    def _others_are_up(self, server: Server) -> bool:
+        return any(other.up and other.weight for other in self._servers if other is not server)
 
     async def close(self) -> None:
         """Stop watching and close every connection."""
@@ -225,6 +296,22 @@ class ForwardOutput(Output):
             server.close()
         self._doubts.clear()
         await asyncio.sleep(0)  # sockets are closed by the event loop's next turn
+
+    def status(self) -> dict[str, Any]:
+        """Describe every server: its state, its share, and what it owes."""
+        total = sum(server.chunks for server in self._servers)
+        return {
+            "servers": {
+                server.name: {"share": round(server.chunks / total, 3) if total else 0.0, **server.status()}
+                for server in self._servers
+            },
+            "in_doubt": len(self._doubts),
+        }
+
+    @property
+    def _max_frame(self) -> int:
+        default = _MAX_ZSTD_FRAME_BYTES if self.config.compress == "zstd" else _MAX_FRAME_BYTES
+        return self.config.max_frame or default
 
     def _secrets(self, server: ServerConfig) -> ClientSecrets | None:
         key = server.shared_key or self.config.shared_key
@@ -256,12 +343,15 @@ class ForwardOutput(Output):
             raise PermanentError(str(error)) from error
         return Request([before, *payload, after], chunk_id)
 
-    def _candidates(self, chunk: Chunk) -> list[Server]:
+    def _candidates(self, chunk: Chunk, doubt: _Doubt | None = None) -> list[Server]:
         """The servers to try, in order."""
-        doubt = self._doubts.get(chunk.id) or self._inherit_doubt(chunk)
-        if doubt is not None and self.context.clock.monotonic() < doubt.until_s:
+        now_s = self.context.clock.monotonic()
+        if doubt is not None and now_s < doubt.until_s:
             return [doubt.server]
-        servers = rank(self._key(chunk), self._servers)
+        servers = [
+            server for server in rank(self._key(chunk), self._servers)
+            if doubt is None or server.state != "suspect" or server is doubt.server
+        ]  # fmt: skip
         if doubt is not None:  # it had its time: whoever else there is comes first
             servers.sort(key=lambda server: server is doubt.server)
         return servers
@@ -286,13 +376,32 @@ class ForwardOutput(Output):
         self._doubts[chunk.id] = doubt
         return doubt
 
-    def _doubt(self, chunk: Chunk, server: Server, *, alive: bool) -> None:
-        """Remember that the server may have the chunk; one that is alive has all the time it needs."""
+    def _doubt(self, chunk: Chunk, server: Server, request: Request) -> None:
+        """Remember that the server may have the chunk.
+
+        Raises:
+            ChunkTooLarge: it closed the connection time and again, and never took one so large.
+        """
         self._acks_missing()
-        now_s = self.context.clock.monotonic()
-        known = self._doubts.get(chunk.id)
-        if known is not None and known.server is server and now_s < known.until_s and not alive:
-            return
+        doubt = self._doubts.pop(chunk.id, None)
+        if doubt is None or doubt.server is not server:
+            doubt = _Doubt(server, self.context.clock.monotonic() + self.config.failover_after)
         while len(self._doubts) >= _MOST_DOUBTS:  # chunks that were given up are never asked for again
             del self._doubts[next(iter(self._doubts))]
-        self._doubts[chunk.id] = _Doubt(server, now_s + self.config.failover_after)
+        self._doubts[chunk.id] = doubt
+        doubt.request = request
+        doubt.cuts += not request.in_flight and not request.given_up
+        if doubt.cuts >= _MOST_CUTS and request.size > max(server.largest, _LEAST_HALVED):
+            del self._doubts[chunk.id]
+            self._halve(chunk, server, request.size)
+
+    def _halve(self, chunk: Chunk, server: Server, size: int) -> NoReturn:
+        about_zstd = ", or no zstd (Fluentd before 1.19 and the OpenTelemetry Collector do not know it)"
+        self.context.log.warning(
+            "Server %s closed the connection on a frame of %s bytes %d times and never acknowledged one so "
+            "large; it may take none of this size%s. Smaller ones are sent; max_frame sets their size.",
+            server, f"{size:,}", _MOST_CUTS, about_zstd if self.config.compress == "zstd" else "",
+        )  # fmt: skip
+        raise ChunkTooLarge(
+            f"server {server} does not take frames of {size:,} bytes", limit_hint=chunk.size // 2
+        )

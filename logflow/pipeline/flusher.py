@@ -39,6 +39,7 @@ from logflow.errors import (
     LimitExceeded,
     PermanentError,
     RetryAfter,
+    Undecided,
 )
 from logflow.pipeline.pieces import cut, letter_id
 from logflow.pipeline.progress import DeliveryStatus, describe
@@ -357,6 +358,8 @@ class Flusher:
         delay_s = self._backoff.delay_s(chunk.attempts)
         if isinstance(error, RetryAfter):
             delay_s = max(delay_s, min(error.delay_s, self._options.retry.max))
+        elif isinstance(error, Undecided):  # asking costs nothing
+            delay_s = error.delay_s
         self.buffer.put_back(chunk, delay_s, firm=isinstance(error, RetryAfter))
 
     def _hurry(self) -> None:

@@ -54,6 +54,7 @@ def _output(flusher: Flusher, now_s: float) -> dict[str, Any]:
         "stalled": is_stalled(flusher, now_s),
         "chunks": state.chunks,
         "retries": state.retries,
+        **flusher.output.status(),
         "buffer": {
             "events": waiting.events,
             "bytes": waiting.size,

@@ -127,12 +127,14 @@ class ScriptedServer:
         answer: what to do with each request; may be changed at any time.
         requests: what came.
         connections: how many were made, those without a request among them.
+        deaf: connections are accepted, and nothing is read; not for those that are open already.
     """
 
     def __init__(self, answer: Answer = ack) -> None:
         self.answer = answer
         self.requests: list[Received] = []
         self.connections = 0
+        self.deaf = False
         self.port = 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -153,6 +155,11 @@ class ScriptedServer:
         for _ in range(10):  # let the clients notice
             await asyncio.sleep(0)
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open."""
+        return len(self._writers)
+
     async def wait_for(self, requests: int = 0, connections: int = 0) -> None:
         """Wait until so many have come."""
         async with asyncio.timeout(20), self._changed:
@@ -165,6 +172,8 @@ class ScriptedServer:
         unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=1 << 30)
         try:
             await self._note_connection()
+            if self.deaf:
+                await asyncio.Event().wait()
             while data := await reader.read(1 << 20):
                 unpacker.feed(data)
                 for tag, payload, option in unpacker:

@@ -31,7 +31,7 @@ async def test_a_request_without_id_is_delivered_when_it_is_written():
     async with scripted_server() as server:
         connection = await connect(Endpoint(port=server.port), ClientOptions())
         request = Request([b"\x93\xa1t\xc4\x00", b"\x80"], b"")
-        await connection.deliver(request)
+        await connection.send([request])
         assert request.maybe_received
         await server.wait_for(requests=1)
         connection.close()
@@ -45,7 +45,7 @@ async def test_a_connection_that_failed_takes_no_more():
         assert connection.closed
         request = Request([b"x"], b"\xa1a")
         with pytest.raises(DeliveryError, match="closed"):
-            await connection.deliver(request)
+            await connection.send([request])
         assert not request.maybe_received, "nothing was sent"
 
 

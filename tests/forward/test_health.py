@@ -107,3 +107,26 @@ class Lives(RuleBasedStateMachine):
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+def test_suspicion_is_told_apart_and_heartbeats_do_not_lift_it():
+    """A stopped process still accepts connections."""
+    health = Health(WATCHED, 0.0)
+    assert health.suspect("no acks")
+    assert not health.suspect("no acks")
+    for second in range(1, 30):
+        assert not health.heard(float(second))
+        assert health.state(float(second)) == "suspect"
+        assert not health.up(float(second))
+    assert health.suspect(None)
+    assert health.state(30.0) == "up"
+
+
+def test_what_is_down_stays_down_whatever_its_acks():
+    health = Health(BLIND, 0.0)
+    health.suspect("no acks")
+    health.failed(1.0, "refused")
+    assert health.state(2.0) == "down"
+    health.suspect(None)
+    assert health.state(2.0) == "down"
+    assert health.state(11.0) == "up"

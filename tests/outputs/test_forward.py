@@ -17,7 +17,7 @@ import zstandard
 from pydantic import ValidationError
 
 from logflow.batch import Batch, Chunk
-from logflow.errors import DeliveryError, PermanentError
+from logflow.errors import ChunkTooLarge, DeliveryError, PermanentError, Undecided
 from logflow.outputs.forward import ForwardOutput
 from logflow.sources.forward import ForwardSource
 from logflow.telemetry.metrics import Metrics
@@ -114,7 +114,7 @@ async def test_a_chunk_is_sent_as_one_packed_request_with_its_id(open_output):
 
 async def test_a_large_chunk_of_large_and_small_parts_arrives_whole(open_output):
     parts = [bytes([number]) * (1 if number % 3 else 700_000) for number in range(1, 20)]
-    async with scripted_server() as server, open_output(where(server)) as output:
+    async with scripted_server() as server, open_output(where(server), max_frame="64MiB") as output:
         await output.write(make_chunk(1, "app", *parts))
         assert server.requests[0].payload == b"".join(parts)
 
@@ -335,35 +335,207 @@ async def test_after_failover_after_the_chunk_goes_elsewhere(open_pair):
         assert (len(first.requests), len(second.requests)) == (3, 1)
 
 
-async def test_a_server_that_lets_us_wait_is_not_left(open_pair):
-    """It may wait for what is behind it; other chunks go elsewhere meanwhile."""
+async def pass_time(clock: FakeClock, seconds: float) -> None:
+    """Let time pass in the steps in which missing acks are looked for."""
+    for _ in range(round(seconds / 0.25)):
+        await clock.advance(0.25)
+        await asyncio.sleep(0)
+
+
+async def begin(output: Opened, server: ScriptedServer, chunk: Chunk) -> asyncio.Task[None]:
+    """Write a chunk as far as the server."""
+    task = asyncio.create_task(output.write(chunk))
+    await server.wait_for(requests=len(server.requests) + 1)
+    return task
+
+
+async def settle() -> None:
+    """Let what was sent arrive."""
+    for _ in range(20):
+        await asyncio.sleep(0.001)
+
+
+async def test_a_server_that_acknowledges_nothing_is_left_within_about_a_second(open_pair, caplog):
+    """New chunks of any tag go elsewhere; the chunk itself waits beside the workers."""
     clock = FakeClock()
-    async with open_pair(clock=clock, ack_timeout=0.02, failover_after=30) as (output, first, second):
+    async with open_pair(clock=clock, heartbeat="tcp") as (output, first, second):
         first.answer = ignore
-        chunk = make_chunk(1)
-        for _ in range(3):
-            with pytest.raises(DeliveryError, match="no ack came within"):
-                await output.write(chunk)
-            await output.write(make_chunk(2))
-            await clock.advance(20)
+        task = await begin(output, first, make_chunk(1))
+        await pass_time(clock, 1.0)
+        assert not task.done()
+        await pass_time(clock, 0.5)
+        with pytest.raises(Undecided, match="has not acknowledged a chunk for 1"):
+            await task
+        assert output.server(first).state == "suspect"
+        assert "is suspect: it has acknowledged nothing for 1" in caplog.text
+        await output.write(make_chunk(2))
+        assert len(second.requests) == 1
+        for _ in range(20):  # heartbeats reach it all the same, and prove nothing
+            await pass_time(clock, 2)
+            await settle()
+        assert output.server(first).state == "suspect"
+        assert len(first.requests) == 1, "it is asked, and not sent again"
+
+
+async def test_all_chunks_on_their_way_to_a_server_that_hangs_are_released(open_pair):
+    clock = FakeClock()
+    async with open_pair(clock=clock) as (output, first, second):
+        first.answer = ignore
+        tasks = [await begin(output, first, make_chunk(number)) for number in range(20)]
+        await pass_time(clock, 1.5)
+        assert all(isinstance(task.exception(), Undecided) for task in tasks)
+        assert not second.requests
+
+
+async def test_a_late_ack_on_the_open_connection_settles_the_doubt(open_pair):
+    clock = FakeClock()
+    async with open_pair(clock=clock) as (output, first, second):
+        held: list[tuple[Received, asyncio.StreamWriter]] = []
+        first.answer = lambda request, writer: held.append((request, writer))
+        task = await begin(output, first, make_chunk(1))
+        await pass_time(clock, 30)
+        assert isinstance(task.exception(), Undecided)
+        with pytest.raises(Undecided):
+            await output.write(make_chunk(1))
         first.answer = ack
-        await output.write(chunk)
-        assert (len(first.requests), len(second.requests)) == (4, 3)
+        for request, writer in held:
+            ack(request, writer)
+        await settle()
+        await output.write(make_chunk(1))
+        assert (len(first.requests), len(second.requests), first.connections) == (1, 0, 1)
+        assert output.server(first).up, "an ack is proof enough"
+        await output.write(make_chunk(2))
+        assert len(first.requests) == 2
+
+
+async def test_the_doubt_about_a_server_that_lives_ends_at_failover_after(open_pair):
+    """Its connection is closed first, so that a server that has not taken the chunk yet drops it."""
+    clock = FakeClock()
+    async with open_pair(clock=clock, failover_after=30, ack_timeout=60) as (output, first, second):
+        first.answer = ignore
+        task = await begin(output, first, make_chunk(1))
+        await pass_time(clock, 33)  # a second of it is patience
+        assert isinstance(task.exception(), Undecided)
+        connections = first.open_connections
+        await output.write(make_chunk(1))
+        await settle()
+        assert (len(first.requests), len(second.requests)) == (1, 1)
+        assert first.open_connections < connections
+
+
+async def test_when_nobody_acknowledges_chunks_stay_where_they_are(open_pair):
+    """The tier may wait for what is behind it: sent to another server, all would be there twice later."""
+    clock = FakeClock()
+    waits = {"failover_after": 30, "ack_timeout": 600, "write_timeout": 700}
+    async with open_pair(clock=clock, **waits) as (output, first, second):
+        first.answer = second.answer = ignore
+        tasks = [asyncio.create_task(output.write(make_chunk(n, f"tag-{n}"))) for n in range(20)]
+        await first.wait_for(requests=1)
+        await second.wait_for(requests=1)
+        await settle()
+        before = len(first.requests) + len(second.requests)
+        assert before == 20
+        for _ in range(12):
+            await pass_time(clock, 10)
+            for number, task in enumerate(tasks):
+                if task.done():
+                    with pytest.raises(Undecided):
+                        await output.write(make_chunk(number, f"tag-{number}"))
+        assert len(first.requests) + len(second.requests) == before
+
+
+async def test_a_chunk_is_sent_to_the_same_server_again_after_ack_timeout(open_pair):
+    clock = FakeClock()
+    async with open_pair(clock=clock, ack_timeout=10, failover_after=60) as (output, first, second):
+        first.answer = ignore
+        task = await begin(output, first, make_chunk(1))
+        await pass_time(clock, 11)
+        assert isinstance(task.exception(), Undecided)
+        first.answer = ack
+        await output.write(make_chunk(1))
+        assert (len(first.requests), len(second.requests)) == (2, 0)
+
+
+async def test_a_server_that_acknowledges_slowly_but_steadily_is_not_suspect(open_pair):
+    clock = FakeClock()
+    async with open_pair(clock=clock) as (output, first, second):
+        held: list[tuple[Received, asyncio.StreamWriter]] = []
+        first.answer = lambda request, writer: held.append((request, writer))
+        for number in range(30):
+            task = await begin(output, first, make_chunk(number))
+            await pass_time(clock, 0.75 if number < 20 else 2.0)
+            ack(*held.pop())
+            await asyncio.wait_for(task, 5)
+        assert not second.requests
+
+
+async def test_one_chunk_that_is_stuck_holds_no_worker_and_does_not_make_the_server_suspect(open_pair):
+    """One of the routes behind the server may be blocked, while the others go on."""
+    clock = FakeClock()
+    async with open_pair(clock=clock) as (output, first, second):
+
+        def all_but_one(request: Received, writer: asyncio.StreamWriter) -> None:
+            if request.option["chunk"] != base64.b64encode(make_chunk(1).id).decode():
+                ack(request, writer)
+
+        first.answer = all_but_one
+        task = await begin(output, first, make_chunk(1))
+        for number in range(2, 20):
+            await output.write(make_chunk(number))
+            await pass_time(clock, 0.5)
+        assert isinstance(task.exception(), Undecided)
+        assert output.server(first).up
+        assert not second.requests
+
+
+async def test_a_server_that_does_not_read_is_left_with_what_it_has_not_been_sent(open_pair):
+    """The frame did not fit into the sockets' buffers: another server can have it at once."""
+    clock = FakeClock()
+    async with open_pair(clock=clock, max_frame="100MiB") as (output, first, second):
+        first.deaf = True
+        task = asyncio.create_task(output.write(make_chunk(1, "app", *[bytes(1 << 20)] * 24)))
+        await first.wait_for(connections=1)
+        await settle()
+        await pass_time(clock, 2)
+        await asyncio.wait_for(task, 10)
+        assert len(second.requests) == 1
 
 
 async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_chunk_in_doubt(open_pair):
     async with open_pair() as (output, first, second):
-        first.answer = ignore
+        held: list[tuple[Received, asyncio.StreamWriter]] = []
+        first.answer = lambda request, writer: held.append((request, writer))
         chunk = make_chunk(1)
-        task = asyncio.create_task(output.write(chunk))
-        await first.wait_for(requests=1)
+        task = await begin(output, first, chunk)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        first.answer = ack
+        with pytest.raises(Undecided):
+            await output.write(chunk)
+        ack(*held.pop())
+        await settle()
         await output.write(chunk)
-        assert (len(first.requests), len(second.requests)) == (2, 0)
-        assert first.connections == 2, "the connection that waited is not used again"
+        assert (len(first.requests), len(second.requests)) == (1, 0)
+
+
+async def test_the_status_tells_how_each_server_is(open_pair):
+    clock = FakeClock()
+    async with open_pair(clock=clock) as (output, first, second):
+        await output.write(make_chunk(1))
+        first.answer = ignore
+        task = await begin(output, first, make_chunk(2))
+        await pass_time(clock, 1.5)
+        assert isinstance(task.exception(), Undecided)
+        await output.write(make_chunk(3))
+        await second.stop()
+        with pytest.raises(DeliveryError):
+            await output.write(make_chunk(4))
+        status = output.status()
+        one, two = (status["servers"][output.server(server).name] for server in (first, second))
+        assert (one["state"], one["chunks"], one["share"], one["unacknowledged"]) == ("suspect", 1, 0.5, 1)
+        assert (two["state"], two["weight"]) == ("down", 60)
+        assert "cannot connect" in two["last_error"]
+        assert status["in_doubt"] >= 1
 
 
 async def test_a_cut_before_the_end_of_the_chunk_leaves_no_doubt(open_output):
@@ -377,7 +549,9 @@ async def test_a_cut_before_the_end_of_the_chunk_leaves_no_doubt(open_output):
     port = listener.sockets[0].getsockname()[1]
     async with (
         scripted_server() as two,
-        open_output({"address": f"127.0.0.1:{port}", "weight": 10_000}, where(two, weight=1)) as output,
+        open_output(
+            {"address": f"127.0.0.1:{port}", "weight": 10_000}, where(two, weight=1), max_frame="64MiB"
+        ) as output,
     ):
         parts = [bytes(1 << 20)] * 24  # more than the sockets' buffers hold
         await output.write(make_chunk(1, "app", *parts))
@@ -401,9 +575,8 @@ async def test_a_chunk_of_an_earlier_process_goes_to_its_first_choice_only(open_
 
 async def test_a_chunk_that_went_elsewhere_is_asked_for_there_after_a_restart(open_pair):
     """The server that was used instead of the first choice is noted before the chunk is sent."""
-    timeouts = {"ack_timeout": "50ms", "connect_timeout": "1s"}
-    async with open_pair(**timeouts) as (output, first, second):
-        second.answer = ignore
+    async with open_pair() as (output, first, second):
+        second.answer = cut
         await first.stop()
         with pytest.raises(DeliveryError):
             await output.write(make_chunk(1))
@@ -453,6 +626,104 @@ async def test_a_wrong_answer_is_no_delivery(open_output, answer, reason):
         server.answer = ack
         await output.write(make_chunk())
         assert server.connections == 2
+
+
+def twice(request: Received, writer: asyncio.StreamWriter) -> None:
+    ack(request, writer)
+    ack(request, writer)
+
+
+def stray(request: Received, writer: asyncio.StreamWriter) -> None:
+    ack(request, writer)
+    writer.write(b"\0")
+
+
+def stray_header(request: Received, writer: asyncio.StreamWriter) -> None:
+    ack(request, writer)
+    writer.write(b"\xdb\0\0")
+
+
+@pytest.mark.parametrize("answer", [twice, stray, stray_header])
+async def test_what_follows_an_ack_has_no_later_chunk_sent_twice(open_output, answer):
+    async with scripted_server(answer) as server, open_output(where(server)) as output:
+        for number in range(20):
+            await output.write(make_chunk(number))
+            await asyncio.sleep(0.001 * (number % 2))
+        assert len(server.requests) == 20
+
+
+@pytest.mark.parametrize("odd", [b"\0", b"\xdb\0\0", b"\x81", b"\xc1"])
+async def test_odd_bytes_that_come_while_the_next_chunk_is_on_its_way_do_not_hide_its_ack(open_output, odd):
+    """The ack may be written in any way that msgpack has."""
+    async with scripted_server() as server, open_output(where(server)) as output:
+        await output.write(make_chunk(1))
+
+        async def late(request: Received, writer: asyncio.StreamWriter) -> None:
+            writer.write(odd)
+            await settle()
+            writer.write(b"\x81\xc4\x03ack" + msgpack.packb(request.option["chunk"].encode()))
+
+        server.answer = late
+        await output.write(make_chunk(2))
+        server.answer = ack
+        await output.write(make_chunk(3))
+        assert len(server.requests) == 3
+        assert server.connections == 2, "such a connection is not used again"
+
+
+# -- the size of frames -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"), [({}, 4 << 20), ({"compress": "zstd"}, 512 << 10), ({"max_frame": 1000}, 1000)]
+)
+async def test_a_chunk_above_max_frame_is_to_be_cut_first(open_output, options, limit):
+    """Except for a single event, and for what an earlier process sent whole."""
+    async with scripted_server() as server, open_output(where(server), **options) as output:
+        large = make_chunk(1, "app", bytes(limit + 1))
+        with pytest.raises(ChunkTooLarge) as caught:
+            await output.write(large)
+        assert caught.value.limit_hint == limit
+        await output.write(replace(large, count=1))
+        await output.write(replace(make_chunk(2, "app", bytes(limit + 1)), resumed=True))
+        await output.write(make_chunk(3, "app", bytes(limit)))
+        assert len(server.requests) == 3
+
+
+async def test_frames_that_a_server_resets_time_and_again_are_halved_with_an_explanation(open_output, caplog):
+    """As Fluent Bit does with what is above its buffer_max_size."""
+    clock = FakeClock()
+
+    def refuse_large(request: Received, writer: asyncio.StreamWriter) -> None:
+        (cut if len(request.payload) > 100_000 else ack)(request, writer)
+
+    async with (
+        scripted_server(refuse_large) as server,
+        open_output(where(server), clock=clock, compress="none") as output,
+    ):
+        large = make_chunk(1, "app", bytes(150_000))
+        for _ in range(2):
+            with pytest.raises(DeliveryError):
+                await output.write(large)
+            await output.write(make_chunk(9))
+        with pytest.raises(ChunkTooLarge) as caught:
+            await output.write(large)
+        assert caught.value.limit_hint == 75_000
+        assert "it may take none of this size" in caplog.text
+        await output.write(make_chunk(2, "app", bytes(75_000)))
+
+
+async def test_a_server_that_took_such_a_frame_before_is_asked_again_with_the_whole(open_output):
+    """It was killed three times, perhaps: the parts would be new to it."""
+    async with scripted_server() as server, open_output(where(server)) as output:
+        await output.write(make_chunk(1, "app", bytes(150_000)))
+        server.answer = cut
+        for _ in range(6):
+            with pytest.raises(DeliveryError) as caught:
+                await output.write(make_chunk(2, "app", bytes(150_000)))
+            assert not isinstance(caught.value, ChunkTooLarge)
+        server.answer = ack
+        await output.write(make_chunk(2, "app", bytes(150_000)))
 
 
 async def test_an_ack_may_come_byte_by_byte(open_output):

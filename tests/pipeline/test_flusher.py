@@ -18,7 +18,7 @@ from logflow.batch import Batch, Chunk, PartialDelivery, Span
 from logflow.buffers.memory import MemoryBuffer
 from logflow.component import Output
 from logflow.config.options import GroupOutputConfig, OutputConfig
-from logflow.errors import ChunkTooLarge, DeliveryError, LimitExceeded, PermanentError, RetryAfter
+from logflow.errors import ChunkTooLarge, DeliveryError, LimitExceeded, PermanentError, RetryAfter, Undecided
 from logflow.pipeline.flusher import Flusher
 from logflow.pipeline.progress import describe
 from logflow.receipt import Receipt
@@ -151,6 +151,17 @@ async def test_obeys_retry_after() -> None:
         await bench.clock.advance(29)
         assert len(bench.output.attempts) == 1
         await bench.clock.advance(1)
+    assert bench.account.delivered == 1
+
+
+async def test_a_chunk_whose_delivery_is_undecided_is_asked_about_soon_each_time() -> None:
+    """Without back-off, so that a late answer counts at once."""
+    bench = Bench([Undecided("no ack yet", 0.25)] * 40)
+    await bench.put()
+    async with bench.running():
+        await bench.clock.advance(9.99)
+        assert len(bench.output.attempts) == 40
+        await bench.clock.advance(0.01)
     assert bench.account.delivered == 1
 
 
