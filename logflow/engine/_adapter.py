@@ -138,6 +138,16 @@ class NativeEngine:
             return self._twin.modify(changes, variables)
         return modify
 
+    def divide(self, entries: bytes, marks: bytes) -> tuple[bytes, bytes]:
+        """Divide entries by their marks."""
+        divided: tuple[bytes, bytes] = self._native.divide(entries, marks)
+        return divided
+
+    def interleave(self, kept: bytes, rest: bytes, marks: bytes) -> bytes:
+        """Put divided entries back into their order."""
+        merged: bytes = self._native.interleave(kept, rest, marks)
+        return merged
+
     def condition(self, expression: Expression) -> Condition:
         """Compile a condition."""
         try:

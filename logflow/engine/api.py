@@ -182,6 +182,10 @@ class Condition(Protocol):
         """
         ...
 
+    def mark(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> bytes:
+        """Return a byte for each entry: 1 if the expression is true for it, else 0."""
+        ...
+
     def keep(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> tuple[bytes, int]:
         """Return only the entries for which the expression is true, and their number."""
         ...
@@ -330,6 +334,18 @@ class Engine(Protocol):
 
         Raises:
             ValueError: an action is not one of these.
+        """
+        ...
+
+    def divide(self, entries: bytes, marks: bytes) -> tuple[bytes, bytes]:
+        """Divide entries by their marks (:meth:`Condition.mark`): those that are marked, and the others."""
+        ...
+
+    def interleave(self, kept: bytes, rest: bytes, marks: bytes) -> bytes:
+        """Put entries that were divided by ``marks`` back into their order.
+
+        Raises:
+            MalformedData: there are fewer entries than marks.
         """
         ...
 

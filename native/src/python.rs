@@ -434,6 +434,16 @@ impl Expression {
         })
     }
 
+    fn mark<'py>(
+        &self, entries: &Bound<'py, PyAny>, tag: &str, source: Option<&str>, now_ns: i128,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let data = Data::of(entries)?;
+        let bytes = data.as_bytes();
+        let around = Surroundings { tag, source, now_ns };
+        let marks = run(data.py(), bytes.len(), || self.0.mark(bytes, around))?;
+        Ok(PyBytes::new(data.py(), &marks))
+    }
+
     fn keep<'py>(
         &self, entries: &Bound<'py, PyAny>, tag: &str, source: Option<&str>, now_ns: i128,
     ) -> PyResult<(Bound<'py, PyBytes>, usize)> {
@@ -459,7 +469,29 @@ impl Expression {
 
 #[pyfunction]
 fn expression(program: &[u8]) -> PyResult<Expression> {
-    Ok(Expression(expressions::Program::new(program)?))
+    Ok(Expression(expressions::Program::new([program])?))
+}
+
+#[pyfunction]
+fn divide<'py>(
+    entries: &Bound<'py, PyAny>, marks: &[u8],
+) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+    let data = Data::of(entries)?;
+    let py = data.py();
+    let bytes = data.as_bytes();
+    let (kept, _, rest) = run(py, bytes.len(), || expressions::divide(bytes, marks))?;
+    let kept = kept.map(|kept| PyBytes::new(py, &kept));
+    Ok((kept.unwrap_or_else(|| data.into_bytes()), PyBytes::new(py, &rest)))
+}
+
+#[pyfunction]
+fn interleave<'py>(
+    kept: &Bound<'py, PyAny>, rest: &Bound<'py, PyAny>, marks: &[u8],
+) -> PyResult<Bound<'py, PyBytes>> {
+    let (kept, rest) = (Data::of(kept)?, Data::of(rest)?);
+    let (some, others) = (kept.as_bytes(), rest.as_bytes());
+    let merged = run(kept.py(), some.len(), || expressions::interleave(some, others, marks))?;
+    Ok(PyBytes::new(kept.py(), &merged))
 }
 
 #[pymodule]
@@ -478,6 +510,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Modify>()?;
     module.add_class::<Expression>()?;
     module.add_function(wrap_pyfunction!(expression, module)?)?;
+    module.add_function(wrap_pyfunction!(divide, module)?)?;
+    module.add_function(wrap_pyfunction!(interleave, module)?)?;
     module.add_function(wrap_pyfunction!(splice, module)?)?;
     module.add_function(wrap_pyfunction!(grep, module)?)?;
     module.add_function(wrap_pyfunction!(modify, module)?)?;

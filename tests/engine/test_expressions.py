@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from logflow.batch import Batch
 from logflow.engine import load_engine
 from logflow.engine.api import Engine
-from logflow.errors import ComponentError
+from logflow.errors import ComponentError, MalformedData
 from logflow.event import MAX_TIME_NS
 from logflow.expressions import ExpressionError, compile_expression
 
@@ -44,6 +44,18 @@ def test_a_condition_that_is_true_for_all_or_none_copies_nothing(
 ) -> None:
     wanted, count, rest = engine.condition(compile_expression(text)).split(ENTRIES, "app", None, 0)
     assert (wanted, count, rest) == ((ENTRIES, 4, b"") if kept else (b"", 0, ENTRIES))
+
+
+def test_entries_are_divided_by_marks_and_put_back_into_their_order(engine: Engine) -> None:
+    marks = engine.condition(compile_expression('level == "error" or status >= 500')).mark(
+        ENTRIES, "app", None, 0
+    )
+    assert marks == b"\x00\x01\x01\x00"
+    kept, rest = engine.divide(ENTRIES, marks)
+    assert (levels(kept), levels(rest)) == (["error", "info"], ["debug", None])
+    assert engine.interleave(kept, rest, marks) == ENTRIES
+    with pytest.raises(MalformedData):
+        engine.interleave(kept, b"", marks)
 
 
 def test_a_computation_gives_a_packed_value_for_each_event(engine: Engine) -> None:

@@ -20,8 +20,8 @@ from typing_extensions import Buffer
 
 from logflow.component import Parser
 from logflow.engine._python import entries as _entries
+from logflow.engine._python import expressions as _expressions
 from logflow.engine._python import records as _records
-from logflow.engine._python.expressions import PythonComputation, PythonCondition
 from logflow.engine._python.lines import PythonLineParser
 from logflow.engine._python.ndjson import to_ndjson
 from logflow.engine._python.walk import scan_frames
@@ -98,13 +98,21 @@ class PythonEngine:
         """Compile changes of records."""
         return _records.PythonModify(changes, variables)
 
+    def divide(self, entries: bytes, marks: bytes) -> tuple[bytes, bytes]:
+        """Divide entries by their marks."""
+        return _expressions.divide(entries, marks)
+
+    def interleave(self, kept: bytes, rest: bytes, marks: bytes) -> bytes:
+        """Put divided entries back into their order."""
+        return _expressions.interleave(kept, rest, marks)
+
     def condition(self, expression: Expression) -> Condition:
         """Compile a condition."""
-        return PythonCondition(expression)
+        return _expressions.PythonCondition(expression)
 
     def computation(self, expression: Expression) -> Computation:
         """Compile an expression whose value is wanted."""
-        return PythonComputation(expression)
+        return _expressions.PythonComputation(expression)
 
     def scan_frames(self, data: Buffer, max_size: int) -> Scanned:
         """Find the whole Forward frames at the start of ``data``."""

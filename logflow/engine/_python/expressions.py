@@ -7,6 +7,7 @@ from itertools import compress, pairwise
 
 from logflow.engine._python.entries import bounds, time_ns
 from logflow.engine._python.plain import plain_records
+from logflow.errors import MalformedData
 from logflow.expressions import Event, Expression
 from logflow.expressions.values import Value
 from logflow.packing import pack_value
@@ -38,6 +39,10 @@ class PythonCondition:
         rest = compress(pieces, [not one for one in wanted])
         return b"".join(compress(pieces, wanted)), sum(wanted), b"".join(rest)
 
+    def mark(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> bytes:
+        """Return a byte for each entry."""
+        return bytes(self._wanted(entries, tag, source, now_ns)[1])
+
     def keep(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> tuple[bytes, int]:
         """Return the entries that fulfil the condition, and their number."""
         found, wanted = self._wanted(entries, tag, source, now_ns)
@@ -64,3 +69,19 @@ class PythonComputation:
         """Return what the expression gives for each event, packed."""
         event = Event({}, tag, 0, source, now_ns)
         return [pack_value(value) for value in _values(self._expression, entries, bounds(entries), event)]
+
+
+def divide(entries: bytes, marks: bytes) -> tuple[bytes, bytes]:
+    """See :meth:`logflow.engine.api.Engine.divide`."""
+    pieces = [entries[start:end] for start, end in pairwise(bounds(entries))]
+    rest = compress(pieces, [not mark for mark in marks])
+    return b"".join(compress(pieces, marks)), b"".join(rest)
+
+
+def interleave(kept: bytes, rest: bytes, marks: bytes) -> bytes:
+    """See :meth:`logflow.engine.api.Engine.interleave`."""
+    pieces = [iter([part[start:end] for start, end in pairwise(bounds(part))]) for part in (rest, kept)]
+    try:
+        return b"".join([next(pieces[bool(mark)]) for mark in marks])
+    except StopIteration:
+        raise MalformedData("there are fewer entries than marks") from None

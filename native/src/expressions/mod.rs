@@ -26,6 +26,80 @@ pub struct Surroundings<'a> {
 /// Entries for which a condition holds, their number, and the others; `None` for the first: all of them.
 pub type Divided = (Option<Vec<u8>>, usize, Vec<u8>);
 
+/// Copies runs of entries that go the same way.
+struct Division<'a> {
+    data: &'a [u8],
+    with_rest: bool,
+    kept: Vec<u8>,
+    rest: Vec<u8>,
+    count: usize,
+    total: usize,
+    run: usize,
+    wanted: bool,
+}
+
+impl<'a> Division<'a> {
+    fn new(data: &'a [u8], with_rest: bool) -> Self {
+        let rest = Vec::with_capacity(if with_rest { data.len() } else { 0 });
+        Self { data, with_rest, kept: Vec::new(), rest, count: 0, total: 0, run: 0, wanted: true }
+    }
+
+    #[inline]
+    fn next(&mut self, start: usize, wanted: bool) {
+        self.count += usize::from(wanted);
+        self.total += 1;
+        if wanted != self.wanted {
+            self.take(start);
+            self.wanted = wanted;
+        }
+    }
+
+    fn take(&mut self, to: usize) {
+        let run = &self.data[self.run..to];
+        if self.wanted {
+            self.kept.extend_from_slice(run);
+        } else if self.with_rest {
+            self.rest.extend_from_slice(run);
+        }
+        self.run = to;
+    }
+
+    fn finish(mut self) -> Divided {
+        if self.count == self.total {
+            return (None, self.count, Vec::new());
+        }
+        self.take(self.data.len());
+        (Some(self.kept), self.count, self.rest)
+    }
+}
+
+/// Divide entries by their marks.
+pub fn divide(data: &[u8], marks: &[u8]) -> Result<Divided, Error> {
+    let mut division = Division::new(data, true);
+    let mut marks = marks.iter();
+    entries::walk(data, |start, _, _| division.next(start, marks.next().is_some_and(|&mark| mark != 0)))?;
+    Ok(division.finish())
+}
+
+/// Put entries that were divided by `marks` back into their order.
+pub fn interleave(kept: &[u8], rest: &[u8], marks: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut merged = Vec::with_capacity(kept.len() + rest.len());
+    let (mut of_kept, mut of_rest) = (0, 0);
+    for run in marks.chunk_by(|a, b| (*a != 0) == (*b != 0)) {
+        let (from, at) = if run[0] != 0 { (kept, &mut of_kept) } else { (rest, &mut of_rest) };
+        let start = *at;
+        for _ in run {
+            if *at >= from.len() {
+                return Err(Error::malformed("there are fewer entries than marks"));
+            }
+            let head = entries::head(from, *at)?;
+            *at = mp::skip_many(from, head.first, 2 * head.pairs, MAX_DEPTH - 1)?;
+        }
+        merged.extend_from_slice(&from[start..*at]);
+    }
+    Ok(merged)
+}
+
 impl Program {
     /// Call `each(start, value)` for every entry.
     fn run<'a>(
@@ -49,34 +123,18 @@ impl Program {
         Ok(())
     }
 
+    /// Which entries the condition holds for, a byte for each.
+    pub fn mark(&self, data: &[u8], around: Surroundings<'_>) -> Result<Vec<u8>, Error> {
+        let mut marks = Vec::new();
+        self.run(data, around, |_, value| marks.push(value.is_true().into()))?;
+        Ok(marks)
+    }
+
     /// Divide entries; the others are only collected if they are asked for.
     pub fn divide(&self, data: &[u8], around: Surroundings<'_>, with_rest: bool) -> Result<Divided, Error> {
-        let mut kept = Vec::new();
-        let mut rest = Vec::with_capacity(if with_rest { data.len() } else { 0 });
-        let (mut count, mut total) = (0, 0);
-        // Where the run of entries begins that go the same way, and which way.
-        let (mut run, mut wanted) = (0, true);
-        let mut take = |from: usize, to: usize, wanted: bool| {
-            if wanted {
-                kept.extend_from_slice(&data[from..to]);
-            } else if with_rest {
-                rest.extend_from_slice(&data[from..to]);
-            }
-        };
-        self.run(data, around, |start, value| {
-            let is_wanted = value.is_true();
-            count += usize::from(is_wanted);
-            total += 1;
-            if is_wanted != wanted {
-                take(run, start, wanted);
-                (run, wanted) = (start, is_wanted);
-            }
-        })?;
-        if count == total {
-            return Ok((None, count, Vec::new()));
-        }
-        take(run, data.len(), wanted);
-        Ok((Some(kept), count, rest))
+        let mut division = Division::new(data, with_rest);
+        self.run(data, around, |start, value| division.next(start, value.is_true()))?;
+        Ok(division.finish())
     }
 
     /// The packed value for each entry.

@@ -59,7 +59,7 @@ enum Operator {
 
 /// A compiled expression.
 pub struct Program {
-    root: Node,
+    roots: Vec<Node>,
     /// The top-level keys that it reads, and how msgpack packs each.
     keys: Vec<(Vec<u8>, Vec<u8>)>,
     regexes: usize,
@@ -88,13 +88,15 @@ struct Compiler {
 }
 
 impl Program {
-    /// Compile the packed description of a tree, as `logflow.expressions.tree.encode` gives it.
-    pub fn new(packed: &[u8]) -> Result<Self, Error> {
-        mp::skip(packed, 0, MAX_DEPTH * 4)?;
-        let (tree, _) = Value::decode(packed, 0);
+    /// Compile packed descriptions of trees, as `logflow.expressions.program` gives them.
+    pub fn new<'p>(packed: impl IntoIterator<Item = &'p [u8]>) -> Result<Self, Error> {
         let mut compiler = Compiler { keys: Vec::new(), regexes: 0 };
-        let root = compiler.node(&tree)?;
-        Ok(Self { root, keys: compiler.keys, regexes: compiler.regexes })
+        let mut roots = Vec::new();
+        for packed in packed {
+            mp::skip(packed, 0, MAX_DEPTH * 4)?;
+            roots.push(compiler.node(&Value::decode(packed, 0).0)?);
+        }
+        Ok(Self { roots, keys: compiler.keys, regexes: compiler.regexes })
     }
 
     pub fn event<'a>(&self, around: Surroundings<'a>) -> Event<'a> {
@@ -114,8 +116,14 @@ impl Program {
         }
     }
 
+    /// The value of the first expression.
     pub fn evaluate<'a>(&'a self, event: &mut Event<'a>) -> Value<'a> {
-        self.root.evaluate(event)
+        self.roots[0].evaluate(event)
+    }
+
+    /// The values of all expressions.
+    pub fn evaluate_all<'a>(&'a self, event: &mut Event<'a>) -> impl Iterator<Item = Value<'a>> {
+        self.roots.iter().map(|root| root.evaluate(event))
     }
 }
 
