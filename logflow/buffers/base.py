@@ -20,7 +20,7 @@ class Waiting:
 
     Attributes:
         events: events not yet delivered, those in flight included.
-        size: bytes of their packed entries.
+        size: bytes that they take: their packed entries, and what each batch and each tag costs beside them.
         limit: most bytes it may hold.
         oldest_s: age of the oldest waiting batch in seconds; 0.0 when empty.
     """
@@ -29,6 +29,12 @@ class Waiting:
     size: int
     limit: int
     oldest_s: float
+
+
+BATCH_BYTES = 600
+"""What a waiting batch takes in memory besides its packed entries, as measured."""
+TAG_BYTES = 1300
+"""What a tag of which something waits takes in memory, as measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class Buffer(ABC):
     @property
     @abstractmethod
     def full(self) -> bool:
-        """Whether :meth:`put` would wait now. Never with a policy that drops."""
+        """Whether :meth:`put` would wait now, or one does. Never with a policy that drops."""
 
     @property
     def problem(self) -> str | None:

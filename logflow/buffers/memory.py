@@ -29,8 +29,18 @@ from itertools import count
 from typing import TypeAlias
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Span
-from logflow.buffers.base import NOTHING_DROPPED, Buffer, Dropped, GroupLimits, Waiting, account_for
+from logflow.buffers.base import (
+    BATCH_BYTES,
+    NOTHING_DROPPED,
+    TAG_BYTES,
+    Buffer,
+    Dropped,
+    GroupLimits,
+    Waiting,
+    account_for,
+)
 from logflow.buffers.dedup import AcceptedKeys
+from logflow.buffers.oldest import Ages, Fronts
 from logflow.buffers.schedule import Schedule
 from logflow.clock import Clock
 from logflow.config.options import BufferOptions
@@ -135,8 +145,13 @@ class MemoryBuffer(Buffer):
         self._taken: dict[bytes, list[_Item]] = {}
         self._keys = AcceptedKeys(window_s=options.dedup_window, clock=clock)
         self._keys_waiting: dict[bytes, _Item] = {}
+        self._ages = Ages()
+        self._fronts = Fronts(self._front)
+        self._drops_oldest = options.when_full == "drop_oldest"
         self._events = 0
         self._size = 0
+        self._blocked = 0
+        """How many puts wait for room."""
         self._room = asyncio.Event()
 
     async def open(self, account_of: Callable[[str], Account]) -> None:
@@ -148,7 +163,9 @@ class MemoryBuffer(Buffer):
     @property
     def full(self) -> bool:
         """Whether a put would wait."""
-        return self._options.when_full == "block" and self._size >= self._options.limit_bytes
+        return self._options.when_full == "block" and (
+            self._blocked > 0 or self._size >= self._options.limit_bytes
+        )
 
     async def wait_for_room(self) -> None:
         """Return when the buffer is not full."""
@@ -158,10 +175,9 @@ class MemoryBuffer(Buffer):
     @property
     def waiting(self) -> Waiting:
         """How much waits, chunks in flight included."""
-        first = [items[0].since_s for items in self._taken.values()]
-        first += [queue.first().since_s for queue in self._queues.values() if queue.lanes]
-        oldest_s = self._clock.monotonic() - min(first) if first else 0.0
-        return Waiting(self._events, self._size, self._options.limit_bytes, oldest_s)
+        oldest_s = self._ages.oldest_s
+        age_s = self._clock.monotonic() - oldest_s if oldest_s is not None else 0.0
+        return Waiting(self._events, self._size, self._options.limit_bytes, age_s)
 
     # -- in ---------------------------------------------------------------------------------------
 
@@ -205,10 +221,10 @@ class MemoryBuffer(Buffer):
         An empty buffer takes a batch of any size, as otherwise it could never be delivered.
         """
         limit = self._options.limit_bytes
-        while self._size and self._size + len(batch.entries) > limit:
+        while self._size and self._size + self._cost(batch) > limit:
             match self._options.when_full:
                 case "block":
-                    await self._room.wait()
+                    await self._wait_blocked()
                     if self._is_repeat(batch, account, receipt):
                         return False
                 case "drop_newest":
@@ -220,25 +236,60 @@ class MemoryBuffer(Buffer):
                         return True
         return True
 
+    async def _wait_blocked(self) -> None:
+        self._blocked += 1
+        try:
+            await self._room.wait()
+        finally:
+            self._blocked -= 1
+            if not self._blocked:  # whoever waits for the buffer not to be full looks again
+                self._wake()
+
+    def _cost(self, batch: Batch) -> int:
+        """What the batch would add to the size."""
+        tag = 0 if batch.tag in self._queues else TAG_BYTES
+        return len(batch.entries) + BATCH_BYTES + tag
+
     def _append(self, item: _Item) -> None:
         tag = item.batch.tag
+        self._size += self._cost(item.batch)
+        self._events += item.batch.count
+        self._ages.add(item.since_s)
         queue = self._queues.get(tag)
         if queue is None:
             queue = self._queues[tag] = _Queue(tag, self._options.chunk_limit)
+        was_idle = not queue.lanes
         queue.add(item)
-        self._size += len(item.batch.entries)
-        self._events += item.batch.count
+        if was_idle:
+            self._front_moved(queue)
         self._schedule.add(queue)
+
+    def _forget(self, queue: _Queue) -> None:
+        """Nothing waits for a tag any more."""
+        if self._queues.pop(queue.tag, None) is not None:
+            self._size -= TAG_BYTES
+
+    def _front(self, tag: str) -> int | None:
+        """The number of the first batch of a tag that is in no chunk."""
+        queue = self._queues.get(tag)
+        return queue.first().number if queue is not None and queue.lanes else None
+
+    def _front_moved(self, queue: _Queue) -> None:
+        """Another batch than before is the first of a queue."""
+        if self._drops_oldest and queue.lanes:
+            self._fronts.push(queue.first().number, queue.tag)
+            self._fronts.sweep(self._queues, len(self._queues))
 
     def _drop_oldest(self) -> bool:
         """Drop the batch that has waited longest and is not in flight; ``False`` when there is none."""
-        waiting = [queue for queue in self._queues.values() if queue.lanes]
-        if not waiting:
+        tag = self._fronts.first()
+        if tag is None:
             return False
-        queue = min(waiting, key=lambda queue: queue.first().number)
+        queue = self._queues[tag]
         item = queue.pop(queue.first_lane())
+        self._front_moved(queue)
         if queue.empty and not queue.busy:
-            del self._queues[item.batch.tag]
+            self._forget(queue)
         item.account.drop(item.batch.count, "buffer_full")
         self._finish([item])
         return True
@@ -278,6 +329,7 @@ class MemoryBuffer(Buffer):
             chunk, queue.returned, queue.retry_s = queue.returned, None, None
             return chunk
         items = self._next_items(queue) if queue.lanes else []
+        self._front_moved(queue)
         if not items:
             queue.busy = False
             return None
@@ -322,6 +374,7 @@ class MemoryBuffer(Buffer):
         except OSError:  # the journal's disk is full: nothing was handed out
             queue.restore(items)
             queue.busy = False
+            self._front_moved(queue)
             self._schedule.add(queue)
             raise
         count = sum(item.batch.count for item in items)
@@ -371,7 +424,7 @@ class MemoryBuffer(Buffer):
         self._finish(items)
         queue.busy = False
         if queue.empty:
-            self._queues.pop(queue.tag, None)
+            self._forget(queue)
         else:
             self._schedule.add(queue)
 
@@ -384,13 +437,18 @@ class MemoryBuffer(Buffer):
         if isinstance(last := items[-1].batch.origin, Span):
             self._checkpoints.accept(self._name, last.name, last.end)
         for item in items:
-            self._size -= len(item.batch.entries)
+            self._size -= len(item.batch.entries) + BATCH_BYTES
+            self._ages.remove(item.since_s)
             self._events -= item.batch.count
             if isinstance(item.batch.origin, DeliveryKey):
                 del self._keys_waiting[item.batch.origin.key]
                 self._keys.add(item.batch.origin.key)
             for receipt in item.receipts:
                 receipt.settle()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Have whoever waits for room look again."""
         self._room.set()
         self._room.clear()
 

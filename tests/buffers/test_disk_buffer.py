@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Origin, Span
-from logflow.buffers.base import GroupLimits
+from logflow.buffers.base import TAG_BYTES, GroupLimits
 from logflow.buffers.disk import DiskBuffer
 from logflow.clock import Clock, SystemClock
 from logflow.config.options import BufferOptions
@@ -318,7 +318,7 @@ async def test_drop_newest_counts_what_it_drops(tmp_path: Path) -> None:
 
 async def test_drop_oldest_spares_what_is_in_flight(tmp_path: Path) -> None:
     """A full buffer drops what has waited longest, of any tag, and for good."""
-    bench = Bench(tmp_path, limit=3 * SIZE, when_full="drop_oldest")
+    bench = Bench(tmp_path, limit=3 * SIZE + 2 * TAG_BYTES, when_full="drop_oldest")
     await bench.open()
     await bench.store(make_batch(1))
     flying = await bench.take()

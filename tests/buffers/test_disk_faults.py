@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Origin, Span
+from logflow.buffers.base import TAG_BYTES
 from logflow.buffers.disk import DiskBuffer
 from logflow.config.options import BufferOptions
 from logflow.receipt import Receipt
@@ -401,7 +402,7 @@ def test_deliveries_empty_a_full_disk_although_all_lies_in_the_segment_that_is_w
 
 def test_nobody_overtakes_a_batch_that_waits() -> None:
     """Batches of a stream that wait for room are stored in their order; else the first were a repeat."""
-    world = World(0, limit=100, chunk_limit=100)
+    world = World(0, limit=100 + TAG_BYTES, chunk_limit=1000)
     for events in (4, 4, 1):  # there would be room for the third, but not for the second
         world.put_new("span", "", events)
     world.settle()

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Origin, Span
+from logflow.buffers.base import BATCH_BYTES, TAG_BYTES
 from logflow.buffers.memory import MemoryBuffer
 from logflow.clock import SystemClock
 from logflow.config.options import BufferOptions
@@ -124,6 +125,74 @@ async def test_a_batch_larger_than_the_limit_passes_alone() -> None:
     bench = Bench(limit=1)
     await bench.put(make_batch())
     assert (await bench.take()).count == 1
+
+
+async def test_a_buffer_is_full_while_a_put_waits() -> None:
+    """Sources that wait before they read, and the status, must not believe that there is room."""
+    bench = Bench(limit=3000, chunk_limit=3000)
+    await bench.put(make_batch(1))
+    assert not bench.buffer.full
+    waiter = asyncio.ensure_future(bench.put(make_batch(2, events=300)))
+    room = asyncio.ensure_future(bench.buffer.wait_for_room())
+    await asyncio.sleep(0)
+    assert bench.buffer.full
+    await bench.buffer.commit(await bench.take())
+    await asyncio.wait_for(waiter, 5)
+    await bench.buffer.commit(await bench.take())
+    await asyncio.wait_for(room, 5)
+    assert not bench.buffer.full
+
+
+async def test_a_cancelled_put_does_not_leave_the_buffer_full() -> None:
+    bench = Bench(limit=3000, chunk_limit=3000)
+    await bench.put(make_batch(1))
+    waiter = asyncio.ensure_future(bench.put(make_batch(2, events=300)))
+    room = asyncio.ensure_future(bench.buffer.wait_for_room())
+    await asyncio.sleep(0)
+    waiter.cancel()
+    await asyncio.wait_for(room, 5)
+    assert not bench.buffer.full
+
+
+async def test_what_small_batches_and_tags_cost_counts_too() -> None:
+    """Events of 15 bytes under a tag each take far more memory than their bytes."""
+    bench = Bench(limit=100_000, chunk_limit=100_000, when_full="drop_newest")
+    for number in range(1000):
+        await bench.put(make_batch(number, tag=f"t{number}"))
+    assert bench.buffer.waiting.events == 100_000 // (BATCH_BYTES + TAG_BYTES + len(make_batch().entries))
+    assert bench.buffer.waiting.size <= 100_000
+    for _ in range(bench.buffer.waiting.events):
+        await bench.buffer.commit(await bench.take())
+    assert bench.buffer.waiting.size == 0
+
+
+async def test_drop_oldest_looks_at_few_of_many_tags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is dropped is what came first, whatever its tag, and finding it is no walk over all of them."""
+    cost = BATCH_BYTES + TAG_BYTES + 40
+    bench = Bench(limit=2000 * cost, chunk_limit=2000, when_full="drop_oldest")
+    for number in range(2000):
+        await bench.put(make_batch(number, tag=f"t{number}"))
+    looked = 0
+    front = bench.buffer._fronts._number_of
+
+    def count(tag: str) -> int | None:
+        nonlocal looked
+        looked += 1
+        return front(tag)
+
+    monkeypatch.setattr(bench.buffer._fronts, "_number_of", count)
+    before = bench.account.dropped["buffer_full"]
+    for number in range(2000, 3000):
+        await bench.put(make_batch(number, tag=f"t{number % 1500}"))
+    dropped = bench.account.dropped["buffer_full"] - before
+    assert dropped > 200
+    assert looked < 20 * dropped
+    left = []
+    while bench.account.waiting:
+        chunk = await bench.take()
+        left += [record["n"] for _, record in chunk.events()]
+        await bench.buffer.commit(chunk)
+    assert min(left) == 3000 - len(left), "the oldest are gone, and no other"
 
 
 async def test_drop_newest_counts_what_it_drops() -> None:

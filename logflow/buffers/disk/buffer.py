@@ -50,6 +50,7 @@ _UNWRITTEN_BYTES = 32 << 20
 _CHUNK_ROWS = 5_000
 """Most batches in a chunk: what is done with a chunk must not hold up the event loop."""
 _THREADS = 3
+_MANY_QUEUES = 1000
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -110,6 +111,9 @@ class DiskBuffer(Buffer):
         self._room = asyncio.Event()
         self._is_open = False
         self._stuck = False
+        self._looked: tuple[float, int | None] = (-1.0, None)
+        self._waits_for_room = False
+        """Whether the put whose turn it is waits."""
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -204,8 +208,8 @@ class DiskBuffer(Buffer):
     @property
     def full(self) -> bool:
         """Whether a put would wait. A disk that takes no writes makes it wait under any policy."""
-        over = self._options.when_full == "block" and self._stock.size >= self._options.limit_bytes
-        return over or self.problem is not None
+        over = self._options.when_full == "block" and self._stock.cost >= self._options.limit_bytes
+        return over or self._waits_for_room or self.problem is not None
 
     async def wait_for_room(self) -> None:
         """Return when the buffer is not full."""
@@ -215,7 +219,7 @@ class DiskBuffer(Buffer):
     @property
     def waiting(self) -> Waiting:
         """How much waits, chunks in flight included."""
-        oldest_ns, stock = self._stock.oldest_ns(), self._stock
+        stock, oldest_ns = self._stock, self._oldest_ns()
         age_s = max(0.0, (self._clock.time_ns() - oldest_ns) / 1e9) if oldest_ns is not None else 0.0
         return Waiting(stock.events, stock.size, self._options.limit_bytes, age_s)
 
@@ -226,6 +230,13 @@ class DiskBuffer(Buffer):
     def _stored_some(self) -> None:
         self._mark()
         self._wake_puts()
+
+    def _oldest_ns(self) -> int | None:
+        """Since when the oldest batch waits; of very many tags, as it was up to a second ago."""
+        now_s = self._clock.monotonic()
+        if len(self._stock.queues) < _MANY_QUEUES or now_s - self._looked[0] >= 1:
+            self._looked = (now_s, self._stock.oldest_ns())
+        return self._looked[1]
 
     def _wake_puts(self) -> None:
         self._room.set()
@@ -255,7 +266,11 @@ class DiskBuffer(Buffer):
                 return "duplicate"
             match self._admission(batch):
                 case "wait":
-                    await self._room.wait()
+                    self._waits_for_room = True
+                    try:
+                        await self._room.wait()
+                    finally:
+                        self._waits_for_room = False
                 case "store":
                     return None
                 case reason:
@@ -282,7 +297,7 @@ class DiskBuffer(Buffer):
             return "too_large"
         if self._writer.problem is not None or self._writer.waiting_bytes > _UNWRITTEN_BYTES:
             return "wait"
-        while self._stock.size and self._stock.size + size > self._options.limit_bytes:
+        while self._stock.size and self._stock.cost + size > self._options.limit_bytes:
             match self._options.when_full:
                 case "block":
                     return "wait"
@@ -481,8 +496,7 @@ class DiskBuffer(Buffer):
         if last is None:
             return False
         if not queue.noted:
-            queue.noted = True
-            self._writer.note(self._cut(queue, last, new_bytes))
+            self._cut_by_note(queue, last, new_bytes)
         return True
 
     def _cut_everything(self, queue: Queue) -> None:
@@ -497,11 +511,32 @@ class DiskBuffer(Buffer):
 
         def stored(_: Place | None) -> None:
             queue.cutting -= 1
-            queue.noted = False
             queue.add_cut(chunk_id, last)
             self._schedule.add(queue)
 
         return Item(cut_record(chunk_id, queue.tag, last), stored, sync=True)
+
+    def _cut_by_note(self, queue: Queue, last: int, size: int) -> None:
+        """Cut what is stored up to ``last``, unless another cut of it comes first."""
+        item = self._cut(queue, last, size)
+        stored, queue.noted, pending = item.stored, True, True
+
+        def noted(place: Place | None) -> None:
+            assert stored is not None
+            queue.noted = False
+            stored(place)
+
+        def wanted() -> bool:
+            # Were a record of it written behind the one that counted, a restart would believe this one.
+            nonlocal pending
+            if pending and queue.rows.after(last) <= queue.cut_rows:
+                pending = queue.noted = False
+                queue.cutting -= 1
+                self._stock.tidy(queue)
+            return pending
+
+        item.stored, item.wanted = noted, wanted
+        self._writer.note(item)
 
     # -- done -------------------------------------------------------------------------------------
 

@@ -134,7 +134,7 @@ class State:
             case BatchDescription():
                 self._use_batch(segment, start, head, description)
             case CutDescription(chunk_id, tag, last):
-                self._cuts[tag][last] = chunk_id
+                self._cuts[tag].setdefault(last, chunk_id)  # a second cut of the same found nothing to cut
                 self._mentioned(last)
             case DoneDescription(tag, first, last):
                 self._done[tag].append((first, last))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from logflow.buffers.base import TAG_BYTES
 from logflow.buffers.disk.index import Queue, RecentBodies, Row
 from logflow.buffers.disk.segments import Segment
 from logflow.telemetry.ledger import Account
@@ -31,6 +32,11 @@ class Stock:
         self.size = 0
         self.recent = RecentBodies(_RECENT_BYTES)
         self._accounts: list[Account] = []
+
+    @property
+    def cost(self) -> int:
+        """What counts against the limit: packed entries, and what each tag takes in memory."""
+        return self.size + TAG_BYTES * len(self.queues)
 
     def queue(self, tag: str) -> Queue:
         """Find or make the queue of a tag."""
