@@ -27,6 +27,7 @@ from logflow.batch import Batch, Chunk, Origin
 from logflow.clock import Clock, SystemClock
 from logflow.errors import LogflowError, Unsupported
 from logflow.event import EventTime, Record
+from logflow.packing import pack_entry
 from logflow.receipt import Receipt
 
 if TYPE_CHECKING:
@@ -273,39 +274,45 @@ class RecordFilter(Filter):
         Raises:
             EventsFailed: :meth:`filter` raised for some of them.
         """
-        kept: list[tuple[int, Record]] = []
+        kept: dict[int, bytes] = {}
         failed: dict[int, BaseException] = {}
-        places: list[int] = []
         for index, (time, record) in enumerate(batch.events()):
             try:
                 result = self.filter(time, record)
+                if result is not None:
+                    # Packed at once, as a record that is too deep concerns its event alone too.
+                    kept[index] = _pack(time, result)
             except BaseException as error:
                 failed[index] = error
-                continue
-            if result is not None:
-                kept.append((time, result))
-                places.append(index)
-        without = batch.with_events(kept) if kept else None
+        without = _joined(batch, kept) if kept else None
         if failed:
-            raise self._failure(batch, failed, dict(zip(places, kept, strict=True)), without)
+            raise self._failure(batch, failed, kept, without)
         return without
 
     @staticmethod
     def _failure(
-        batch: Batch,
-        failed: dict[int, BaseException],
-        kept: dict[int, tuple[int, Record]],
-        without: Batch | None,
+        batch: Batch, failed: dict[int, BaseException], kept: dict[int, bytes], without: Batch | None
     ) -> EventsFailed:
         # The records may have been changed half-way, also deep inside: take them anew.
-        originals = {index: event for index, event in enumerate(batch.events()) if index in failed}
-        merged = sorted({**kept, **originals}.items())
+        originals = {
+            index: pack_entry(*event) for index, event in enumerate(batch.events()) if index in failed
+        }
         return EventsFailed(
             next(iter(failed.values())),
-            batch.with_events(originals.values()),
+            _joined(batch, originals),
             without,
-            batch.with_events(event for _, event in merged),
+            _joined(batch, dict(sorted({**kept, **originals}.items()))),
         )
+
+
+def _pack(time: EventTime, record: object) -> bytes:
+    if not isinstance(record, dict):
+        raise TypeError(f"it returned {type(record).__name__}, not a dict or None")
+    return pack_entry(time, record)
+
+
+def _joined(batch: Batch, packed: dict[int, bytes]) -> Batch:
+    return batch.with_entries(b"".join(packed.values()), len(packed))
 
 
 class Stage(Component):

@@ -2,19 +2,22 @@
 
 The hot path never decodes: it moves packed bytes through the engine. msgspec does the work;
 msgpack takes over where real traffic is looser than msgspec allows (strings that are not UTF-8).
+
+Nothing is packed that nests deeper than ``MAX_DEPTH``, so that entries can always be read and rendered again.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import msgpack
 import msgspec
 from msgspec.msgpack import Ext
 
-from logflow.errors import MalformedData
+from logflow.errors import LimitExceeded, MalformedData
 from logflow.event import NANOSECOND, EventTime, Record
 from logflow.jsontext import MAX_DEPTH
 
@@ -23,6 +26,9 @@ ENTRY_HEADER = b"\x92\xd7\x00"
 
 _EXT = struct.Struct(">II").pack
 _NOT_PACKABLE = (OverflowError, UnicodeEncodeError, TypeError, RecursionError)
+_CONTAINERS = (dict, list, tuple, set, frozenset)
+_NOT_CONTAINERS = bytes(set(range(256)) - set(range(0x80, 0xA0)) - set(range(0xDC, 0xE0)))
+_TOO_DEEP = f"a record nests deeper than {MAX_DEPTH} levels"
 encode = msgspec.msgpack.Encoder(decimal_format="number").encode
 
 
@@ -36,21 +42,48 @@ def to_text(data: bytes) -> str:
 
 
 def pack_record(record: Record) -> bytes:
-    """Pack one record. Integers beyond 64 bits become their digits, lone surrogates are escaped."""
+    """Pack one record. Integers beyond 64 bits become their digits, lone surrogates are escaped.
+
+    Raises:
+        LimitExceeded: it nests deeper than MAX_DEPTH, itself being level 1.
+    """
     return pack_value(record)
 
 
 def pack_entry(time_ns: int, record: Record) -> bytes:
-    """Pack one entry in canonical form."""
+    """Pack one entry in canonical form; raises as :func:`pack_record` does."""
     return ENTRY_HEADER + EventTime(time_ns).to_ext() + pack_record(record)
 
 
-def pack_value(value: Any) -> bytes:
-    """Pack any value by the rules of :func:`pack_record`."""
+def pack_value(value: Any, level: int = 1) -> bytes:
+    """Pack any value by the rules of :func:`pack_record`; it will stand at this level of a record."""
     try:
-        return encode(value)
+        packed = encode(value)
     except _NOT_PACKABLE:
-        return encode(_packable(value))
+        return encode(_packable(value, level))
+    if len(packed.translate(None, _NOT_CONTAINERS)) > MAX_DEPTH - level:
+        check_depth(value, level)
+    return packed
+
+
+def check_depth(value: Any, level: int = 1) -> None:
+    """Check that a value at a level of a record does not nest too deep.
+
+    Raises:
+        LimitExceeded: it does.
+    """
+    inside = [value]
+    for _ in range(level - 1, MAX_DEPTH):
+        inside = [item for container in inside for item in _items(container) if isinstance(item, _CONTAINERS)]
+        if not inside:
+            return
+    raise LimitExceeded(_TOO_DEEP)
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return chain(value, value.values())
+    return value if isinstance(value, _CONTAINERS) else ()
 
 
 def pack_entries(times: Sequence[int], records: Sequence[Record]) -> bytes:
@@ -135,10 +168,10 @@ _UNPACK: dict[str, Any] = {
 }
 
 
-def _packable(value: Any, depth: int = 0) -> Any:
+def _packable(value: Any, level: int) -> Any:
     """Replace what msgpack cannot hold by what comes nearest."""
-    if depth > MAX_DEPTH:
-        return "..."
+    if level > MAX_DEPTH and isinstance(value, _CONTAINERS):
+        raise LimitExceeded(_TOO_DEEP)
     match value:
         case EventTime():
             return Ext(0, value.to_ext())
@@ -149,8 +182,8 @@ def _packable(value: Any, depth: int = 0) -> Any:
         case str():
             return value.encode("utf-8", "backslashreplace").decode()
         case dict():
-            return {_packable(key, depth + 1): _packable(item, depth + 1) for key, item in value.items()}
-        case list() | tuple() | set():
-            return [_packable(item, depth + 1) for item in value]
+            return {_packable(key, level + 1): _packable(item, level + 1) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_packable(item, level + 1) for item in value]
         case _:
             return str(value)

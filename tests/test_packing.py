@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logflow.errors import MalformedData
+from logflow.errors import LimitExceeded, MalformedData
 from logflow.event import MAX_TIME_NS, EventTime
 from logflow.packing import pack_entries, pack_entry, pack_record, pack_value, to_text, unpack_entries
 from tools.strategies import canonical_entries
@@ -45,11 +45,35 @@ def test_event_times_are_packed_as_such() -> None:
     assert packed == b"\x81\xa4seen\xd7\x00\x00\x00\x00\x01\x00\x00\x00\x02"
 
 
-def test_a_record_that_contains_itself_is_cut() -> None:
+def nested(levels: int, value: Any = 0) -> Any:
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("odd", [0, 2**70])
+def test_a_record_that_nests_too_deep_is_refused(odd: int) -> None:
+    """Whatever else is in it; it could not be rendered later."""
+    assert pack_record({"a": nested(127, odd)})
+    assert pack_value(nested(127, odd), 2)
+    for levels in (128, 500, 5000):
+        for refused in ({"a": nested(levels, odd)}, {"a": {"\x80" * 200: nested(levels, odd)}}):
+            with pytest.raises(LimitExceeded, match="nests deeper than 128 levels"):
+                pack_record(refused)
+    with pytest.raises(LimitExceeded):
+        pack_value(nested(128, odd), 2)
+
+
+def test_a_record_that_contains_itself_is_refused() -> None:
     """Nesting without end does not end the program."""
     record: dict[str, Any] = {"a": 1}
     record["self"] = record
-    assert pack_record(record)
+    with pytest.raises(LimitExceeded):
+        pack_record(record)
+
+
+def test_wide_records_are_not_deep() -> None:
+    assert pack_record({str(n): [[], {}, "é" * 50] for n in range(1000)})
 
 
 @given(
