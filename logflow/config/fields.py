@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from logflow import registry
 from logflow.component import ComponentConfig
 from logflow.errors import ComponentError
+from logflow.paths import parse_path
 
 _SIZE = re.compile(r"(\d{1,19}(?:\.\d{1,9})?)\s*((?:[kmgt]i?)?b?)", re.IGNORECASE | re.ASCII)
 _SIZE_MAX = 2**63 - 1
@@ -122,6 +123,14 @@ def _non_empty(value: str) -> str:
         raise ValueError("must not be empty")
     return value
 
+
+def _field_name(value: str) -> str:
+    parse_path(value)
+    return value
+
+
+FieldName = Annotated[str, AfterValidator(_field_name)]
+"""The path of a field, see :mod:`logflow.paths`."""
 
 NonEmpty = Annotated[str, AfterValidator(_non_empty)]
 

@@ -20,6 +20,7 @@ from logflow.engine._python import PythonEngine
 from logflow.engine.api import (
     Computation,
     Condition,
+    FieldParser,
     Frame,
     Grep,
     LineFormat,
@@ -33,6 +34,7 @@ from logflow.engine.api import (
 from logflow.errors import Unsupported
 from logflow.expressions import Expression
 from logflow.packing import encode
+from logflow.paths import Step, parse_path
 from logflow.regexes import parse_pattern
 
 
@@ -49,6 +51,12 @@ class _NativeLineParser:
 
 def _written(pattern: str) -> str:
     return parse_pattern(pattern).write("native")
+
+
+def _steps(path: str) -> tuple[str | None, tuple[Step, ...]]:
+    """A path as the native engine takes it: its exact key, its steps."""
+    found = parse_path(path)
+    return found.exact, found.steps
 
 
 class NativeEngine:
@@ -125,17 +133,41 @@ class NativeEngine:
         mode: Literal["and", "or"] = "and",
     ) -> Grep:
         """Compile a grep."""
-        written = [[(path, _written(pattern)) for path, pattern in rules] for rules in (keep, exclude)]
+        written = [
+            [(_steps(path), _written(pattern)) for path, pattern in rules] for rules in (keep, exclude)
+        ]
         grep: Grep = self._native.grep(*written, mode)
         return grep
 
-    def modify(self, changes: Sequence[tuple[str, str, Any]], variables: Mapping[str, str]) -> Modify:
-        """Compile changes of records."""
+    def field_parser(
+        self,
+        parser: Parser,
+        field: str,
+        *,
+        into: str | None = None,
+        keep_original: bool = False,
+        drop_unparsed: bool = False,
+    ) -> FieldParser:
+        """Compile a parser of one field."""
         try:
-            modify: Modify = self._native.modify(changes, variables)
+            described = parser.native()
+            compiled: FieldParser = self._native.field_parser(
+                described, _steps(field), None if into is None else _steps(into), keep_original, drop_unparsed
+            )
         except Unsupported as reason:
             self._note(reason)
-            return self._twin.modify(changes, variables)
+            return self._twin.field_parser(
+                parser, field, into=into, keep_original=keep_original, drop_unparsed=drop_unparsed
+            )
+        return compiled
+
+    def modify(self, changes: Sequence[tuple[str, str, Any]], variables: Mapping[str, str]) -> Modify:
+        """Compile changes of records."""
+        described = [
+            (action, _steps(key), _steps(argument) if action in {"rename", "copy"} else argument)
+            for action, key, argument in changes
+        ]
+        modify: Modify = self._native.modify(described, variables, _steps)
         return modify
 
     def divide(self, entries: bytes, marks: bytes) -> tuple[bytes, bytes]:

@@ -6,7 +6,7 @@
 #
 # bytes are read in place, other buffers are copied. Work on more than a few KiB does not hold the GIL.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from typing_extensions import Buffer
@@ -16,6 +16,9 @@ from logflow.engine.api import LineFormat
 _Parsed: TypeAlias = tuple[bytes, int, int, bytes, int, int, int, int]
 _Mode: TypeAlias = Literal["message", "forward", "packed", "other"]
 _Frame: TypeAlias = tuple[bytes, _Mode, int, int, int, int, int]
+
+# A path: its exact key, its steps.
+_Path: TypeAlias = tuple[str | None, Sequence[str | int]]
 
 __version__: str
 
@@ -29,9 +32,15 @@ class Regex:
 
 class Grep:
     def apply(self, entries: Buffer) -> tuple[bytes, int]: ...
+    def present(self) -> list[int]: ...
+
+class FieldParser:
+    def apply(self, entries: Buffer) -> tuple[bytes, int, int]: ...
+    def present(self) -> list[int]: ...
 
 class Modify:
     def apply(self, entries: Buffer, tag: str) -> bytes: ...
+    def present(self) -> list[int]: ...
 
 class Expression:
     def split(
@@ -59,9 +68,18 @@ def to_ndjson(
 def splice(entries: Buffer, fields: Mapping[str, Any]) -> bytes: ...
 def regex(pattern: str) -> Regex: ...
 def grep(
-    keep: Sequence[tuple[str, str]], exclude: Sequence[tuple[str, str]], mode: Literal["and", "or"] = "and"
+    keep: Sequence[tuple[_Path, str]],
+    exclude: Sequence[tuple[_Path, str]],
+    mode: Literal["and", "or"] = "and",
 ) -> Grep: ...
-def modify(changes: Sequence[tuple[str, str, Any]], variables: Mapping[str, str]) -> Modify: ...
+def field_parser(
+    parser: dict[str, Any], field: _Path, into: _Path | None, keep_original: bool, drop_unparsed: bool
+) -> FieldParser: ...
+def modify(
+    changes: Sequence[tuple[str, _Path, Any]],
+    variables: Mapping[str, str],
+    read_path: Callable[[str], _Path],
+) -> Modify: ...
 def expression(program: bytes) -> Expression: ...
 def divide(entries: Buffer, marks: bytes) -> tuple[bytes, bytes]: ...
 def interleave(kept: Buffer, rest: Buffer, marks: bytes) -> bytes: ...

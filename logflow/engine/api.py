@@ -159,12 +159,32 @@ class Grep(Protocol):
         """Return the kept entries and their number (the input itself when all are kept)."""
         ...
 
+    def present(self) -> list[int]:
+        """In how many events so far each rule's field was there, those of ``keep`` first."""
+        ...
+
 
 class Modify(Protocol):
     """A compiled list of changes to records."""
 
     def apply(self, entries: bytes, tag: str) -> bytes:
         """Return the entries with every record changed; their number stays the same."""
+        ...
+
+    def present(self) -> list[int]:
+        """In how many events so far each change found its field, or could be made."""
+        ...
+
+
+class FieldParser(Protocol):
+    """A compiled parser of one field."""
+
+    def apply(self, entries: bytes) -> tuple[bytes, int, int]:
+        """Return the entries, their number, and how many fields did not parse."""
+        ...
+
+    def present(self) -> list[int]:
+        """In how many events so far the field was there."""
         ...
 
 
@@ -272,6 +292,8 @@ class Engine(Protocol):
     ) -> bytes:
         r"""Format entries as JSON Lines: time, tag, then the record's fields in order.
 
+        Canonical entries can always be formatted: whatever makes them bounds their depth.
+
         Times are RFC 3339 UTC with nine digits. bin is text; NaN and infinities are null; ext type 0 of 8
         bytes is an RFC 3339 string, other ext a base64 string; map keys that are not strings are written
         as their JSON text in a string, of which 256 characters are kept, as escapes within escapes grow
@@ -308,32 +330,57 @@ class Engine(Protocol):
         """Compile rules of (field path, pattern) that say which events are kept.
 
         An event is kept when ``keep`` matches (all or any of it, as ``mode`` says; no rules match all)
-        and no ``exclude`` rule matches. A path is a key, or keys joined by ``.`` for nested maps (an exact
-        key with dots wins; otherwise every dot parts two keys). Patterns, see :mod:`logflow.regexes`, are
+        and no ``exclude`` rule matches. Paths are those of :mod:`logflow.paths`. Patterns are
         searched in the text of the value as ``to_ndjson`` writes it, strings without quotes and escapes; a
         missing field matches nothing.
 
         Raises:
-            ValueError: a pattern cannot be used; see :meth:`regex`.
+            ValueError: a path or pattern cannot be used; see :meth:`regex`.
+        """
+        ...
+
+    def field_parser(
+        self,
+        parser: Parser,
+        field: str,
+        *,
+        into: str | None = None,
+        keep_original: bool = False,
+        drop_unparsed: bool = False,
+    ) -> FieldParser:
+        """Compile a parser of the text of one field, found as in ``modify``.
+
+        What it finds is added at the end of the record: as fields that the record has not, or as a map at
+        ``into`` if nothing is there. The parsed field is removed before, unless it is to be kept. A time that
+        the parser finds becomes the event's. A record without the field stays as it is. One whose field is
+        no text, does not parse, or would nest deeper than MAX_DEPTH afterwards, is kept byte for byte, or
+        dropped, and counted.
+
+        Raises:
+            ValueError: a path is none.
         """
         ...
 
     def modify(self, changes: Sequence[tuple[str, str, Any]], variables: Mapping[str, str]) -> Modify:
-        """Compile changes, applied in order.
+        """Compile changes, applied in order. Keys are paths of :mod:`logflow.paths`.
 
-        ``("set", key, value)``: overwrite in place or add at the end. A string value may hold ``{tag}``,
-        ``{name}`` of ``variables`` or ``{field}``, looked for in this order; a field is a path and gives
-        its text, as in ``grep``, of the record as changed so far, or nothing when missing. ``{{`` and
-        ``}}`` are braces, and so is any other brace.
+        ``("set", path, value)``: overwrite in place or add at the end; maps that are missing on the way are
+        made. A string value may hold ``{tag}``, ``{name}`` of ``variables`` or ``{path}``, looked for in this
+        order; a path gives its text, as in ``grep``, of the record as changed so far, or nothing when
+        missing. ``{{`` and ``}}`` are braces, and so is any other brace.
 
-        ``("default", key, value)``: only where the key is missing. ``("remove", key, None)``.
+        ``("default", path, value)``: only where nothing is at the path. ``("remove", path, None)``.
         ``("rename", old, new)`` and ``("copy", from, to)``: an existing target is overwritten in place;
-        nothing happens when the source is missing; rename keeps the place of the old key when the target
-        is new. Top-level keys only; str and bin keys are the same; of repeated keys the first is meant.
-        What is not changed stays byte for byte as it is; the map header is the shortest.
+        nothing happens when the source is missing; rename keeps the place of the old key when both are at
+        the top level and the target is new.
+
+        Nothing happens either where something else than a map or array is on the way, where an array has no
+        such item, or where the value would stand deeper than MAX_DEPTH. str and bin keys are the same; of
+        repeated keys the first is meant. What is not changed stays byte for byte as it is; headers of what is
+        changed are the shortest.
 
         Raises:
-            ValueError: an action is not one of these.
+            ValueError: an action is not one of these, or a path is none.
         """
         ...
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from logflow.batch import Batch
 from logflow.component import Context, Filter
-from logflow.config.fields import Notation
+from logflow.config.fields import FieldName, Notation
 from logflow.config.options import FilterConfig
 from logflow.regexes import parse_pattern
 
@@ -41,12 +41,12 @@ class GrepFilter(Filter):
         """Options of the filter ``grep``."""
 
         type: Literal["grep"] = "grep"
-        keep: dict[str, Patterns] = Field(
+        keep: dict[FieldName, Patterns] = Field(
             {},
             description="Keep only events whose fields match: `{field: pattern}`. Fields may be paths "
             "(`kubernetes.namespace`), patterns may be lists, and are searched anywhere in the field.",
         )
-        exclude: dict[str, Patterns] = Field(
+        exclude: dict[FieldName, Patterns] = Field(
             {}, description="Drop events of which any field matches.", examples=[{"level": "^debug$"}]
         )
         mode: Literal["and", "or"] = Field(
@@ -61,7 +61,9 @@ class GrepFilter(Filter):
 
     def __init__(self, config: GrepFilter.Config, context: Context) -> None:
         super().__init__(config, context)
-        self._grep = context.engine.grep(_rules(config.keep), _rules(config.exclude), config.mode)
+        keep, exclude = _rules(config.keep), _rules(config.exclude)
+        self._paths = [path for path, _ in (*keep, *exclude)]
+        self._grep = context.engine.grep(keep, exclude, config.mode)
 
     def apply(self, batch: Batch) -> Batch | None:
         """Keep what matches."""
@@ -69,6 +71,10 @@ class GrepFilter(Filter):
         if count == batch.count:
             return batch
         return batch.with_entries(entries, count) if count else None
+
+    def present(self) -> dict[str, int]:
+        """In how many events so far each field was there."""
+        return dict(zip(self._paths, self._grep.present(), strict=True))
 
 
 def _rules(fields: dict[str, list[str]]) -> list[tuple[str, str]]:

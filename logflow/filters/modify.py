@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from logflow.batch import Batch
 from logflow.component import Context, Filter
-from logflow.config.fields import NonEmpty
+from logflow.config.fields import FieldName
 from logflow.config.options import FilterConfig
 
 
@@ -17,24 +17,26 @@ class ModifyFilter(Filter):
     """Changes packed records through the engine, see ``Engine.modify``.
 
     The changes are made in the order of the options below, whatever their order in the file, and within
-    each as written. For another order use several filters.
+    each as written. For another order use several filters. Fields are paths: ``user.password``, ``a[0]``.
     """
 
     class Config(FilterConfig):
         """Options of the filter ``modify``."""
 
         type: Literal["modify"] = "modify"
-        rename: dict[NonEmpty, NonEmpty] = Field({}, description="`{old: new}`; the field keeps its place.")
-        copy_: dict[NonEmpty, NonEmpty] = Field({}, alias="copy", description="`{from: to}`.")
-        default: dict[NonEmpty, Any] = Field(
+        rename: dict[FieldName, FieldName] = Field(
+            {}, description="`{old: new}`; a field of the top level keeps its place."
+        )
+        copy_: dict[FieldName, FieldName] = Field({}, alias="copy", description="`{from: to}`.")
+        default: dict[FieldName, Any] = Field(
             {}, description="Values of fields that a record does not have; with placeholders as in `set`."
         )
-        set_: dict[NonEmpty, Any] = Field(
+        set_: dict[FieldName, Any] = Field(
             {},
             alias="set",
             description="Values of fields, new or not. Text may hold `{tag}`, `{hostname}` and `{field}`.",
         )
-        remove: list[NonEmpty] = Field([], description="Fields to remove.")
+        remove: list[FieldName] = Field([], description="Fields to remove.")
 
         @model_validator(mode="after")
         def _check_changes(self) -> ModifyFilter.Config:
@@ -51,8 +53,13 @@ class ModifyFilter(Filter):
             *(("set", key, value) for key, value in config.set_.items()),
             *(("remove", key, None) for key in config.remove),
         ]
+        self._paths = [key for _, key, _ in changes]
         self._modify = context.engine.modify(changes, {"hostname": socket.gethostname()})
 
     def apply(self, batch: Batch) -> Batch:
         """Change every record."""
         return batch.with_entries(self._modify.apply(batch.entries, batch.tag), batch.count)
+
+    def present(self) -> dict[str, int]:
+        """In how many events so far each field was found, or could be set."""
+        return dict(zip(self._paths, self._modify.present(), strict=True))

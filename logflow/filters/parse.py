@@ -7,14 +7,13 @@ from typing import Literal
 from pydantic import Field
 
 from logflow.batch import Batch
-from logflow.component import Context, Filter, Parse
-from logflow.config.fields import NonEmpty, ParserField
+from logflow.component import Context, Filter
+from logflow.config.fields import FieldName, ParserField
 from logflow.config.options import FilterConfig
-from logflow.event import EventTime, Record
 
 
 class ParseFilter(Filter):
-    """Adds the fields that a parser finds in another field's text. Decodes every record.
+    """Adds the fields that a parser finds in another field's text; see ``Engine.field_parser``.
 
     A record's own field is never overwritten, except the parsed one, which makes room for what was
     found in it. A time that the parser finds becomes the event's. A record without the field passes.
@@ -24,9 +23,11 @@ class ParseFilter(Filter):
         """Options of the filter ``parse``."""
 
         type: Literal["parse"] = "parse"
-        field: NonEmpty = Field("message", description="Field that holds the text.")
+        field: FieldName = Field(
+            "message", description="Field that holds the text; a path, such as `log.text`."
+        )
         parser: ParserField = Field(description="How to parse it.", examples=[{"type": "json"}])
-        into: NonEmpty | None = Field(
+        into: FieldName | None = Field(
             None, description="Field that gets all that was found, as a map; unset: they become fields."
         )
         keep_original: bool = Field(default=False, description="Keep the parsed field.")
@@ -38,45 +39,21 @@ class ParseFilter(Filter):
 
     def __init__(self, config: ParseFilter.Config, context: Context) -> None:
         super().__init__(config, context)
-        self._parser = context.parser(config.parser)
+        self._fields = context.engine.field_parser(
+            context.parser(config.parser),
+            config.field,
+            into=config.into,
+            keep_original=config.keep_original,
+            drop_unparsed=config.on_error == "drop",
+        )
         self._unparsed = context.counter("fields_unparsed", "Fields that the parser did not match.")
 
     def apply(self, batch: Batch) -> Batch | None:
         """Parse the field of every record."""
-        field = self.config.field
-        events = list(batch.events())
-        texts = [_text(record.get(field)) for _, record in events]
-        found = iter(self._parser.parse_many([text for text in texts if text is not None]))
-        kept: list[tuple[int, Record]] = []
-        unparsed = 0
-        for (time, record), text in zip(events, texts, strict=True):
-            parsed = None if text is None else next(found)
-            if parsed is not None:
-                kept.append(self._merge(time, record, parsed))
-                continue
-            unparsed += field in record
-            if field not in record or self.config.on_error == "keep":
-                kept.append((time, record))
+        entries, count, unparsed = self._fields.apply(batch.entries)
         self._unparsed(unparsed)
-        return Batch.from_events(batch.tag, kept, batch.origin) if kept else None
+        return batch.with_entries(entries, count) if count else None
 
-    def _merge(self, time: EventTime, record: Record, parsed: Parse) -> tuple[int, Record]:
-        config = self.config
-        found_time, fields = parsed
-        if not config.keep_original:
-            del record[config.field]
-        if config.into is not None:
-            fields = {config.into: fields}
-        record |= {key: value for key, value in fields.items() if key not in record}
-        return time if found_time is None else found_time, record
-
-
-def _text(value: object) -> bytes | None:
-    """The text of a field; ``None`` for what is no text."""
-    match value:
-        case str():
-            return value.encode("utf-8", "backslashreplace")
-        case bytes():
-            return value
-        case _:
-            return None
+    def present(self) -> dict[str, int]:
+        """In how many events so far the field was there."""
+        return {self.config.field: self._fields.present()[0]}

@@ -55,6 +55,13 @@ pub struct LineParser {
     watched: Watched,
 }
 
+/// The keys that a parser watches for, in the order of their bits.
+pub fn watched(parser: &MessageParser) -> Watched {
+    let mut keys = vec![b"stream".to_vec(), b"truncated".to_vec(), b"attrs".to_vec()];
+    keys.extend(parser.time_key().map(<[u8]>::to_vec));
+    Watched::new(keys)
+}
+
 /// A line out of its container format.
 struct Piece<'a> {
     time_ns: u64,
@@ -88,9 +95,8 @@ impl LineParser {
         format: LineFormat, parser: MessageParser, max_line: usize, stream: Option<Vec<u8>>,
         message_key: Vec<u8>,
     ) -> Self {
-        let mut watched = vec![b"stream".to_vec(), b"truncated".to_vec(), b"attrs".to_vec()];
-        watched.extend(parser.time_key().map(<[u8]>::to_vec));
-        Self { format, parser, max_line, stream, message_key, watched: Watched::new(watched) }
+        let watched = watched(&parser);
+        Self { format, parser, max_line, stream, message_key, watched }
     }
 
     /// Parse the whole lines of `block`; see `logflow.engine.api.LineParser.parse`.

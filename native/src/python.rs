@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
@@ -17,7 +18,7 @@ use crate::lines::{self, LineFormat};
 use crate::ndjson;
 use crate::parsers::{Csv, Grammar, Kind, MessageParser, RegexParser, Types};
 use crate::pattern::Pattern;
-use crate::records::{self, Change, Name, NewValue, Path, Rule, Target};
+use crate::records::{self, Change, Name, NewValue, Path, Rule, Step, Target};
 use crate::regexes;
 use crate::timekey::{TimeKey, TimeReader};
 
@@ -295,9 +296,9 @@ fn scan_frames<'py>(
     Ok((PyList::new(py, frames)?, scanned.consumed, scanned.needed))
 }
 
-/// Pack a value of Python by the rules that hold for records.
+/// Pack the value of a field by the rules that hold for records.
 fn pack_value(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    value.py().import("logflow.packing")?.getattr("pack_value")?.call1((value,))?.extract()
+    value.py().import("logflow.packing")?.getattr("pack_value")?.call1((value, 2))?.extract()
 }
 
 #[pyfunction]
@@ -355,18 +356,65 @@ impl Grep {
         let kept = kept.map(|kept| PyBytes::new(data.py(), &kept));
         Ok((kept.unwrap_or_else(|| data.into_bytes()), count))
     }
+
+    fn present(&self) -> Vec<u64> {
+        self.0.present()
+    }
+}
+
+/// A step of a path, as `logflow.paths` has it.
+#[derive(FromPyObject)]
+enum PathStep {
+    Index(i64),
+    Key(String),
+}
+
+/// A path: its exact key and its steps.
+type Steps = (Option<String>, Vec<PathStep>);
+
+fn path((exact, steps): Steps) -> Path {
+    let step = |step| match step {
+        PathStep::Index(index) => Step::Index(index),
+        PathStep::Key(key) => Step::Key(Target::new(&key)),
+    };
+    Path::new(exact.as_deref(), steps.into_iter().map(step).collect())
 }
 
 #[pyfunction]
 #[pyo3(signature = (keep, exclude, mode="and"))]
-fn grep(keep: Vec<(String, String)>, exclude: Vec<(String, String)>, mode: &str) -> PyResult<Grep> {
-    let rules = |rules: Vec<(String, String)>| -> PyResult<Vec<Rule>> {
-        let rule = |(path, pattern): (String, String)| {
-            Ok(Rule { path: Path::new(&path), pattern: regexes::Regex::new(&pattern)? })
-        };
+fn grep(keep: Vec<(Steps, String)>, exclude: Vec<(Steps, String)>, mode: &str) -> PyResult<Grep> {
+    let rules = |rules: Vec<(Steps, String)>| -> PyResult<Vec<Rule>> {
+        let rule =
+            |(steps, pattern): (Steps, String)| Ok(Rule::new(path(steps), regexes::Regex::new(&pattern)?));
         rules.into_iter().map(rule).collect()
     };
     Ok(Grep(records::Grep { keep: rules(keep)?, exclude: rules(exclude)?, all: mode == "and" }))
+}
+
+#[pyclass(frozen, module = "logflow.engine._native")]
+struct FieldParser(records::FieldParser);
+
+#[pymethods]
+impl FieldParser {
+    fn apply<'py>(&self, entries: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyBytes>, usize, usize)> {
+        let data = Data::of(entries)?;
+        let bytes = data.as_bytes();
+        let (parsed, count, unparsed) = run(data.py(), bytes.len(), || self.0.apply(bytes))?;
+        Ok((PyBytes::new(data.py(), &parsed), count, unparsed))
+    }
+
+    fn present(&self) -> Vec<u64> {
+        vec![self.0.present.load(Ordering::Relaxed)]
+    }
+}
+
+#[pyfunction]
+fn field_parser(
+    parser: &Bound<'_, PyDict>, field: Steps, into: Option<Steps>, keep_original: bool, drop_unparsed: bool,
+) -> PyResult<FieldParser> {
+    let present = AtomicU64::new(0);
+    let (parser, field, into) = (message_parser(parser)?, path(field), into.map(path));
+    Ok(FieldParser(records::FieldParser { parser, field, into, keep_original, drop_unparsed, present }))
 }
 
 #[pyclass(frozen, module = "logflow.engine._native")]
@@ -380,33 +428,43 @@ impl Modify {
         let changed = run(data.py(), bytes.len(), || self.0.apply(bytes, tag))?;
         Ok(PyBytes::new(data.py(), &changed))
     }
+
+    fn present(&self) -> Vec<u64> {
+        self.0.present()
+    }
 }
 
+/// `read_path` makes a path of a placeholder's text, or raises `ValueError`.
 #[pyfunction]
 fn modify(
-    changes: Vec<(String, String, Bound<'_, PyAny>)>, variables: &Bound<'_, PyAny>,
+    changes: Vec<(String, Steps, Bound<'_, PyAny>)>, variables: &Bound<'_, PyAny>,
+    read_path: &Bound<'_, PyAny>,
 ) -> PyResult<Modify> {
     let variables: HashMap<String, String> = dict_of(variables)?.extract()?;
-    let change = |(action, key, argument): &(String, String, Bound<'_, PyAny>)| {
-        let target = || Ok::<_, PyErr>(Target::new(&argument.extract::<String>()?));
+    let change = |(action, key, argument): (String, Steps, Bound<'_, PyAny>)| {
+        let key = path(key);
+        let target = |argument: &Bound<'_, PyAny>| Ok::<_, PyErr>(path(argument.extract()?));
         Ok(match action.as_str() {
-            "set" => Change::Set(Target::new(key), new_value(argument, &variables)?),
-            "default" => Change::Default(Target::new(key), new_value(argument, &variables)?),
-            "remove" => Change::Remove(Name::new(key)),
-            "rename" => Change::Rename(Name::new(key), target()?),
-            "copy" => Change::Copy(Name::new(key), target()?),
+            "set" => Change::Set(key, new_value(&argument, &variables, read_path)?),
+            "default" => Change::Default(key, new_value(&argument, &variables, read_path)?),
+            "remove" => Change::Remove(key),
+            "rename" => Change::Rename(key, target(&argument)?),
+            "copy" => Change::Copy(key, target(&argument)?),
             _ => {
                 let what = "is not a change; write set, default, remove, rename or copy";
                 return Err(PyValueError::new_err(format!("{action:?} {what}")));
             }
         })
     };
-    Ok(Modify(records::Modify(changes.iter().map(change).collect::<PyResult<_>>()?)))
+    Ok(Modify(records::Modify::new(changes.into_iter().map(change).collect::<PyResult<_>>()?)))
 }
 
-fn new_value(value: &Bound<'_, PyAny>, variables: &HashMap<String, String>) -> PyResult<NewValue> {
+fn new_value(
+    value: &Bound<'_, PyAny>, variables: &HashMap<String, String>, read_path: &Bound<'_, PyAny>,
+) -> PyResult<NewValue> {
     let text = value.extract::<String>().unwrap_or_default();
-    if let Some(parts) = records::template(&text, |name| variables.get(name).cloned()) {
+    let field = |name: &str| Some(path(read_path.call1((name,)).ok()?.extract().ok()?));
+    if let Some(parts) = records::template(&text, |name| variables.get(name).cloned(), field) {
         return Ok(NewValue::Template(parts));
     }
     Ok(NewValue::Packed(pack_value(value)?))
@@ -512,6 +570,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(expression, module)?)?;
     module.add_function(wrap_pyfunction!(divide, module)?)?;
     module.add_function(wrap_pyfunction!(interleave, module)?)?;
+    module.add_class::<FieldParser>()?;
+    module.add_function(wrap_pyfunction!(field_parser, module)?)?;
     module.add_function(wrap_pyfunction!(splice, module)?)?;
     module.add_function(wrap_pyfunction!(grep, module)?)?;
     module.add_function(wrap_pyfunction!(modify, module)?)?;

@@ -9,6 +9,7 @@
 //! number of the case, which repeat it, and the input.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use _native::json::Transcoder;
@@ -17,7 +18,7 @@ use _native::lines::{LineFormat, LineParser, Parsed};
 use _native::out::Out;
 use _native::parsers::{Csv, Grammar, Kind, MessageParser, RegexParser, Types};
 use _native::pattern::Pattern;
-use _native::records::{self, Change, Grep, Modify, Name, NewValue, Path, Rule, Target};
+use _native::records::{self, Change, FieldParser, Grep, Modify, Name, NewValue, Path, Rule, Step, Target};
 use _native::regexes::Regex;
 use _native::timekey::{TimeKey, TimeReader};
 use _native::{entries, frames, ndjson};
@@ -127,6 +128,7 @@ struct Engine {
     patterns: Vec<Regex>,
     grep: [Grep; 2],
     modify: Modify,
+    field_parsers: Vec<FieldParser>,
     fields: Vec<(Name, Vec<u8>)>,
 }
 
@@ -183,10 +185,15 @@ impl Engine {
                 }
             }
         }
-        let rule =
-            |path, pattern| Rule { path: Path::new(path), pattern: Regex::new(pattern).expect("a pattern") };
+        let path = |text: &str| {
+            let key = |key: &str| Step::Key(Target::new(key));
+            Path::new(text.contains('.').then_some(text), text.split('.').map(key).collect())
+        };
+        let item = |key: &str, index| Path::new(None, vec![Step::Key(Target::new(key)), Step::Index(index)]);
+        let rule = |text, pattern| Rule::new(path(text), Regex::new(pattern).expect("a pattern"));
         let rules = || vec![rule("a", "^[0-9.]+$"), rule("level", "info|x"), rule("a.b", "é")];
-        let template = records::template("{tag}: {level} {a.b}{missing}", |_| None).expect("a template");
+        let template = records::template("{tag}: {level} {a.b}{missing}", |_| None, |text| Some(path(text)))
+            .expect("a template");
         let mut packed = Out::default();
         packed.str(b"added");
         packed.bool(true);
@@ -203,12 +210,26 @@ impl Engine {
                 Grep { keep: rules(), exclude: vec![], all: false },
                 Grep { keep: vec![], exclude: rules(), all: true },
             ],
-            modify: Modify(vec![
-                Change::Set(Target::new("new"), NewValue::Template(template)),
-                Change::Rename(Name::new("msg"), Target::new("message")),
-                Change::Copy(Name::new("a"), Target::new("b")),
-                Change::Remove(Name::new("n")),
+            modify: Modify::new(vec![
+                Change::Set(path("new"), NewValue::Template(template)),
+                Change::Set(path("a.new.b"), NewValue::Packed(b"\x05".to_vec())),
+                Change::Rename(path("msg"), path("message")),
+                Change::Rename(path("a.b"), path("c.d.e")),
+                Change::Copy(path("a"), path("b")),
+                Change::Copy(path("a"), item("l", -1)),
+                Change::Remove(path("n")),
+                Change::Remove(item("a", 0)),
             ]),
+            field_parsers: (0..16)
+                .map(|number| FieldParser {
+                    parser: message_parser(number % 8),
+                    field: if number < 8 { path("message") } else { item("a", 0) },
+                    into: (number % 3 == 0).then(|| path("a.into")),
+                    keep_original: number % 2 == 0,
+                    drop_unparsed: number % 5 == 0,
+                    present: AtomicU64::new(0),
+                })
+                .collect(),
             fields: vec![(Name::new("added"), packed.into_vec())],
         }
     }
@@ -263,6 +284,11 @@ impl Engine {
         assert_eq!(entries::count(&spliced), Ok(count));
         assert_eq!(records::splice(&spliced, &self.fields).as_ref(), Ok(&spliced));
         assert_eq!(entries::count(&self.modify.apply(data, "t").expect("checked")), Ok(count));
+        for parser in &self.field_parsers {
+            let (parsed, events, _) = parser.apply(data).expect("checked");
+            assert_eq!(entries::count(&parsed), Ok(events));
+            assert!(ndjson::to_ndjson(&parsed, "t", Some("@timestamp"), None).is_ok());
+        }
         let [keep, drop] = self.grep.each_ref().map(|grep| grep.apply(data).expect("checked").1);
         assert_eq!(keep + drop, count);
     }

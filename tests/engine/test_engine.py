@@ -92,8 +92,7 @@ class _Stub(ModuleType):
     def grep(self, keep: Any, exclude: Any, mode: str) -> Any:
         return "grep"
 
-    def modify(self, changes: Any, variables: Any) -> Any:
-        self._check("this change")
+    def modify(self, changes: Any, variables: Any, read_path: Any) -> Any:
         return "modify"
 
     def parse(self, block: bytes, carry: bytes, now_ns: int) -> tuple[Any, ...]:
@@ -141,8 +140,7 @@ def test_what_the_native_engine_cannot_do_the_twin_does(parser: Parser) -> None:
     for _ in range(2):
         lines = engine.line_parser("plain", parser, max_line=5)
         assert isinstance(lines, python_lines.PythonLineParser)
-        assert engine.modify([], {}).apply(ENTRY, "t") == ENTRY
-    assert engine.fallbacks == ["cannot do lines", "cannot do this change"]
+    assert engine.fallbacks == ["cannot do lines"]
 
 
 def test_third_party_parsers_run_in_python(parser: Parser) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
 import pytest
 
+from logflow.component import Parser
 from logflow.engine.api import Engine
+from logflow.errors import LimitExceeded
 from logflow.packing import pack_entries, pack_entry, unpack_entries
 
 RAW = b"\xdf\x00\x00\x00\x02\xd9\x01a\xcd\x00\x01\xc4\x01b\xa1\xff"
@@ -131,6 +134,10 @@ def test_patterns_that_cannot_be_used(engine: Engine, pattern: str) -> None:
         engine.grep([("a", pattern)], [])
 
 
+RECORD = {"user": {"name": "ann", "password": "x"}, "l": [1, {"x": 2}], "a.b": 0}
+USER = RECORD["user"]
+
+
 # -- modify -----------------------------------------------------------------------------------------
 
 
@@ -166,6 +173,95 @@ def test_changes(engine: Engine, changes: list[Any], expected: dict[str, Any]) -
     modified = engine.modify(changes, {"host": "n1", "tag": "not this"}).apply(entries * 3, "the.tag")
     assert list(unpack_entries(modified)) == [(5, expected)] * 3
     assert list(records(modified)[0]) == list(expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "present"),
+    [
+        ([("remove", "user.password", None)], {"user": {"name": "ann"}, "l": [1, {"x": 2}], "a.b": 0}, [2]),
+        ([("remove", "l[0]", None)], {"user": USER, "l": [{"x": 2}], "a.b": 0}, [2]),
+        ([("remove", "l[-1].x", None)], {"user": USER, "l": [1, {}], "a.b": 0}, [2]),
+        ([("remove", "l[2]", None), ("remove", "user[0]", None)], RECORD, [0, 0]),
+        ([("remove", "user.zzz.name", None), ("remove", "user.name.zzz", None)], RECORD, [0, 0]),
+        ([("set", "user.password", "*")], {**RECORD, "user": {"name": "ann", "password": "*"}}, [2]),
+        ([("set", "user.x.y", 1)], {**RECORD, "user": {**USER, "x": {"y": 1}}}, [2]),
+        ([("set", "new.x.y", 1)], {**RECORD, "new": {"x": {"y": 1}}}, [2]),
+        ([("set", "user.name.x", 1), ("set", "l[5]", 1), ("set", "l.x", 1)], RECORD, [0, 0, 0]),
+        ([("set", "l[1].x", "{user.name}{l[0]}")], {**RECORD, "l": [1, {"x": "ann1"}]}, [2]),
+        ([("set", "a.b", 1)], {**RECORD, "a.b": 1}, [2]),
+        ([("set", '["a.c"]', 1)], {**RECORD, "a.c": 1}, [2]),
+        ([("default", "user.name", 1), ("default", "user.id", 2)],
+         {**RECORD, "user": {**USER, "id": 2}}, [2, 2]),
+        ([("rename", "user.name", "name")],
+         {"user": {"password": "x"}, "l": [1, {"x": 2}], "a.b": 0, "name": "ann"}, [2]),
+        ([("rename", "a.b", "user.id")], {"user": {**USER, "id": 0}, "l": [1, {"x": 2}]}, [2]),
+        ([("rename", "user", "user.old")], {"l": [1, {"x": 2}], "a.b": 0, "user": {"old": USER}}, [2]),
+        ([("rename", "user", "l.x")], RECORD, [0]),
+        ([("rename", "user.name", "user.name")], RECORD, [2]),
+        ([("copy", "l[1]", "user.l")], {**RECORD, "user": {**USER, "l": {"x": 2}}}, [2]),
+    ],
+)  # fmt: skip
+def test_paths_lead_into_maps_and_arrays(
+    engine: Engine, changes: list[Any], expected: dict[str, Any], present: list[int]
+) -> None:
+    """And it can be seen which of them led nowhere."""
+    modify = engine.modify(changes, {})
+    modified = modify.apply(pack_entry(5, RECORD) * 2, "t")
+    assert [list(record.items()) for _, record in unpack_entries(modified)] == [list(expected.items())] * 2
+    assert modify.present() == present
+
+
+def test_nothing_is_put_where_it_would_nest_too_deep(engine: Engine) -> None:
+    """What is made can be rendered."""
+    deep: Any = []
+    for _ in range(126):
+        deep = [deep]
+    entries = pack_entry(0, {"a": deep})
+    modify = engine.modify([("copy", "a", "b"), ("copy", "a", "c.d"), ("rename", "a", "x.y.z")], {})
+    modified = modify.apply(entries, "t")
+    assert [list(record) for _, record in unpack_entries(modified)] == [["a", "b"]]
+    assert modify.present() == [1, 0, 0]
+    assert engine.to_ndjson(modified, "t")
+    for changes in ([("set", "a", [deep])], [("default", "a.b", [deep])]):
+        with pytest.raises(LimitExceeded):
+            engine.modify(changes, {})
+
+
+def test_a_grep_says_in_how_many_events_its_fields_were(engine: Engine) -> None:
+    grep = engine.grep([("user.name", "ann"), ("l[1].x", "2")], [("zzz", "x")])
+    assert grep.apply(pack_entry(0, RECORD) + pack_entry(0, {"l": []}))[1] == 1
+    assert grep.present() == [1, 1, 0]
+
+
+def test_a_field_is_parsed_in_place(engine: Engine, make_parser: Callable[..., Parser]) -> None:
+    """Its neighbours stay byte for byte; what fails to parse is kept or dropped."""
+    parser = make_parser("json", time_key="t", time_format="unix")
+    field_parser = engine.field_parser(parser, "log.text")
+    good = entry(b"\x82\xd9\x01a\xcd\x00\x05\xa3log\x81\xa4text\xad" + b'{"a":1,"t":3}')
+    bad = pack_entry(0, {"log": {"text": "no"}}) + pack_entry(0, {"log": {"text": 5}})
+    parsed, count, unparsed = field_parser.apply(good + bad + pack_entry(9, {"n": 1}))
+    assert (count, unparsed, field_parser.present()) == (4, 2, [3])
+    assert parsed == pack_entry(3_000_000_000, {})[
+        :11
+    ] + b"\x82\xd9\x01a\xcd\x00\x05\xa3log\x80" + bad + pack_entry(9, {"n": 1})
+    dropping = engine.field_parser(
+        parser, "log.text", into="log.found", keep_original=True, drop_unparsed=True
+    )
+    parsed, count, unparsed = dropping.apply(good + bad)
+    assert (count, unparsed) == (1, 2)
+    assert [record for _, record in unpack_entries(parsed)] == [
+        {"a": 5, "log": {"text": '{"a":1,"t":3}', "found": {"a": 1}}}
+    ]
+
+
+def test_what_would_nest_too_deep_does_not_parse(engine: Engine, make_parser: Callable[..., Parser]) -> None:
+    """Its neighbours are parsed, and all of it can be rendered."""
+    deep = '{"a":' * 127 + "{}" + "}" * 127
+    entries = pack_entry(0, {"message": deep}) + pack_entry(0, {"message": '{"a":1}'})
+    parsed, count, unparsed = engine.field_parser(make_parser("json"), "message", into="p").apply(entries)
+    assert (count, unparsed) == (2, 1)
+    assert [record for _, record in unpack_entries(parsed)] == [{"message": deep}, {"p": {"a": 1}}]
+    assert engine.to_ndjson(parsed, "t").count(b"\n") == 2
 
 
 def test_odd_records_are_changed_where_they_are_to_be(engine: Engine) -> None:

@@ -28,6 +28,7 @@ from logflow.engine._python.walk import scan_frames
 from logflow.engine.api import (
     Computation,
     Condition,
+    FieldParser,
     Grep,
     LineFormat,
     LineParser,
@@ -93,6 +94,20 @@ class PythonEngine:
     ) -> Grep:
         """Compile a grep."""
         return _records.PythonGrep(keep, exclude, mode)
+
+    def field_parser(
+        self,
+        parser: Parser,
+        field: str,
+        *,
+        into: str | None = None,
+        keep_original: bool = False,
+        drop_unparsed: bool = False,
+    ) -> FieldParser:
+        """Compile a parser of one field."""
+        return _records.PythonFieldParser(
+            parser, field, into=into, keep_original=keep_original, drop_unparsed=drop_unparsed
+        )
 
     def modify(self, changes: Sequence[tuple[str, str, Any]], variables: Mapping[str, str]) -> Modify:
         """Compile changes of records."""

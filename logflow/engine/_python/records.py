@@ -3,159 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import compress, pairwise
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-import msgspec
-from typing_extensions import Buffer
-
+from logflow.component import Parse, Parser
+from logflow.engine._python import fields as packed_fields
 from logflow.engine._python.entries import HEADER_SIZE, bounds
-from logflow.engine._python.plain import plain_record, plain_records, plain_value
-from logflow.engine._python.walk import head, skip
+from logflow.engine._python.fields import Fields, take_apart
+from logflow.engine._python.plain import plain_record, plain_records
+from logflow.engine._python.walk import head
+from logflow.errors import LimitExceeded
+from logflow.event import EventTime
 from logflow.jsontext import json_text
-from logflow.packing import encode, pack_value, to_text
+from logflow.packing import ENTRY_HEADER, pack_value, to_text
+from logflow.paths import FieldPath, parse_path
 from logflow.regexes import compile_regex
 
 _Search: TypeAlias = Callable[[str], bool]
-_decode_fields = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
 _TEMPLATE = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
 _MISSING = object()
-
-
-class _Fields(Protocol):
-    """A record's top level, to be changed; values stay packed.
-
-    A key is found by its text, whether it is a str or a bin. Of repeated keys, the first is found.
-    """
-
-    def __contains__(self, key: str) -> bool: ...
-    def get(self, key: str) -> Buffer | None: ...
-    def set(self, key: str, value: bytes) -> None:
-        """Overwrite a key's value in place, or add it at the end."""
-
-    def remove(self, key: str) -> None:
-        """Remove a key, if it is there."""
-
-    def rename(self, old: str, new: str) -> None:
-        """Give a value another key; a new key takes the place of the old one."""
-
-    def plain(self, path: str) -> Any:
-        """Return the plain value at a path; ``_MISSING`` when there is none."""
-
-    def pack(self) -> bytes: ...
-
-
-class _SimpleFields:
-    """Fields whose keys are str and differ, in msgpack's shortest form."""
-
-    def __init__(self, fields: dict[str, msgspec.Raw]) -> None:
-        self._fields = fields
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._fields
-
-    def get(self, key: str) -> Buffer | None:
-        return self._fields.get(key)
-
-    def set(self, key: str, value: Buffer) -> None:
-        self._fields[key] = msgspec.Raw(value)
-
-    def remove(self, key: str) -> None:
-        self._fields.pop(key, None)
-
-    def rename(self, old: str, new: str) -> None:
-        if old not in self._fields or old == new:
-            return
-        if new in self._fields:
-            self._fields[new] = self._fields.pop(old)
-        else:
-            self._fields = {new if key == old else key: value for key, value in self._fields.items()}
-
-    def plain(self, path: str) -> Any:
-        key = path if path in self._fields else path.partition(".")[0]
-        if key not in self._fields:
-            return _MISSING
-        return lookup({key: plain_value(self._fields[key])}, path)
-
-    def pack(self) -> bytes:
-        return encode(self._fields)
-
-
-class _AnyFields:
-    """Fields of any kind, as the exact way reads them."""
-
-    def __init__(self, record: bytes) -> None:
-        _, pairs, at = head(record, 0)
-        self._keys: list[str | None] = []
-        self._items: list[tuple[Buffer, Buffer]] = []
-        for _ in range(pairs):
-            kind, _, content = head(record, at)
-            middle = skip(record, at)
-            self._keys.append(to_text(record[content:middle]) if kind == "text" else None)
-            end = skip(record, middle)
-            self._items.append((record[at:middle], record[middle:end]))
-            at = end
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._keys
-
-    def get(self, key: str) -> Buffer | None:
-        return self._items[self._keys.index(key)][1] if key in self._keys else None
-
-    def set(self, key: str, value: Buffer) -> None:
-        if key in self._keys:
-            index = self._keys.index(key)
-            self._items[index] = (self._items[index][0], value)
-        else:
-            self._keys.append(key)
-            self._items.append((pack_value(key), value))
-
-    def remove(self, key: str) -> None:
-        if key in self._keys:
-            index = self._keys.index(key)
-            del self._keys[index], self._items[index]
-
-    def rename(self, old: str, new: str) -> None:
-        value = self.get(old)
-        if value is None or old == new:
-            return
-        if new in self._keys:
-            self.set(new, value)
-            self.remove(old)
-        else:
-            index = self._keys.index(old)
-            self._keys[index] = new
-            self._items[index] = (pack_value(new), value)
-
-    def plain(self, path: str) -> Any:
-        return lookup(plain_record(self.pack()), path)
-
-    def pack(self) -> bytes:
-        return _map_head(len(self._items)) + b"".join(part for item in self._items for part in item)
-
-
-def _fields(record: bytes) -> _Fields:
-    """Take a record apart, the fast way where packing it again gives the same bytes."""
-    try:
-        fields = _decode_fields(record)
-        if encode(fields) == record:
-            return _SimpleFields(fields)
-    except ValueError:
-        pass
-    return _AnyFields(record)
-
-
-def _map_head(pairs: int) -> bytes:
-    if pairs < 16:
-        return bytes((0x80 | pairs,))
-    return b"\xde" + pairs.to_bytes(2, "big") if pairs < 1 << 16 else b"\xdf" + pairs.to_bytes(4, "big")
 
 
 def splice(entries: bytes, fields: Mapping[str, Any]) -> bytes:
     """See :meth:`logflow.engine.api.Engine.splice`."""
     found = bounds(entries)
-    packed = {key: pack_value(value) for key, value in fields.items()}
+    packed = {key: pack_value(value, 2) for key, value in fields.items()}
     # A key that the bytes do not even hold as text, no record has.
     if not any(key.encode() in entries for key in packed):
         heads = [entries[start + HEADER_SIZE] for start in found[:-1]]
@@ -164,7 +37,7 @@ def splice(entries: bytes, fields: Mapping[str, Any]) -> bytes:
             return _append(entries, found, heads, len(packed), tail)
     parts: list[bytes] = []
     for start, end in pairwise(found):
-        record = _fields(entries[start + HEADER_SIZE : end])
+        record = take_apart(entries[start + HEADER_SIZE : end])
         for key, value in packed.items():
             if key not in record:
                 record.set(key, value)
@@ -182,16 +55,34 @@ def _append(entries: bytes, found: list[int], heads: list[int], pairs: int, tail
     return b"".join(parts)
 
 
-def lookup(record: Mapping[str, Any], path: str) -> Any:
-    """Find a field by its exact key, or by keys joined by dots; ``_MISSING`` when it is not there."""
-    if path in record or "." not in path:
-        return record.get(path, _MISSING)
+def lookup(record: Mapping[str, Any], path: FieldPath) -> Any:
+    """Find a value in a plain record; ``_MISSING`` when it is not there."""
+    if path.exact is not None and path.exact in record:
+        return record[path.exact]
     found: Any = record
-    for key in path.split("."):
-        if not isinstance(found, dict) or key not in found:
-            return _MISSING
-        found = found[key]
+    for step in path.steps:
+        if isinstance(step, str):
+            found = found.get(step, _MISSING) if isinstance(found, dict) else _MISSING
+        else:
+            inside = isinstance(found, list) and -len(found) <= step < len(found)
+            found = found[step] if inside else _MISSING
     return found
+
+
+class _Rule:
+    """A pattern that is searched in the text of a field."""
+
+    def __init__(self, path: str, pattern: str) -> None:
+        self._path = parse_path(path)
+        self._found: _Search = compile_regex(pattern).found
+        self.present = 0
+
+    def matches(self, record: dict[str, Any]) -> bool:
+        value = lookup(record, self._path)
+        if value is _MISSING:
+            return False
+        self.present += 1
+        return self._found(json_text(value))
 
 
 class PythonGrep:
@@ -203,8 +94,8 @@ class PythonGrep:
         exclude: Sequence[tuple[str, str]],
         mode: Literal["and", "or"],
     ) -> None:
-        self._keep = [(path, compile_regex(pattern).found) for path, pattern in keep]
-        self._exclude = [(path, compile_regex(pattern).found) for path, pattern in exclude]
+        self._keep = [_Rule(*rule) for rule in keep]
+        self._exclude = [_Rule(*rule) for rule in exclude]
         self._quantify = all if mode == "and" else any
 
     def apply(self, entries: bytes) -> tuple[bytes, int]:
@@ -216,15 +107,15 @@ class PythonGrep:
         kept = [entries[start:end] for start, end in compress(pairwise(found), wanted)]
         return b"".join(kept), len(kept)
 
+    def present(self) -> list[int]:
+        """In how many events each rule's field was there."""
+        return [rule.present for rule in (*self._keep, *self._exclude)]
+
     def _wanted(self, record: dict[str, Any]) -> bool:
-        if self._keep and not self._quantify([_matches(record, *rule) for rule in self._keep]):
-            return False
-        return not any(_matches(record, *rule) for rule in self._exclude)
-
-
-def _matches(record: dict[str, Any], path: str, search: _Search) -> bool:
-    value = lookup(record, path)
-    return value is not _MISSING and search(json_text(value))
+        # All rules are asked, so that each sees whether its field is there.
+        kept = [rule.matches(record) for rule in self._keep]
+        excluded = [rule.matches(record) for rule in self._exclude]
+        return (not kept or self._quantify(kept)) and not any(excluded)
 
 
 class PythonModify:
@@ -237,11 +128,15 @@ class PythonModify:
         """Return the entries with every record changed."""
         parts: list[bytes] = []
         for start, end in pairwise(bounds(entries)):
-            record = _fields(entries[start + HEADER_SIZE : end])
+            record = take_apart(entries[start + HEADER_SIZE : end])
             for change in self._changes:
-                change.apply(record, tag)
+                record = change.apply(record, tag)
             parts += (entries[start : start + HEADER_SIZE], record.pack())
         return b"".join(parts)
+
+    def present(self) -> list[int]:
+        """In how many events each change found what it changes, or could be made."""
+        return [change.present for change in self._changes]
 
 
 class _Change:
@@ -250,40 +145,148 @@ class _Change:
     def __init__(self, action: str, key: str, argument: Any, variables: Mapping[str, str]) -> None:
         if action not in {"set", "default", "remove", "rename", "copy"}:
             raise ValueError(f"{action!r} is not a change; write set, default, remove, rename or copy")
-        self._action, self._key, self._argument = action, key, argument
-        self._variables = dict(variables)
-        is_template = isinstance(argument, str) and _TEMPLATE.search(argument) is not None
-        self._packed = None if is_template else pack_value(argument)
+        self._action, self._path = action, parse_path(key)
+        self.present = 0
+        if action in {"rename", "copy"}:
+            self._target = parse_path(argument)
+        else:
+            self._value = _Value(argument, variables)
 
-    def apply(self, record: _Fields, tag: str) -> None:
+    def apply(self, record: Fields, tag: str) -> Fields:
         """Make the change."""
-        key = self._key
+        path, done = self._path, True
         match self._action:
-            case "set":
-                record.set(key, self._value(record, tag))
-            case "default" if key not in record:
-                record.set(key, self._value(record, tag))
             case "remove":
-                record.remove(key)
+                done = packed_fields.take_out(record, path)
             case "rename":
-                record.rename(key, self._argument)
-            case "copy" if (value := record.get(key)) is not None:
-                record.set(self._argument, bytes(value))
+                record, done = packed_fields.move(record, path, self._target)
+            case "copy":
+                value = packed_fields.find(record, path)
+                done = value is not None and packed_fields.put(record, self._target, value)
+            case action if action == "set" or packed_fields.find(record, path) is None:
+                done = packed_fields.put(record, path, self._value.pack(record, tag))
+        self.present += done
+        return record
 
-    def _value(self, record: _Fields, tag: str) -> bytes:
+
+class _Value:
+    """The value of a ``set`` or ``default``: a constant, or text with fields in it."""
+
+    def __init__(self, value: Any, variables: Mapping[str, str]) -> None:
+        self._variables = dict(variables)
+        self._parts = self._split(value) if isinstance(value, str) else None
+        self._packed = pack_value(value, 2)
+
+    def _split(self, text: str) -> list[str | FieldPath | None] | None:
+        """Take a template apart: text, fields, and ``None`` for the tag; ``None`` if it is plain text."""
+        parts: list[str | FieldPath | None] = []
+        at, found = 0, False
+        for match in _TEMPLATE.finditer(text):
+            part = self._part(match[1]) if match[1] is not None else match[0][0]
+            if part is _MISSING:
+                continue
+            found = True
+            parts += [text[at : match.start()], part]
+            at = match.end()
+        return [*parts, text[at:]] if found else None
+
+    def _part(self, name: str) -> Any:
+        if name == "tag":
+            return None
+        if name in self._variables:
+            return self._variables[name]
+        try:
+            return parse_path(name)
+        except ValueError:
+            return _MISSING  # braces like any other characters
+
+    def pack(self, record: Fields, tag: str) -> bytes:
         """Pack the constant, or what the template gives for a record."""
-        if self._packed is not None:
+        if self._parts is None:
             return self._packed
+        plain: dict[str, Any] | None = None
+        text = ""
+        for part in self._parts:
+            if isinstance(part, FieldPath):
+                plain = plain_record(record.pack()) if plain is None else plain
+                value = lookup(plain, part)
+                text += "" if value is _MISSING else json_text(value)
+            else:
+                text += tag if part is None else part
+        return pack_value(text)
 
-        def replace(match: re.Match[str]) -> str:
-            name = match[1]
-            if name is None:
-                return match[0][0]
-            if name == "tag":
-                return tag
-            if name in self._variables:
-                return self._variables[name]
-            value = record.plain(name)
-            return "" if value is _MISSING else json_text(value)
 
-        return pack_value(_TEMPLATE.sub(replace, self._argument))
+class PythonFieldParser:
+    """See :class:`logflow.engine.api.FieldParser`."""
+
+    def __init__(
+        self, parser: Parser, field: str, *, into: str | None, keep_original: bool, drop_unparsed: bool
+    ) -> None:
+        self._parser = parser
+        self._path = parse_path(field)
+        self._into = None if into is None else parse_path(into)
+        self._keep_original = keep_original
+        self._drop_unparsed = drop_unparsed
+        self._present = 0
+
+    def apply(self, entries: bytes) -> tuple[bytes, int, int]:
+        """Return the entries, their number, and how many fields did not parse."""
+        found = bounds(entries)
+        records = [take_apart(entries[start + HEADER_SIZE : end]) for start, end in pairwise(found)]
+        values = [packed_fields.find(record, self._path) for record in records]
+        texts = [None if value is None else _text(value) for value in values]
+        results = iter(self._parser.parse_many([text for text in texts if text is not None]))
+        parts: list[bytes] = []
+        count = unparsed = 0
+        for (start, end), record, value, text in zip(pairwise(found), records, values, texts, strict=True):
+            parsed = None if text is None else next(results)
+            merged = None if parsed is None else self._merge(record, parsed)
+            self._present += value is not None
+            unparsed += value is not None and merged is None
+            if merged is not None:
+                time = entries[start : start + HEADER_SIZE]
+                if parsed is not None and parsed[0] is not None:
+                    time = ENTRY_HEADER + EventTime(parsed[0]).to_ext()
+                parts += (time, merged)
+            elif value is None or not self._drop_unparsed:
+                parts.append(entries[start:end])
+            else:
+                continue
+            count += 1
+        return b"".join(parts), count, unparsed
+
+    def present(self) -> list[int]:
+        """In how many events the field was there."""
+        return [self._present]
+
+    def _merge(self, record: Fields, parsed: Parse) -> bytes | None:
+        """Put what was found into the record; ``None`` if it would nest too deep."""
+        try:
+            found = pack_value(parsed[1])
+        except LimitExceeded:
+            return None
+        if not self._keep_original:
+            packed_fields.take_out(record, self._path)
+        if self._into is None:
+            for key, value in _pairs(found):
+                if key not in record:
+                    record.set(key, value)
+        elif packed_fields.find(record, self._into) is None and not packed_fields.put(
+            record, self._into, found
+        ):
+            return None
+        return record.pack()
+
+
+def _pairs(record: bytes) -> Iterator[tuple[str, bytes]]:
+    fields = packed_fields.AnyFields(record)
+    return fields.pairs()
+
+
+def _text(value: bytes) -> bytes | None:
+    """The text of a packed str or bin, as valid UTF-8 if it is a str."""
+    kind, size, content = head(value, 0)
+    if kind != "text":
+        return None
+    text = value[content : content + size]
+    return text if value[0] in {0xC4, 0xC5, 0xC6} else to_text(text).encode()
