@@ -316,6 +316,7 @@ class Catalogue:
         """Have the watcher tell of what is followed already, and read on."""
         self.watcher = watcher
         for lane in self.lanes.values():
+            lane.due_s = lane.timer = None  # what an earlier run of the source had planned
             for file in lane.files:
                 self._watch(file, lane)
             self._wake(lane)

@@ -92,6 +92,7 @@ class Lane:
         self.woken = False
         self.due_s: float | None = None
         """When it is to be woken next, by the clock."""
+        self.timer: asyncio.Task[None] | None = None
         self._shared = shared
         self._host = host
         self._format = line_format

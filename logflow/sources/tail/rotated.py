@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -20,6 +21,9 @@ from logflow.sources.tail.identity import HEAD_BYTES, FileState
 
 _NUMBER_OR_STAMP = r"[.-](?P<stamp>\d[\d.:TZ_-]*?)(?P<packed>\.gz)?"
 _STAMP = r"[.-](?P<stamp>\d{4}[\d.:TZ_-]{4,}?)"
+_LISTINGS = 3
+"""How often a directory is listed when what it held is gone before it can be opened."""
+
 _LONGEST_NUMBER = 5
 """More digits than this are a stamp, not the number of a rotation."""
 
@@ -131,6 +135,13 @@ def newer(latest: FileState, until: Callable[[], FileState] | None = None) -> li
     Where ``latest`` is gone, what was written to later than it came after it. ``until`` is asked once the
     directory was listed: it may have been rotated away, and compressed, just before.
     """
+    for _ in range(_LISTINGS):
+        with suppress(FileNotFoundError):  # renamed or compressed meanwhile: the names are no longer right
+            return _newer(latest, until)
+    return []
+
+
+def _newer(latest: FileState, until: Callable[[], FileState] | None) -> list[Sibling]:
     siblings = rotated(latest.real)
     if until is not None:
         state = until()
@@ -157,10 +168,17 @@ def unseen(real: str, current: tuple[int, int], after_ns: int) -> list[Sibling]:
 
 
 def _holds(sibling: Sibling, state: FileState) -> bool:
+    """Whether a file holds the content of ``state``.
+
+    Raises:
+        FileNotFoundError: it is not there any more.
+    """
     if not state.known.size:
         return _is_inode(sibling, state)
     try:
         content, _ = open_content(sibling.path)
+    except FileNotFoundError:
+        raise
     except OSError:
         return False
     try:

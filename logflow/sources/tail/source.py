@@ -172,12 +172,14 @@ class TailSource(Source):
             self._tasks.create_task(lane.run(self._emit))
 
     def wake_later(self, lane: Lane, delay_s: float) -> None:
-        """Have a lane look again after ``delay_s``."""
+        """Have a lane look again after ``delay_s``; an earlier wish is forgotten."""
 
         async def wake() -> None:
             await self.context.clock.sleep(delay_s)
-            lane.due_s = None
+            lane.due_s = lane.timer = None
             self.wake(lane)
 
         assert self._tasks is not None
-        self._tasks.create_task(wake())
+        if lane.timer is not None:
+            lane.timer.cancel()
+        lane.timer = self._tasks.create_task(wake())
