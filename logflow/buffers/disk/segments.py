@@ -178,6 +178,11 @@ class SegmentLog:
         """Whether the files are much larger than what is still wanted in them."""
         return self.size > 2 * wanted_bytes + 4 * self._segment_bytes
 
+    @property
+    def must_roll(self) -> bool:
+        """Whether the next records go to a new file, which takes longer."""
+        return self._active is None or self._active.size >= self._segment_bytes
+
     def append(self, records: Sequence[Record], *, sync: bool) -> list[Place]:
         """Write records in one go, and sync them if asked; returns where each begins.
 
@@ -281,7 +286,7 @@ class SegmentLog:
         self.retire()
 
     def _writable(self) -> Segment:
-        if self._active is not None and self._active.size >= self._segment_bytes:
+        if self._active is not None and self.must_roll:
             if self._synced:
                 self.sync()
             self.retire()

@@ -33,6 +33,8 @@ from logflow.storage.checkpoints import Checkpoints
 _GROUP_BYTES = 16 << 20
 _GROUP_ITEMS = 1000
 """Most items in a group: what is done when they are stored must not hold up the event loop."""
+_AT_ONCE_BYTES = 32 * 1024
+"""As much is copied to the system faster than it is handed to a thread."""
 _RETRY_S = 0.5
 _LOG_AGAIN_S = 60.0
 _SYNC_INTERVAL_S = 1.0
@@ -203,7 +205,7 @@ class Writer:
             try:
                 if batches:
                     await self._checkpoints.secure_streams(synced=self._sync == "batch")
-                places = await self._in_thread(self._segments.append, records, sync=sync)
+                places = await self._append(records, sync=sync)
             except OSError as error:
                 self._failed(error)
                 return False
@@ -216,6 +218,13 @@ class Writer:
         if not notes_only:
             self._succeeded()
         return True
+
+    async def _append(self, records: list[Record], *, sync: bool) -> list[Place]:
+        """Write records by one call, in a thread if that may take long."""
+        size = sum(map(length_of, records))
+        if not sync and size <= _AT_ONCE_BYTES and not self._segments.must_roll:
+            return self._segments.append(records, sync=False)
+        return await self._in_thread(self._segments.append, records, sync=sync)
 
     def _next_batches(self) -> list[Item]:
         group: list[Item] = []

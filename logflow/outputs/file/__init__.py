@@ -12,7 +12,7 @@ be read by ``zcat`` and ``zstdcat`` at any time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, ClassVar, Literal, TypeVar
 
@@ -28,7 +28,7 @@ from logflow.outputs.file.disk import Disk
 from logflow.outputs.file.journal import FileJournal
 from logflow.outputs.file.render import Renderer
 from logflow.outputs.file.template import PathTemplate
-from logflow.outputs.file.writer import CACHED_BYTES, Writer, WriterOptions
+from logflow.outputs.file.writer import CACHED_BYTES, Pieces, Writer, WriterOptions
 from logflow.storage.fs import Fs
 
 T = TypeVar("T")
@@ -45,6 +45,7 @@ class FileOutput(Output):
     """Appends to files. See the module's text."""
 
     keeps_state = True
+    groups = True
     disk: ClassVar[Disk] = Disk()
     fs: ClassVar[Fs] = Fs()
 
@@ -122,8 +123,14 @@ class FileOutput(Output):
             self._closing_idle = asyncio.create_task(self._close_idle())
 
     async def write(self, chunk: Chunk) -> None:
-        """Append a chunk, exactly once: all in one thread, as any part may be large."""
-        await self._in_thread(lambda: self._write(chunk))
+        """Append a chunk, exactly once."""
+        (answer,) = await self.write_group([chunk])
+        if answer is not None:
+            raise answer
+
+    async def write_group(self, chunks: Sequence[Chunk]) -> Sequence[Exception | None]:
+        """Append chunks, each exactly once: all in one thread, as any part may be large."""
+        return await self._in_thread(lambda: self._write_group(chunks))
 
     async def close(self) -> None:
         """Wait for what is under way, then close the files."""
@@ -148,18 +155,51 @@ class FileOutput(Output):
         self._count_damage(self._journal.open())
         self._writer.recover()
 
-    def _write(self, chunk: Chunk) -> None:
+    def _write_group(self, chunks: Sequence[Chunk]) -> list[Exception | None]:
+        answers: list[Exception | None] = []
+        together: list[Pieces] = []
+        for chunk in chunks:
+            pieces = self._pieces(chunk)
+            paths = {path for each in together for path in each.slices}
+            alone = isinstance(pieces, Exception) or len(pieces.slices) > self.config.max_open_files
+            if together and (alone or self.config.rotate_size or not self._fits(paths, pieces)):
+                answers += self._writer.write(together)
+                together = []
+            if isinstance(pieces, Exception):
+                answers.append(pieces)
+            elif alone:
+                answers.append(self._write_bit_by_bit(pieces))
+            else:
+                together.append(pieces)
+        return answers + self._writer.write(together)
+
+    def _fits(self, paths: set[str], pieces: Pieces | Exception) -> bool:
+        """Whether the files of a chunk can be open together with others."""
+        return (
+            isinstance(pieces, Exception) or len(paths | pieces.slices.keys()) <= self.config.max_open_files
+        )
+
+    def _pieces(self, chunk: Chunk) -> Pieces | Exception:
         if self._journal.committed(chunk.id):
-            self._writer.write(chunk.id, {})
-            return
-        pieces = sorted(self._renderer.pieces(chunk).items())
-        step = self.config.max_open_files
-        if len(pieces) > step:  # more files than may be open: one commit per group, then one for all
-            for start in range(0, len(pieces), step):
-                group_id = chunk.id + start.to_bytes(4, "big")
-                self._writer.write(group_id, dict(pieces[start : start + step]))
-            pieces = []
-        self._writer.write(chunk.id, dict(pieces))
+            return Pieces(chunk.id, {})
+        try:
+            pieces = self._renderer.pieces(chunk)
+            if self.config.rotate_size:  # then the size must be known before the first slice is written
+                return Pieces(chunk.id, {path: list(slices) for path, slices in pieces.items()})
+        except Exception as error:
+            return error
+        return Pieces(chunk.id, pieces)
+
+    def _write_bit_by_bit(self, pieces: Pieces) -> Exception | None:
+        """Write to more files than may be open: one commit per group of them, then one for all."""
+        paths, step = sorted(pieces.slices), self.config.max_open_files
+        for start in range(0, len(paths), step):
+            part_id = pieces.id + start.to_bytes(4, "big")
+            part = {path: pieces.slices[path] for path in paths[start : start + step]}
+            (answer,) = self._writer.write([Pieces(part_id, part)])
+            if answer is not None:
+                return answer
+        return self._writer.write([Pieces(pieces.id, {})])[0]
 
     async def _close_idle(self) -> None:
         while True:

@@ -1,6 +1,7 @@
 """Writes chunks into files, each exactly once.
 
-A chunk may go to several files (its path has fields, or it crosses midnight). The steps, and what a
+Several chunks are written in one go: each file is synced, and the journal written, once for all of them. A
+chunk may go to several files (its path has fields, or it crosses midnight). The steps, and what a
 ``kill -9`` after each of them leaves::
 
     1  open the file, or make it            an empty file at most; nothing knows of it
@@ -38,12 +39,14 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import xxhash
 
@@ -84,6 +87,13 @@ class WriterOptions:
     idle_s: float
 
 
+class Pieces(NamedTuple):
+    """A chunk, and what of it goes to which path: slices, to be walked over once."""
+
+    id: bytes
+    slices: Mapping[str, Iterable[bytes]]
+
+
 @dataclass(eq=False)
 class _File:
     """A file that is, or is about to be, open. Whoever holds ``lock`` may use it."""
@@ -94,6 +104,8 @@ class _File:
     fd: int = -1
     owned: Owned | None = None
     tail: bytes = b""
+    end: int = 0
+    """Bytes of chunks that are whole in it, those of the group that is being written among them."""
     uncut: bool = False
     """A failed write could not be cut off: it is before anything else is written."""
     cached_from: int = 0
@@ -103,7 +115,7 @@ class _File:
 
 
 class Writer:
-    """See the module's text. :meth:`write` may be called from several threads."""
+    """Writes chunks in groups. :meth:`write` may be called from several threads."""
 
     def __init__(
         self, journal: FileJournal, options: WriterOptions, *, disk: Disk, clock: Clock, log: logging.Logger
@@ -118,69 +130,116 @@ class Writer:
 
     # -- chunks -----------------------------------------------------------------------------------
 
-    def write(self, chunk_id: bytes, pieces: Mapping[str, Iterable[bytes]]) -> None:
-        """Append to every path its slices, all or none; does nothing for a chunk that was committed.
+    def write(self, chunks: Sequence[Pieces]) -> list[Exception | None]:
+        """Append to every path of each chunk its slices, all or none; nothing for a chunk that was committed.
 
-        Raises:
-            DeliveryError: it did not work; no file has anything of the chunk.
+        All files are synced, and the journal is written, once.
+
+        Returns:
+            For each chunk ``None`` if it was delivered, or why no file has anything of it.
         """
-        if self._options.rotate_bytes:  # then the size must be known before the first slice is written
-            pieces = {path: list(slices) for path, slices in pieces.items()}
+        answers: list[Exception | None] = [None] * len(chunks)
         try:
             with ExitStack() as stack:
-                # In one order for all, so that two chunks never wait for each other.
-                files = [
-                    (stack.enter_context(self._using(path, _known_size(pieces[path]))), pieces[path])
-                    for path in sorted(pieces)
-                ]
-                if not self._journal.committed(chunk_id):
-                    self._append(chunk_id, files)
+                # In one order for all, so that two groups never wait for each other.
+                files = self._use_all(stack, chunks)
+                written = []
+                for index, chunk in enumerate(chunks):
+                    if not self._journal.committed(chunk.id):
+                        answers[index] = self._append(chunk, files)
+                        written += [chunk.id] if answers[index] is None else []
+                self._commit(written, [file for file in files.values() if isinstance(file, _File)])
             self._journal.settle(durable=self._options.durable)
         except OSError as error:
-            where = error.filename or next(iter(pieces), "the journal")
-            raise DeliveryError(f"cannot write to {where}: {error.strerror or error}") from error
+            return [answer or _undelivered(error, "the journal") for answer in answers]
+        return answers
 
-    def _append(self, chunk_id: bytes, files: list[tuple[_File, Iterable[bytes]]]) -> None:
+    def _use_all(self, stack: ExitStack, chunks: Sequence[Pieces]) -> dict[str, _File | Exception]:
+        """Get hold of every file; why not, for those with which that does not work."""
+        incoming: Counter[str] = Counter()
+        for chunk in chunks:
+            incoming.update({path: _known_size(slices) for path, slices in chunk.slices.items()})
+        files: dict[str, _File | Exception] = {}
+        for path in sorted(incoming):
+            try:
+                files[path] = stack.enter_context(self._using(path, incoming[path]))
+            except OSError as error:
+                files[path] = _undelivered(error, path)
+            except DeliveryError as error:
+                files[path] = error
+        return files
+
+    def _append(self, chunk: Pieces, files: Mapping[str, _File | Exception]) -> Exception | None:
+        """Write a chunk's slices; when that fails, nothing of it stays."""
+        mine: list[tuple[_File, Iterable[bytes]]] = []
+        for path, slices in chunk.slices.items():
+            file = files[path]
+            if isinstance(file, Exception):
+                return file
+            mine.append((file, slices))
+        before = [(file, file.end, file.tail) for file, _ in mine]
         try:
-            written = [(file, *self._write_slices(file, slices)) for file, slices in files]
-            if self._options.durable:
-                for file, _ in files:
-                    self._disk.sync(file.fd)
-            self._journal.commit(
-                [chunk_id],
-                [Written(file.owned, length, _hash(tail)) for file, tail, length in written if file.owned],
-            )
-        except BaseException:  # slices are made on the way, and that may fail too
-            for file, _ in files:
+            for file, slices in mine:
+                self._cut(file)
+                self._write_slices(file, slices)
+        except BaseException as error:  # slices are made on the way, and that may fail too
+            for file, end, tail in before:
+                file.end, file.tail = end, tail
                 with suppress(OSError):
                     self._cut(file)
+            if isinstance(error, OSError):
+                return _undelivered(error, mine[0][0].path)
+            if isinstance(error, Exception):
+                return error
             raise
-        for file, tail, length in written:
-            file.tail, file.uncut = tail, False
+        return None
+
+    def _commit(self, chunk_ids: list[bytes], files: list[_File]) -> None:
+        """Record that chunks are whole in the files; when that fails, nothing of them stays."""
+        grown = [file for file in files if file.owned is not None and file.end > file.owned.length]
+        if not chunk_ids:
+            return
+        try:
+            if self._options.durable:
+                for file in grown:
+                    self._disk.sync(file.fd)
+            self._journal.commit(
+                chunk_ids, [Written(file.owned, file.end, _hash(file.tail)) for file in grown if file.owned]
+            )
+        except BaseException:
+            for file in grown:
+                with suppress(OSError):
+                    self._cut_back(file)
+            raise
+        for file in grown:
+            file.uncut = os.fstat(file.fd).st_size > file.end  # a failed chunk could not be cut off
             file.written_ns = self._clock.time_ns()
             if self._options.durable:
-                self._uncache(file, length)
+                self._uncache(file, file.end)
 
-    def _write_slices(self, file: _File, slices: Iterable[bytes]) -> tuple[bytes, int]:
-        """Write what is not committed yet; returns the file's last bytes and its length."""
-        assert file.owned is not None
-        tail, length = file.tail, file.owned.length
-        if self._options.text and tail[-1:] not in (b"", b"\n"):
+    def _write_slices(self, file: _File, slices: Iterable[bytes]) -> None:
+        """Write behind what was written before."""
+        if self._options.text and file.tail[-1:] not in (b"", b"\n"):
             slices = chain([b"\n"], slices)
         file.uncut = True
         for data in slices:
             self._disk.write_all(file.fd, data)
-            tail = (tail + data[-_TAIL_BYTES:])[-_TAIL_BYTES:]
-            length += len(data)
+            file.tail = (file.tail + data[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+            file.end += len(data)
             del data  # so that the next slice is made in the same memory
-        return tail, length
 
     def _cut(self, file: _File) -> None:
-        """Remove what a failed write left behind."""
-        if file.uncut and file.owned is not None:
-            if os.fstat(file.fd).st_size > file.owned.length:
-                self._disk.truncate(file.fd, file.owned.length)
-            file.uncut = False
+        """Remove what a failed write left behind the end."""
+        if file.uncut and file.owned is not None and os.fstat(file.fd).st_size > file.end:
+            self._disk.truncate(file.fd, file.end)
+
+    def _cut_back(self, file: _File) -> None:
+        """Remove everything that was not committed."""
+        assert file.owned is not None
+        file.end = file.owned.length
+        file.tail = os.pread(file.fd, min(_TAIL_BYTES, file.end), max(0, file.end - _TAIL_BYTES))
+        self._cut(file)
+        file.uncut = False
 
     def _uncache(self, file: _File, length: int) -> None:
         """Give up what lies far before the end; what was in the file before it was opened is left alone."""
@@ -213,7 +272,8 @@ class Writer:
 
     def _prepare(self, file: _File, incoming_bytes: int) -> None:
         if file.fd >= 0:
-            self._cut(file)
+            if file.uncut:
+                self._cut_back(file)
             if not self._still_ours(file):
                 self._release(file)
         if file.fd < 0:
@@ -250,6 +310,7 @@ class Writer:
             self._disk.close(fd)
             raise
         file.fd, file.written_ns, file.uncut = fd, status.st_mtime_ns, False
+        file.end = status.st_size
         file.cached_from = status.st_size
         if not status.st_size:
             self._sync_names(file.path)
@@ -283,7 +344,8 @@ class Writer:
 
     def _close_file(self, file: _File) -> None:
         try:
-            self._cut(file)
+            if file.uncut:
+                self._cut_back(file)
             self._release(file)
         except OSError as error:  # it stays owned, and is dealt with when it is opened again
             self._log.warning("The file %s could not be closed: %s.", file.path, error)
@@ -386,6 +448,10 @@ class Writer:
                 )
         finally:
             self._disk.close(fd)
+
+
+def _undelivered(error: OSError, where: str) -> DeliveryError:
+    return DeliveryError(f"cannot write to {error.filename or where}: {error.strerror or error}")
 
 
 def _known_size(slices: Iterable[bytes]) -> int:

@@ -183,6 +183,13 @@ class JournalFs(Fs):
         self.disk.unlink(str(path))
 
 
+def write(output: FileOutput, *chunks: Chunk) -> None:
+    """Deliver chunks in one go."""
+    for answer in output._write_group(chunks):
+        if answer is not None:
+            raise answer
+
+
 @dataclass
 class World:
     """A directory, a list of chunks, and a buffer that presents them until they are delivered."""
@@ -192,8 +199,11 @@ class World:
     chunks: list[Chunk] = field(default_factory=list)
     delivered: int = 0
     clock: FakeClock = field(default_factory=FakeClock)
+    group: int = 1
 
     def __post_init__(self):
+        self.options = dict(self.options)
+        self.group = self.options.pop("group", 1)
         for n in range(4):
             tag = "ab"[n % 2]
             events = [(T0, {"n": n, "e": e, "to": "xyx"[e], "pad": "." * 30}) for e in range(3)]
@@ -214,8 +224,9 @@ class World:
         output = self.start(disk)
         output._recover()
         while self.delivered < len(self.chunks):
-            output._write(self.chunks[self.delivered])
-            self.delivered += 1
+            group = self.chunks[self.delivered : self.delivered + self.group]
+            write(output, *group)
+            self.delivered += len(group)
         output._writer.close()
         output._journal.close()
 
@@ -240,6 +251,9 @@ SCENARIOS = {
     "rotated_gzip": {"path": "{tag}.log", "rotate_size": 250, "compress": "gzip"},
     "few_files": {"max_open_files": 1},
     "slices": {"path": "{tag}.log"},
+    "grouped": {"group": 3},
+    "grouped_gzip": {"group": 2, "path": "all.log", "compress": "gzip"},
+    "grouped_few_files": {"group": 4, "max_open_files": 4},
 }
 
 
@@ -347,7 +361,7 @@ def test_a_disk_that_fails_at_any_step_delays_and_nothing_else(tmp_path, scenari
         for chunk in world.chunks:
             while True:
                 try:
-                    output._write(chunk)
+                    write(output, chunk)
                     break
                 except DeliveryError:
                     tries += 1
@@ -386,9 +400,9 @@ def test_a_file_that_was_renamed_meanwhile_is_still_cut(tmp_path):
     whole = FaultyDisk()
     output = world.start(whole)
     output._recover()
-    output._write(world.chunks[0])
+    write(output, world.chunks[0])
     before = whole.steps
-    output._write(world.chunks[1])
+    write(output, world.chunks[1])
     whole.kill()
 
     world = World(tmp_path / "again", {"path": "all.log"})
@@ -406,17 +420,17 @@ def test_a_directory_that_is_not_there_at_the_start_is_recovered_later(tmp_path)
     world, disk = World(tmp_path, {"path": "{tag}.d/all.log"}), FaultyDisk()
     output = world.start(disk)
     output._recover()
-    output._write(world.chunks[0])
+    write(output, world.chunks[0])
     disk.die_at = disk.steps + 1
     with pytest.raises(KilledError):
-        output._write(world.chunks[2])
+        write(output, world.chunks[2])
     disk.kill()
     (tmp_path / "out/a.d").rename(tmp_path / "away")
     output = world.start(QuickDisk())
     output._recover()
     (tmp_path / "away").rename(tmp_path / "out/a.d")
     for chunk in world.chunks:
-        output._write(chunk)
+        write(output, chunk)
     world.check()
     output._writer.close()
     output._journal.close()
@@ -443,7 +457,7 @@ def test_whatever_became_of_the_journal_exactly_once_holds_again_from_there_on(t
     world = World(tmp_path, {"path": "{tag}.log"})
     output = world.start(QuickDisk())
     output._recover()
-    output._write(world.chunks[0])
+    write(output, world.chunks[0])
     world.delivered = 1
     output._writer.close()
     output._journal.close()
@@ -480,10 +494,78 @@ def test_a_failed_open_leaves_nothing_behind_and_the_retry_works(tmp_path):
         assert len(list(Path("/proc/self/fd").iterdir())) == before
     (tmp_path / "data/journal").unlink()
     output._recover()
-    output._write(world.chunks[0])
+    write(output, world.chunks[0])
     output._writer.close()
     output._journal.close()
     assert (tmp_path / "data/journal").read_bytes().startswith(b"LFFO0001")
+
+
+class Unwritable(QuickDisk):
+    """A disk that does not take what contains some bytes."""
+
+    refused = b""
+
+    def write(self, fd, data):
+        if self.refused and self.refused in bytes(data):
+            os.write(fd, data[: len(data) // 2])
+            raise OSError(5, "Input/output error")
+        return super().write(fd, data)
+
+
+def test_a_chunk_that_fails_in_a_group_leaves_nothing_and_the_others_are_delivered(tmp_path):
+    world, disk = World(tmp_path, {"path": "all.log"}), Unwritable()
+    output = world.start(disk)
+    output._recover()
+    disk.refused = b'"n":1,"e":1'
+    answers = output._write_group(world.chunks)
+    assert [answer is None for answer in answers] == [True, False, True, True]
+    assert isinstance(answers[1], DeliveryError)
+    text = (tmp_path / "out/all.log").read_bytes()
+    assert re.findall(rb'"n":(\d+)', text) == [b"0"] * 3 + [b"2"] * 3 + [b"3"] * 3
+    disk.refused = b""
+    write(output, world.chunks[1])
+    output._writer.close()
+    output._journal.close()
+    world.delivered = 4
+    world.run(QuickDisk())
+    assert (tmp_path / "out/all.log").read_bytes().startswith(text)
+    assert (tmp_path / "out/all.log").read_bytes().count(b"\n") == 12
+
+
+def test_a_path_that_cannot_be_opened_fails_its_own_chunks_only(tmp_path):
+    world = World(tmp_path, {"path": "{tag}.log"})
+    (tmp_path / "out/a.log").mkdir(parents=True)
+    output = world.start(QuickDisk())
+    output._recover()
+    answers = output._write_group(world.chunks)
+    assert [answer is None for answer in answers] == [False, True, False, True]
+    assert (tmp_path / "out/b.log").read_bytes().count(b"\n") == 6
+    output._writer.close()
+    output._journal.close()
+
+
+class Syncs(Disk):
+    """Counts what is synced."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def sync(self, fd):
+        self.count += 1
+
+
+def test_a_group_syncs_each_file_and_the_journal_once(tmp_path):
+    world, disk = World(tmp_path, {"path": "{tag}.log"}), Syncs()
+    output = world.start(disk)
+    output._recover()
+    write(output, *world.chunks[:2])
+    before, size = disk.count, (tmp_path / "data/journal").stat().st_size
+    more = [Chunk(bytes([n]) * 16, "ab"[n % 2], world.chunks[0].parts, 3) for n in range(10, 40)]
+    write(output, *more)
+    assert disk.count - before == 3
+    assert (tmp_path / "data/journal").stat().st_size - size < 30 * 20 + 100
+    output._writer.close()
+    output._journal.close()
 
 
 def test_the_journal_stays_small(tmp_path, monkeypatch):
@@ -494,7 +576,7 @@ def test_the_journal_stays_small(tmp_path, monkeypatch):
     output._recover()
     entries = world.chunks[0].entries
     for n in range(300):
-        output._write(Chunk(n.to_bytes(16, "big"), "t", (entries,), 3))
+        write(output, Chunk(n.to_bytes(16, "big"), "t", (entries,), 3))
         assert (tmp_path / "data/journal").stat().st_size < 2500
     output._writer.close()
     output._journal.close()
