@@ -117,14 +117,14 @@ def recover(
 
 
 class State:
-    """Collects what records say; the order in which they say it does not matter."""
+    """Collects what records say; files are read in the order in which they were written."""
 
     def __init__(self, result: Recovered) -> None:
         self.result = result
         self._rows: dict[str, Rows] = defaultdict(Rows)
         self._last: dict[str, int] = defaultdict(int)
         self._unsorted: set[str] = set()
-        self._cuts: dict[str, dict[int, bytes]] = defaultdict(dict)
+        self._cuts: dict[str, dict[bytes, int]] = defaultdict(dict)
         self._done: dict[str, list[tuple[int, int]]] = defaultdict(list)
         self._attempts: dict[bytes, int] = {}
 
@@ -134,7 +134,7 @@ class State:
             case BatchDescription():
                 self._use_batch(segment, start, head, description)
             case CutDescription(chunk_id, tag, last):
-                self._cuts[tag].setdefault(last, chunk_id)  # a second cut of the same found nothing to cut
+                self._cuts[tag].setdefault(chunk_id, last)
                 self._mentioned(last)
             case DoneDescription(tag, first, last):
                 self._done[tag].append((first, last))
@@ -197,7 +197,8 @@ class State:
         return Rows(row for row in rows if row.seq not in done) if done else rows
 
     def _fill(self, queue: Queue) -> None:
-        for last, chunk_id in sorted(self._cuts.get(queue.tag, {}).items()):
+        # As they were written: of two that cover the same batches, the first one counted then, too.
+        for chunk_id, last in self._cuts.get(queue.tag, {}).items():
             queue.add_cut(chunk_id, last, self._attempts.get(chunk_id, 0))
         queue.last_seq = queue.rows[len(queue.rows) - 1].seq
         queue.uncut_bytes = queue.rows.totals(queue.cut_rows)[1]
