@@ -230,6 +230,9 @@ class Filter(Component):
     One thread at a time calls :meth:`apply`: that of the event loop, or another one for large batches.
     """
 
+    one_to_one: ClassVar[bool] = False
+    """Whether it gives as many events as it gets, in their order: then ``where`` costs one call a batch."""
+
     @abstractmethod
     def apply(self, batch: Batch) -> Batch | None:
         """Return the batch to go on with, or ``None`` when no event of it is wanted.

@@ -40,6 +40,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "modify": "logflow.filters.modify:ModifyFilter",
         "parse": "logflow.filters.parse:ParseFilter",
         "python": "logflow.filters.python:PythonFilter",
+        "select": "logflow.filters.select:SelectFilter",
     },
     "output": {
         "file": "logflow.outputs.file:FileOutput",

@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from logflow import registry
 from logflow.component import ComponentConfig
 from logflow.errors import ComponentError
+from logflow.expressions import Expression, compile_expression
 from logflow.paths import parse_path
 
 _SIZE = re.compile(r"(\d{1,19}(?:\.\d{1,9})?)\s*((?:[kmgt]i?)?b?)", re.IGNORECASE | re.ASCII)
@@ -116,6 +117,29 @@ Address = Annotated[
     Notation("address", "127.0.0.1:24224", {"type": "string", "pattern": ":[0-9]+$"}),
 ]
 """Host and port; written ``127.0.0.1:24224``."""
+
+
+def parse_expression(value: object) -> Expression:
+    """Read an expression; a bare number or boolean of YAML is one too.
+
+    Raises:
+        ValueError: it is not one; the text says where in it and why.
+    """
+    if isinstance(value, Expression):
+        return value
+    if isinstance(value, bool | int | float):
+        value = repr(value)
+    if not isinstance(value, str):
+        raise ValueError("an expression is text, such as level == 'error'")
+    return compile_expression(value)
+
+
+ExpressionField = Annotated[
+    Expression,
+    BeforeValidator(parse_expression),
+    Notation("expression", "status >= 500", {"type": ["string", "number", "boolean"]}),
+]
+"""An expression; written in Python's syntax."""
 
 
 def _non_empty(value: str) -> str:

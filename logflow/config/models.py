@@ -9,8 +9,18 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from logflow.component import ComponentConfig
-from logflow.config.fields import Address, Duration, FilterField, OutputField, SourceField, StepField, Use
+from logflow.config.fields import (
+    Address,
+    Duration,
+    ExpressionField,
+    FilterField,
+    OutputField,
+    SourceField,
+    StepField,
+    Use,
+)
 from logflow.config.options import Options
+from logflow.expressions import Expression
 from logflow.patterns import compile_pattern
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]
@@ -20,6 +30,14 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=
 def _check_pattern(text: str) -> str:
     compile_pattern(text)
     return text
+
+
+def _check_repeatable(expression: Expression) -> Expression:
+    if "now" in expression.needs:
+        raise ValueError(
+            "now() cannot decide about a route: an event that is read again must go the same way as before"
+        )
+    return expression
 
 
 class LogOptions(Options):
@@ -44,6 +62,11 @@ class Route(Options):
 
     match: Annotated[str, AfterValidator(_check_pattern)] = Field(
         description="Pattern of tags: `*` is one part, `**` any number of parts, `{a,b}` a choice."
+    )
+    where: Annotated[ExpressionField, AfterValidator(_check_repeatable)] | None = Field(
+        None,
+        description="Only events for which this is true; the others go on to the routes below. What it says "
+        "about an event must not change, so `now()` cannot stand here.",
     )
     onward: bool = Field(
         default=False,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from logflow.component import ComponentConfig, ConfigModel
-from logflow.config.fields import Duration, Size, StepField, parse_size
+from logflow.config.fields import Duration, ExpressionField, Size, StepField, parse_size
 
 FilterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]
 
@@ -96,6 +96,9 @@ class FilterConfig(ComponentConfig):
 
     name: FilterName | None = Field(
         None, description="What logs, metrics and the ledger call it; the type unless set."
+    )
+    where: ExpressionField | None = Field(
+        None, description="Only events for which this is true pass through the filter; the others go past it."
     )
     on_error: Literal["keep", "drop", "dead_letter"] = Field(
         "keep",

@@ -20,6 +20,8 @@ class ModifyFilter(Filter):
     each as written. For another order use several filters. Fields are paths: ``user.password``, ``a[0]``.
     """
 
+    one_to_one = True
+
     class Config(FilterConfig):
         """Options of the filter ``modify``."""
 

@@ -19,6 +19,8 @@ class ParseFilter(Filter):
     found in it. A time that the parser finds becomes the event's. A record without the field passes.
     """
 
+    one_to_one = True
+
     class Config(FilterConfig):
         """Options of the filter ``parse``."""
 

@@ -23,6 +23,7 @@ from logflow.engine.api import Engine
 from logflow.errors import ComponentError
 from logflow.patterns import compile_pattern
 from logflow.pipeline.chain import Chain
+from logflow.pipeline.conditions import Where
 from logflow.pipeline.contexts import Contexts
 from logflow.pipeline.dead_letters import DeadLetterStore
 from logflow.pipeline.failures import keep_failed
@@ -132,6 +133,9 @@ class _Builder:
         if (number := self._names[name]) > 1:
             name = f"{name}-{number}"
         made: Filter | Stage = self.contexts.make("filter", name, config)
+        if isinstance(made, Stage) and getattr(config, "where", None) is not None:
+            # Events that go past a stage would overtake those that it holds.
+            raise ComponentError(f"filter {name}: {config.type} holds events back and cannot have a where")
         return made
 
     def steps(self, filters: list[ComponentConfig]) -> list[Filter | Stage]:
@@ -163,6 +167,9 @@ class _Builder:
                 ledger.account(name, UNROUTED)
                 if not settings.outputs
                 else ledger.account(UNROUTED, UNROUTED),
+                where=Where(settings.where, self.contexts.engine, self.contexts.clock)
+                if settings.where is not None
+                else None,
                 onward=settings.onward,
                 name=name,
                 clock=self.contexts.clock,

@@ -14,6 +14,7 @@ from dataclasses import replace
 from logflow.batch import Batch
 from logflow.clock import Clock
 from logflow.component import Component, Counter, EventsFailed, Filter
+from logflow.pipeline.conditions import Where
 from logflow.pipeline.flow import Flow, Passage, Way
 
 _LOG_AGAIN_S = 60.0
@@ -69,6 +70,8 @@ class GuardedFilter:
         self._on_error: str = getattr(step.config, "on_error", "keep")
         self._complain = Complaints(step, clock)
         self._reason = reason(step)
+        where = getattr(step.config, "where", None)
+        self._where = Where(where, step.context.engine, clock) if where is not None else None
 
     def apply(self, flow: Flow, passage: Passage) -> list[Flow]:
         """Pass a batch through the filter. Never raises."""
@@ -84,7 +87,7 @@ class GuardedFilter:
     def _ask(self, batch: Batch, way: Way, passage: Passage) -> tuple[Batch, int]:
         """Returns what goes on, and how many events do not because the filter failed."""
         try:
-            kept = self.step.apply(batch)
+            kept = self.step.apply(batch) if self._where is None else self._where.apply(self.step, batch)
             if kept is batch:
                 return batch, 0
             if kept is None:

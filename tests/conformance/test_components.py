@@ -29,6 +29,7 @@ FILTERS: dict[str, dict[str, Any]] = {
     "modify": {"set": {"host": "{hostname}"}, "rename": {"message": "text"}},
     "parse": {"field": "message", "parser": {"type": "json"}},
     "python": {},
+    "select": {"keep": "len(message) > 0 or n == 1"},
 }
 
 

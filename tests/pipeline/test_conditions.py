@@ -1,0 +1,100 @@
+"""``where:`` on routes and filters: events that do not fulfil it go past, in their order."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from logflow.batch import Batch, Span
+from logflow.config.models import Settings
+from logflow.pipeline.build import Pipeline, build
+from logflow.pipeline.router import SourceEmit
+
+MARK = {"type": "modify", "set": {"seen": "yes"}}
+
+
+def make(tmp_path: Path, routes: list[dict[str, Any]]) -> Pipeline:
+    return build(
+        Settings.model_validate({
+            "data_dir": str(tmp_path),
+            "sources": {"s": {"type": "generate", "tag": "x"}},
+            "routes": routes,
+            "outputs": {name: {"type": "null"} for name in ("archive", "pager")},
+        })
+    )  # fmt: skip
+
+
+async def send(pipeline: Pipeline, *numbers: int) -> dict[str, list[dict[str, Any]]]:
+    events = [(1, {"n": number}) for number in numbers]
+    await SourceEmit(pipeline.router)(Batch.from_events("app", events, Span("a", 0, 10)))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for output, flusher in pipeline.flushers.items():
+        found[output] = []
+        while flusher.buffer.waiting.events:
+            chunk = await asyncio.wait_for(flusher.buffer.take(), 5)
+            found[output] += [record for _, record in chunk.events()]
+            await flusher.buffer.commit(chunk)
+    assert pipeline.ledger.balanced
+    return found
+
+
+async def test_events_that_do_not_fulfil_it_go_on_to_the_next_route(tmp_path: Path) -> None:
+    routes = [
+        {"match": "**", "where": "n >= 3", "outputs": ["pager"]},
+        {"match": "**", "outputs": ["archive"]},
+    ]
+    found = await send(make(tmp_path, routes), 1, 5, 2, 3)
+    assert found == {"pager": [{"n": 5}, {"n": 3}], "archive": [{"n": 1}, {"n": 2}]}
+
+
+async def test_a_filter_with_it_changes_the_others_not_and_keeps_the_order(tmp_path: Path) -> None:
+    routes = [{"match": "**", "filters": [MARK | {"where": "n % 2"}], "outputs": ["archive"]}]
+    found = await send(make(tmp_path, routes), 1, 2, 3, 4)
+    assert found["archive"] == [{"n": 1, "seen": "yes"}, {"n": 2}, {"n": 3, "seen": "yes"}, {"n": 4}]
+
+
+async def test_a_filter_that_drops_drops_only_what_fulfils_it(tmp_path: Path) -> None:
+    select = {"type": "select", "drop": "n > 2", "where": "n != 5", "name": "small"}
+    pipeline = make(tmp_path, [{"match": "**", "filters": [select], "outputs": ["archive"]}])
+    assert (await send(pipeline, 1, 5, 3, 2, 4))["archive"] == [{"n": 1}, {"n": 5}, {"n": 2}]
+    assert pipeline.ledger.account("**", "archive").dropped == {"filter:small": 2}
+
+
+@pytest.mark.parametrize(
+    ("on_error", "kept", "dropped"),
+    [("keep", [1, 2, 3], {}), ("drop", [2], {"filter_error:bad": 2})],
+)
+async def test_a_filter_that_fails_costs_only_events_that_fulfil_it(
+    tmp_path: Path, on_error: str, kept: list[int], dropped: dict[str, int]
+) -> None:
+    (tmp_path / "bad.py").write_text("def fail(record):\n    raise KeyError('x')\n")
+    bad = {
+        "type": "python",
+        "path": f"{tmp_path / 'bad.py'}:fail",
+        "where": "n != 2",
+        "on_error": on_error,
+        "name": "bad",
+    }
+    pipeline = make(tmp_path, [{"match": "**", "filters": [bad], "outputs": ["archive"]}])
+    found = await send(pipeline, 1, 2, 3)
+    assert [record["n"] for record in found["archive"]] == kept
+    assert pipeline.ledger.account("**", "archive").dropped == dropped
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("now() > 5", "now() cannot decide about a route"),
+        ("lenght(x)", "did you mean 'len'?"),
+        ("a = 1", "write =="),
+    ],
+)
+def test_a_mistake_in_it_is_found_when_it_is_loaded(tmp_path: Path, where: str, message: str) -> None:
+    with pytest.raises(
+        ValidationError, match=message.replace("(", r"\(").replace(")", r"\)").replace("?", r"\?")
+    ):
+        make(tmp_path, [{"match": "**", "where": where, "outputs": ["archive"]}])
