@@ -63,7 +63,13 @@ class ConfigModel(BaseModel):
 
 
 class ComponentConfig(ConfigModel):
-    """The base of every component's configuration."""
+    """The base of every component's configuration.
+
+    Attributes:
+        example: a smallest configuration that can be used, without ``type``: for conformance tests.
+    """
+
+    example: ClassVar[Mapping[str, Any]] = {}
 
     type: str
 

@@ -62,6 +62,11 @@ def names(kind: Kind) -> list[str]:
     return sorted({**_plugins(kind), **_BUILT_IN[kind]})
 
 
+def built_in(kind: Kind) -> list[str]:
+    """Every type of a kind that comes with logflow, sorted."""
+    return sorted(_BUILT_IN[kind])
+
+
 def load(kind: Kind, name: str) -> type[Component]:
     """Import and return the class of a component type.
 

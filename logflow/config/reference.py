@@ -87,7 +87,7 @@ def reference() -> str:
         parts.append(f"## {title}\n")
         if kind == "output":
             parts += ["### Every output\n", _table(rows(OutputConfig))]
-        parts += [_component(kind, name) for name in registry.names(kind)]
+        parts += [_component(kind, name) for name in registry.built_in(kind)]
     return "\n".join(parts)
 
 

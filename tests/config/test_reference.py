@@ -10,7 +10,7 @@ from logflow import registry
 from logflow.config.models import Settings
 from logflow.config.reference import Row, _write, reference, rows
 
-COMPONENTS = [(kind, name) for kind in get_args(registry.Kind) for name in registry.names(kind)]
+COMPONENTS = [(kind, name) for kind in get_args(registry.Kind) for name in registry.built_in(kind)]
 
 
 def row(kind: registry.Kind, name: str, key: str) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from aiohttp import web
@@ -33,13 +33,13 @@ FILTERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", registry.names("parser"))
+@pytest.mark.parametrize("name", registry.built_in("parser"))
 def test_parser(name: str, tmp_path: Path) -> None:
     """Each parser keeps the contract of parsers."""
     conformance.check_parser({"type": name, **PARSERS[name]}, tmp_path)
 
 
-@pytest.mark.parametrize("name", registry.names("filter"))
+@pytest.mark.parametrize("name", registry.built_in("filter"))
 async def test_filter(name: str, tmp_path: Path) -> None:
     """Each filter keeps the contract of filters."""
     config = {"type": name, **FILTERS[name]}
@@ -64,7 +64,7 @@ def sources(tmp_path: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-@pytest.mark.parametrize("name", registry.names("source"))
+@pytest.mark.parametrize("name", registry.built_in("source"))
 async def test_source(name: str, tmp_path: Path, sources: dict[str, dict[str, Any]]) -> None:
     """Each source keeps the contract of sources."""
     await conformance.check_source({"type": name, **sources[name]}, tmp_path)
@@ -94,15 +94,39 @@ async def outputs(tmp_path: Path) -> AsyncIterator[dict[str, dict[str, Any]]]:
     await runner.cleanup()
 
 
-@pytest.mark.parametrize("name", registry.names("output"))
+@pytest.mark.parametrize("name", registry.built_in("output"))
 async def test_output(name: str, tmp_path: Path, outputs: dict[str, dict[str, Any]]) -> None:
     """Each output keeps the contract of outputs."""
     await conformance.check_output({"type": name, **outputs[name]}, tmp_path)
 
 
+PLUGINS = [
+    (kind, name) for kind in get_args(registry.Kind) for name in registry.names(kind)
+    if name not in registry.built_in(kind)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "name"), PLUGINS)
+async def test_plugin(kind: registry.Kind, name: str, tmp_path: Path) -> None:
+    """Each plug-in that is installed keeps the contract, configured as the example on its class says.
+
+    Outputs are not delivered to: nobody listens where the example leads.
+    """
+    config = {"type": name, **registry.load(kind, name).Config.example}
+    match kind:
+        case "source":
+            await conformance.check_source(config, tmp_path)
+        case "parser":
+            conformance.check_parser(config, tmp_path)
+        case "filter":
+            await conformance.check_filter(config, tmp_path)
+        case "output":
+            conformance.check_config(kind, config)
+
+
 def test_every_kind_is_covered(sources: dict[str, Any], outputs: dict[str, Any]) -> None:
     """A component that is registered has a configuration here."""
-    assert set(registry.names("parser")) == set(PARSERS)
-    assert set(registry.names("filter")) == set(FILTERS)
-    assert set(registry.names("source")) == set(sources)
-    assert set(registry.names("output")) == set(outputs)
+    assert set(registry.built_in("parser")) == set(PARSERS)
+    assert set(registry.built_in("filter")) == set(FILTERS)
+    assert set(registry.built_in("source")) == set(sources)
+    assert set(registry.built_in("output")) == set(outputs)

@@ -31,7 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def test_every_parser_is_tried_here() -> None:
     """A new parser needs its options above."""
-    assert set(registry.names("parser")) == set(OPTIONS)
+    assert set(registry.built_in("parser")) == set(OPTIONS)
 
 
 @pytest.mark.slow
