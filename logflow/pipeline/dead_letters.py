@@ -39,6 +39,7 @@ _FRAME = struct.Struct("<8sIQ")
 _SUFFIX = ".letter"
 _REPLAY = "replay"
 _LIMIT_BYTES = 1 << 30
+_LOOK_AGAIN_S = 5.0
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -109,6 +110,20 @@ class DeadLetterStore:
         self._directory = directory
         self._clock = clock
         self._limit_bytes = limit_bytes
+        self._writing = asyncio.Lock()
+        self._kept: dict[str, dict[str, Path]] = {}
+        """Where letters lie, by output and chunk; those that were dropped since may still be there."""
+        self._used = 0
+        self._looked_s: float | None = None
+
+    def kept(self, output: str) -> int:
+        """How many letters of an output there were when somebody last looked, and since; 0 before that."""
+        return len(self._kept.get(output, {}))
+
+    async def look(self) -> None:
+        """See what is there: commands may have dropped letters, or had them delivered again."""
+        async with self._writing:
+            await asyncio.to_thread(self._look)
 
     async def put(self, chunk: Chunk, output: str, reason: str) -> None:
         """Keep a chunk; it survives a power cut when this returns.
@@ -118,17 +133,19 @@ class DeadLetterStore:
         """
         head = Head(chunk.id, chunk.tag, chunk.count, reason, self._clock.time_ns())
         try:
-            await asyncio.to_thread(self._write, output, head, chunk.parts)
+            async with self._writing:
+                await asyncio.to_thread(self._write, output, head, chunk.parts)
         except OSError as error:
             raise DeliveryError(
                 f"the dead letter cannot be written to {self._directory}: {error.strerror}"
             ) from error
 
     def _write(self, output: str, head: Head, parts: tuple[bytes, ...]) -> None:
-        self._check_limit(sum(map(len, parts)))
+        packed = msgspec.msgpack.encode(head)
+        size = _FRAME.size + len(packed) + sum(map(len, parts))
+        self._check_limit(size)
         directory = self._directory / output
         _make_directory(directory)
-        packed = msgspec.msgpack.encode(head)
         checksum = xxhash.xxh3_64(packed)
         for part in parts:
             checksum.update(part)
@@ -139,23 +156,40 @@ class DeadLetterStore:
                 file.writelines([_FRAME.pack(_MAGIC, len(packed), checksum.intdigest()), packed, *parts])
                 file.flush()
                 os.fsync(file.fileno())
-            earlier = next(directory.glob(f"*-{head.id.hex()}{_SUFFIX}"), None)
-            temporary.replace(earlier or directory / f"{head.time_ns}-{head.id.hex()}{_SUFFIX}")
+            path = self._kept.get(output, {}).get(head.id.hex())
+            if path is None or not path.exists():
+                path = directory / f"{head.time_ns}-{head.id.hex()}{_SUFFIX}"
+            temporary.replace(path)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
+        self._kept.setdefault(output, {})[head.id.hex()] = path
+        self._used += size
         _sync_directory(directory)
 
     def _check_limit(self, more: int) -> None:
-        used = 0
+        """Look again only if there seems to be no room: to do so for each letter would be quadratic."""
+        now_s = self._clock.monotonic()
+        if self._looked_s is None or (self._is_over(more) and now_s - self._looked_s >= _LOOK_AGAIN_S):
+            self._look()
+        if self._is_over(more):
+            raise DeliveryError(
+                f"the dead letters in {self._directory} take {self._used:,} bytes, which is their limit; "
+                "replay or drop some (logflow dead-letter --help)"
+            )
+
+    def _is_over(self, more: int) -> bool:
+        return self._used > 0 and self._used + more > self._limit_bytes
+
+    def _look(self) -> None:
+        self._looked_s = self._clock.monotonic()
+        used, kept = 0, dict[str, dict[str, Path]]()
         for path in self._paths():
             with suppress(FileNotFoundError):  # dropped or delivered meanwhile
                 used += path.stat().st_size
-        if used and used + more > self._limit_bytes:
-            raise DeliveryError(
-                f"the dead letters in {self._directory} take {used:,} bytes, which is their limit; replay or "
-                "drop some (logflow dead-letter --help)"
-            )
+                if path.parent.name != _REPLAY:
+                    kept.setdefault(path.parent.name, {})[path.stem.rpartition("-")[2]] = path
+        self._used, self._kept = used, kept
 
     def _paths(self) -> list[Path]:
         return [*self._directory.glob(f"*/*{_SUFFIX}"), *self._directory.glob(f"*/{_REPLAY}/*{_SUFFIX}")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
@@ -17,6 +18,7 @@ from logflow.receipt import Receipt
 from logflow.telemetry.ledger import Account
 
 _LOOK_S = 2.0
+_COUNT_S = 60.0
 
 _log = logging.getLogger("logflow.dead_letters")
 
@@ -49,6 +51,13 @@ class Replayer:
         async with asyncio.TaskGroup() as group:
             for output in (*self._buffers, *self._routed):
                 group.create_task(self._run(output))
+
+    async def _count(self) -> None:
+        """Keep the number of letters right, which commands change too."""
+        while True:
+            with suppress(OSError):
+                await self._store.look()
+            await self._clock.sleep(_COUNT_S)
 
     async def _run(self, output: str) -> None:
         while True:

@@ -57,6 +57,43 @@ async def test_beyond_the_limit_nothing_is_kept_and_nothing_lost(tmp_path: Path)
     assert len(list(store.letters())) == 1
 
 
+async def test_a_letter_costs_no_walk_over_the_others(
+    store: DeadLetterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are, the directory is read once."""
+    looked = 0
+    paths = store._paths
+
+    def count() -> list[Path]:
+        nonlocal looked
+        looked += 1
+        return paths()
+
+    monkeypatch.setattr(store, "_paths", count)
+    for number in range(30):
+        await store.put(make_chunk(number), "sink", "no")
+    assert looked == 1
+    assert store.kept("sink") == 30
+
+
+async def test_room_that_a_command_made_is_seen(tmp_path: Path) -> None:
+    """Letters are dropped by another process; the next one has room soon after."""
+    clock = FakeClock()
+    store = DeadLetterStore(tmp_path, clock, limit_bytes=50)
+    await store.put(make_chunk(1), "sink", "no")
+    next(iter(store.letters())).drop()
+    await clock.advance(5)
+    await store.put(make_chunk(2), "sink", "no")
+    assert store.kept("sink") == 1
+
+
+async def test_a_new_process_replaces_the_letter_of_an_earlier_one(tmp_path: Path) -> None:
+    await DeadLetterStore(tmp_path, FakeClock()).put(make_chunk(1), "sink", "no")
+    await DeadLetterStore(tmp_path, FakeClock(1)).put(make_chunk(1), "sink", "still no")
+    store = DeadLetterStore(tmp_path, FakeClock())
+    assert [letter.head.reason for letter in store.letters()] == ["still no"]
+
+
 async def test_a_chunk_that_is_rejected_twice_has_one_letter(store: DeadLetterStore) -> None:
     """A crash came before the buffer knew of the first: a replay must not deliver it twice."""
     await store.put(make_chunk(1), "sink", "no")
