@@ -12,9 +12,14 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+from typing import TYPE_CHECKING
 
 from logflow.cli.configuration import add_config_option, load_settings
 from logflow.pipeline.signals import held_back
+
+if TYPE_CHECKING:
+    from logflow.config.models import AdminOptions
+    from logflow.pipeline.service import Admin, Now
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,4 +44,11 @@ def run(args: argparse.Namespace) -> int:
         logging.getLogger("logflow.run").info("%s starts.", version_line(settings.engine))
         gc.freeze()
         gc.enable()
-        return asyncio.run(serve(settings, lambda: load_settings(args, quiet=True)))
+        return asyncio.run(serve(settings, lambda: load_settings(args, quiet=True), _admin))
+
+
+def _admin(options: AdminOptions, now: Now) -> Admin:
+    """Make the admin endpoint; it loads an HTTP server, which not everybody needs."""
+    from logflow.admin import AdminServer
+
+    return AdminServer(options, now)

@@ -55,6 +55,11 @@ class AdminOptions(Options):
     listen: Address | None = Field(
         ("127.0.0.1", 24220), description="Where to listen for HTTP; `null` listens nowhere."
     )
+    hosts: list[str] = Field(
+        [],
+        description="More names under which it may be asked for: IP addresses, `localhost` and the machine's "
+        "own name always may.",
+    )
 
 
 class Route(Options):

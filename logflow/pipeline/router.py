@@ -21,6 +21,7 @@ from logflow.pipeline.chain import Chain
 from logflow.pipeline.flow import Failed, Flow, Passage, Way
 from logflow.pipeline.routes import UNROUTED, Plans, Route, Target
 from logflow.receipt import Receipt
+from logflow.telemetry.blocked import BlockedOn
 from logflow.telemetry.ledger import Account, Ledger
 
 __all__ = ["UNROUTED", "Route", "Router", "SourceEmit", "Target"]
@@ -151,10 +152,8 @@ class Router:
         left = deque(targets if len(targets) == 1 else sorted(targets, key=_is_full))
         try:
             while left:
-                if left[0].buffer.full:
-                    async with _counted(blocked_on, left[0].output):
-                        await left[0].buffer.put(batch, left[0].account, receipt)
-                else:
+                # A put may wait though the buffer is not full, namely for room for this very batch.
+                async with _counted(blocked_on, left[0].output):
                     await left[0].buffer.put(batch, left[0].account, receipt)
                 left.popleft()
         except BaseException:
@@ -277,7 +276,7 @@ class Router:
                 if not batch.count and not isinstance(batch.origin, Span):
                     _settle(flow)
                     continue
-                async with _waiting_for(target, blocked_on):
+                async with _counted(blocked_on, target.output):
                     await target.buffer.put(batch, target.account, _joint(flow.receipts))
                 work.hold(target, -batch.count)
 
@@ -417,7 +416,7 @@ class SourceEmit:
         """Hand on what the source ``name`` emits."""
         self._router = router
         self._name = name if router.filters else ""  # nobody else looks at attributes
-        self.blocked_on: Counter[str] = Counter()
+        self.blocked_on = BlockedOn()
 
     async def __call__(self, batch: Batch) -> Receipt:
         """Admit a batch."""

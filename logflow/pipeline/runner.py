@@ -2,8 +2,8 @@
 
 ::
 
-    lock data_dir ─► checkpoints ─► buffers (recover) ─► admin ─► filters ─► sources ─► flushers, outputs
-                                                                                                   │
+    lock data_dir ─► checkpoints ─► buffers (recover) ─► filters ─► sources ─► flushers, outputs
+                                                                                         │
     unlock ◄─ checkpoints ◄─ buffers ◄─ outputs ◄─ filters ◄─ report ◄─ flush until timeout ◄─ sources stop
 """
 
@@ -33,6 +33,7 @@ _log = logging.getLogger("logflow.service")
 _FLUSH_S = 0.1
 """How often positions are handed to the operating system; every tenth time they are synced."""
 _DRAIN_POLL_S = 0.02
+_BLOCKED_S = 60.0
 _STAGES_S = 0.25
 """How often stages are asked for what they held for long enough."""
 
@@ -41,7 +42,7 @@ class Runner:
     """Runs one pipeline from start to stop."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
+        self.pipeline = self._pipeline = pipeline
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self.running = False
@@ -75,12 +76,6 @@ class Runner:
                 await flusher.buffer.open(partial(self._account, name))
             for flusher in pipeline.flushers.values():
                 stack.push_async_callback(flusher.output.close)
-            if (address := pipeline.settings.admin.listen) is not None:
-                from logflow.telemetry.admin import AdminServer  # noqa: PLC0415 - loads an HTTP server
-
-                admin = AdminServer(pipeline, self)
-                await admin.open(address)
-                stack.push_async_callback(admin.close)
             for step in pipeline.filters:
                 stack.push_async_callback(step.close)
                 await step.open()
@@ -103,6 +98,7 @@ class Runner:
             flushing.append(group.create_task(self._replayer().run()))
             flushing.append(group.create_task(self._name_stranded()))
             flushing.append(group.create_task(self._flush_stages()))
+            flushing.append(group.create_task(self._name_blocked()))
             sources = [
                 asyncio.create_task(self._run_source(name, source))
                 for name, source in pipeline.sources.items()
@@ -133,6 +129,18 @@ class Runner:
             pipeline.stranded.append(each)
             pipeline.ledger.account("(stranded)", each.output).enter(each.events)
             _log.warning("%s.", each.describe(pipeline.clock.time_ns()))
+
+    async def _name_blocked(self) -> None:
+        """Say once a minute which source has waited for which output all the time."""
+        while True:
+            await self._pipeline.clock.sleep(_BLOCKED_S)
+            for name, emit in self._pipeline.emits.items():
+                for output, for_s in emit.blocked_on.waits().items():
+                    if for_s >= _BLOCKED_S:
+                        _log.warning(
+                            "Source %s waits for room in the buffer of output %s, for %.0f s now.",
+                            name, output, for_s,
+                        )  # fmt: skip
 
     def _replayer(self) -> Replayer:
         pipeline = self._pipeline

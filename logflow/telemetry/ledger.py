@@ -8,6 +8,7 @@ One account per route and output. Each of its three moves keeps the balance, so 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,3 +92,16 @@ class Ledger:
     def balanced(self) -> bool:
         """Whether nothing is unaccounted for in any account."""
         return all(account.balanced for account in self._accounts.values())
+
+
+def ledger_table(ledger: Ledger) -> Iterator[str]:
+    """The ledger as lines of text: what became of every event."""
+    for account in ledger.accounts():
+        if not account.read:
+            continue
+        dropped = ", ".join(f"{events} {reason}" for reason, events in sorted(account.dropped.items()))
+        yield (
+            f"Route {account.route} to {account.output}: {account.read} read = {account.delivered} delivered"
+            f" + {account.waiting} waiting + {account.dropped.total()} dropped"
+            f"{f' ({dropped})' if dropped else ''}."
+        )

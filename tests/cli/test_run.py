@@ -23,7 +23,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, Callable[[],
     """What was given to the service, which ends with status 7."""
     calls: list[tuple[Settings, Callable[[], Settings]]] = []
 
-    async def serve(settings: Settings, reload: Callable[[], Settings]) -> int:
+    async def serve(settings: Settings, reload: Callable[[], Settings], _admin: object) -> int:
         calls.append((settings, reload))
         return 7
 
@@ -64,7 +64,7 @@ def test_a_component_that_cannot_start_is_one_line(
     valid: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     served: list[tuple[Settings, Callable[[], Settings]]],
 ) -> None:  # fmt: skip
-    async def serve(settings: Settings, reload: Callable[[], Settings]) -> int:
+    async def serve(settings: Settings, reload: Callable[[], Settings], _admin: object) -> int:
         raise ComponentError("cannot listen on 127.0.0.1:1: Permission denied; choose another port")
 
     monkeypatch.setattr(service, "serve", serve)

@@ -13,6 +13,8 @@ import aiohttp
 import pytest
 
 from logflow import registry
+from logflow.admin import AdminServer
+from logflow.admin.status import status
 from logflow.batch import Batch, Chunk
 from logflow.component import Emit, Output, Source
 from logflow.config.models import Settings
@@ -23,7 +25,6 @@ from logflow.pipeline.runner import Runner
 from logflow.pipeline.service import serve
 from logflow.pipeline.signals import held_back
 from logflow.receipt import Receipt
-from logflow.telemetry.status import status
 
 
 class CountConfig(SourceConfig):
@@ -260,7 +261,7 @@ async def test_the_admin_endpoint_tells_how_things_are(tmp_path: Path, unused_tc
         admin={"listen": f"127.0.0.1:{unused_tcp_port}"},
         shutdown_timeout=0,
     )
-    task = asyncio.create_task(serve(settings))
+    task = asyncio.create_task(serve(settings, make_admin=AdminServer))
     await eventually(lambda: len(CountSource.receipts) == 1)
     url = f"http://127.0.0.1:{unused_tcp_port}"
     async with aiohttp.ClientSession() as session:
@@ -276,11 +277,14 @@ async def test_the_admin_endpoint_tells_how_things_are(tmp_path: Path, unused_tc
         async with session.get(url + "/api/status") as response:
             told = await response.json()
         assert (await get("/healthz"))[0] == 200
-        assert (await get("/readyz"))[0] == 200
+        ready = await get("/readyz")
         metrics = (await get("/metrics"))[1]
+        assert ready == (200, "ok\nwarning: output kept fails for some events: the destination is down\n")
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(task, 10)
     assert told["sources"]["numbers"]["blocked_on"] == ["kept"]
+    assert told["sources"]["numbers"]["blocked_for_s"]["kept"] > 0
+    assert told["warnings"] == ["output kept fails for some events: the destination is down"]
     assert told["outputs"]["kept"]["problem"] == "the destination is down"
     assert told["balanced"]
     assert 'logflow_events_waiting{output="kept",route="**"}' in metrics

@@ -59,6 +59,7 @@ class PipelineCollector(Collector):
         limit = gauge("buffer_limit_bytes", "Most bytes that may wait in the buffer.")
         oldest = gauge("buffer_oldest_seconds", "Age of the oldest waiting events.")
         failing = gauge("output_failing", "1 while deliveries fail.")
+        letters = gauge("dead_letters", "Dead letters that are kept.")
         chunks = CounterMetricFamily("logflow_chunks_delivered", "Chunks delivered.", labels=["output"])
         retries = CounterMetricFamily("logflow_retries", "Deliveries tried again.", labels=["output"])
         for name, flusher in self._pipeline.flushers.items():
@@ -67,19 +68,26 @@ class PipelineCollector(Collector):
             limit.add_metric([name], waiting.limit)
             oldest.add_metric([name], waiting.oldest_s)
             failing.add_metric([name], flusher.status.failing_since_s is not None)
+            letters.add_metric([name], self._pipeline.dead_letters.kept(name))
             chunks.add_metric([name], flusher.status.chunks)
             retries.add_metric([name], flusher.status.retries)
-        yield from (size, limit, oldest, failing, chunks, retries)
+        yield from (size, limit, oldest, failing, letters, chunks, retries)
 
     def _sources(self) -> Iterator[Metric]:
         blocked = GaugeMetricFamily(
             "logflow_source_blocked", "How many readers of a source wait for an output's buffer.",
             labels=["source", "output"],
         )  # fmt: skip
+        waited = GaugeMetricFamily(
+            "logflow_source_blocked_seconds", "For how long a source has waited for an output's buffer.",
+            labels=["source", "output"],
+        )  # fmt: skip
         for name, emit in self._pipeline.emits.items():
+            waits = emit.blocked_on.waits()
             for output, readers in emit.blocked_on.items():
                 blocked.add_metric([name, output], readers)
-        yield blocked
+                waited.add_metric([name, output], waits.get(output, 0.0))
+        yield from (blocked, waited)
 
     def _counters(self) -> Iterator[Metric]:
         families: dict[str, CounterMetricFamily] = {}

@@ -1,0 +1,102 @@
+"""Readiness: what fails it, and what is only said."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from logflow.admin.health import problems, warnings
+from logflow.admin.status import status
+from logflow.batch import Batch, Chunk
+from logflow.config.models import Settings
+from logflow.errors import DeliveryError
+from logflow.pipeline.build import Pipeline, build
+from logflow.receipt import Receipt
+from logflow.testing import FakeClock
+
+
+def make_pipeline(tmp_path: Path, clock: FakeClock) -> Pipeline:
+    settings = Settings.model_validate(
+        {
+            "data_dir": tmp_path,
+            "sources": {"numbers": {"type": "generate"}},
+            "routes": [{"match": "**", "outputs": ["sink"]}],
+            "outputs": {"sink": {"type": "null", "buffer": {"limit": 4000, "chunk_limit": 4000}}},
+        }
+    )
+    pipeline = build(settings, clock)
+    pipeline.flushers["sink"].status.opened = True
+    return pipeline
+
+
+async def test_a_source_that_is_blocked_for_long_is_a_problem(tmp_path: Path) -> None:
+    """At once it can be seen in the status, with the output and the time; after a minute readiness fails."""
+    clock = FakeClock()
+    pipeline = make_pipeline(tmp_path, clock)
+    emit = pipeline.emits["numbers"]
+    emit.blocked_on._monotonic = clock.monotonic
+    flusher = pipeline.flushers["sink"]
+    flusher.status.progress_s = 1e9  # the output itself is not the matter
+    emit.blocked_on["sink"] += 1
+    await clock.advance(59)
+    told = status(pipeline, running=True)["sources"]["numbers"]
+    assert (told["blocked_on"], told["blocked_for_s"]) == (["sink"], {"sink": 59.0})
+    assert not list(problems(pipeline))
+    await clock.advance(2)
+    (problem,) = problems(pipeline)
+    assert problem == "source numbers has waited for room in the buffer of output sink for 61 s"
+    emit.blocked_on["sink"] -= 1
+    assert not list(problems(pipeline))
+
+
+async def test_a_put_that_does_not_fit_is_seen_although_the_buffer_is_not_full_by_its_size(
+    tmp_path: Path,
+) -> None:
+    pipeline = make_pipeline(tmp_path, FakeClock())
+    emit = pipeline.emits["numbers"]
+    await emit(Batch.from_events("t", [(1, {"n": 1})]))
+    waiting = asyncio.create_task(emit(Batch.from_events("t", [(1, {"n": 1})] * 200)))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    told = status(pipeline, running=True)
+    assert told["sources"]["numbers"]["blocked_on"] == ["sink"]
+    assert told["outputs"]["sink"]["buffer"]["full"]
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert status(pipeline, running=True)["sources"]["numbers"]["blocked_on"] == []
+    await pipeline.router.close()
+
+
+async def test_dead_letters_tls_trouble_and_failing_filters_are_warnings(tmp_path: Path) -> None:
+    """They do not fail readiness, but somebody should look."""
+    pipeline = make_pipeline(tmp_path, FakeClock())
+    assert not list(warnings(pipeline))
+    await pipeline.dead_letters.put(Chunk(b"c" * 16, "t", (b"",), 0), "sink", "status 400")
+    pipeline.metrics.counter("source", "peers", "tls_handshakes_failed", "...")(3)
+    pipeline.metrics.counter("filter", "clean", "filter_errors", "...")(2)
+    pipeline.flushers["sink"].status.failed(DeliveryError("no"), "did not take a chunk")
+    assert list(warnings(pipeline)) == [
+        "output sink fails for some events: no",
+        "output sink has 1 dead letters; see logflow dead-letter list",
+        "source peers: 3 TLS handshakes failed",
+        "filter clean: 2 events for which a filter failed",
+    ]
+    assert not list(problems(pipeline))
+    assert status(pipeline, running=True)["outputs"]["sink"]["dead_letters"]["kept"] == 1
+
+
+async def test_the_status_does_not_walk_over_all_tags(tmp_path: Path) -> None:
+    """However many wait, it is asked for sums."""
+    pipeline = make_pipeline(tmp_path, FakeClock())
+    buffer = pipeline.flushers["sink"].buffer
+    account = pipeline.ledger.account("**", "sink")
+    account.enter(1)
+    await buffer.put(Batch.from_events("t", [(1, {})]), account, Receipt(1))
+
+    class Untouchable(dict[str, object]):
+        def __iter__(self) -> object:  # type: ignore[override]
+            raise AssertionError("walks over all queues")
+
+        values = items = keys = __iter__  # type: ignore[assignment]
+
+    buffer._queues = Untouchable(buffer._queues)  # type: ignore[attr-defined]
+    assert status(pipeline, running=True)["outputs"]["sink"]["buffer"]["events"] == 1
