@@ -25,7 +25,7 @@ from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content, NoContent, open_content
 from logflow.sources.tail.discovery import Finder, Found, Search
 from logflow.sources.tail.file import LogFile
-from logflow.sources.tail.identity import HEAD_BYTES, NOTHING, TAIL_BYTES, FileState, Mark
+from logflow.sources.tail.identity import HEAD_BYTES, NOTHING, TAIL_BYTES, FileState, Known, Mark, Verdict
 from logflow.sources.tail.lane import Lane
 from logflow.sources.tail.rotated import Again, Sibling
 from logflow.sources.tail.shared import Shared
@@ -34,6 +34,10 @@ from logflow.sources.tail.watcher import Watcher
 
 _LISTINGS = 3
 """How often a directory is listed when what it held is gone before it can be opened."""
+
+_COPYING_S = 1.0
+"""How long a file of unknown content, whose name says that it is a rotation of a known one, must not have
+grown before it is read: it may be a copy that is not whole yet."""
 
 _FILES_AT_ONCE = 64
 """How many files are taken up before the event loop has its turn."""
@@ -52,6 +56,7 @@ class Catalogue:
         from_end: bool,
         wake: Callable[[Lane], None],
         wake_later: Callable[[Lane, float], None],
+        look_later: Callable[[str, float], None],
     ) -> None:
         """Begin with nothing.
 
@@ -63,11 +68,17 @@ class Catalogue:
             from_end: where to begin with files that are there at the start and were never seen before.
             wake: has a lane read what there is to read.
             wake_later: the same, after some seconds.
+            look_later: looks at a path after some seconds.
         """
         self.lanes: dict[str, Lane] = {}
         self.watcher: Watcher | None = None
         self.wake_later = wake_later
         self._wake = wake
+        self._look_later = look_later
+        self._known = Known()
+        self._copies: dict[tuple[int, int], tuple[int, float | None]] = {}
+        """Files that are copies, or may become some: their size when they were judged, and since when they
+        have not grown; ``None`` for those that are copies."""
         self._shared = shared
         self._finder = finder
         self._tag = tag
@@ -102,6 +113,9 @@ class Catalogue:
         if first:
             await self._restore(found)
             self._restored = True
+        places = {(file.device, file.inode) for file in found}
+        self._copies = {place: seen for place, seen in self._copies.items() if place in places}
+        self._forget_all(self._known.expire(self._shared.context.clock.time_ns()))
         for index, file in enumerate(found):
             await self._see(file, first=first)
             if index % _FILES_AT_ONCE == _FILES_AT_ONCE - 1:
@@ -141,7 +155,8 @@ class Catalogue:
         """A file is at a configured path: go on with it, or take it up."""
         known = self._by_inode.get((found.device, found.inode))
         if known is None:
-            await self._take_up(found.path, first=first)
+            if not self._is_copy(found):
+                await self._take_up(found.path, first=first)
             return
         file, lane = known
         file.seen = self._shared.scans + 1
@@ -174,6 +189,8 @@ class Catalogue:
         inode = (status.st_dev, status.st_ino)
         lane = self._lane(path, os.path.realpath(path))
         lane.gone = False
+        if not lane.files and lane.last is None:
+            await self._come_back(lane)
         never_seen = not lane.files and lane.last is None
         from_end = first and self._from_end and never_seen
         if never_seen and not from_end and is_container_log(lane.real):
@@ -183,8 +200,73 @@ class Catalogue:
         if inode in self._by_inode:  # renamed, or taken up by another task, in this moment
             content.close()
             return
-        self._begin(lane, content, from_end=from_end)
+        if not self._go_on(lane, content):
+            self._begin(lane, content, from_end=from_end)
         self._wake(lane)
+
+    async def _come_back(self, lane: Lane) -> None:
+        """Find files again that were away, now that there is something at their path."""
+        for stream, state in tuple(self._known.away(lane.path)):
+            again = await self._shared.in_thread(partial(rotated.locate, state))
+            if again is None:
+                continue
+            if (again.sibling.device, again.sibling.inode) in self._by_inode:
+                again.content.close()
+                continue
+            self._known.take(stream)
+            self._reopen(lane, stream, state, again)
+        lane.last = lane.last or self._known.latest(lane.path)
+
+    def _go_on(self, lane: Lane, content: Content) -> bool:
+        """Go on with a file that was left, if this is one; whether it is."""
+        status = os.fstat(content.fd)
+        for stream, state in self._known.candidates(lane.path, lane.real, (status.st_dev, status.st_ino)):
+            verdict, tail = rotated.examine(content, state)
+            if verdict in rotated.THE_SAME and state.offset:
+                self._known.take(stream)
+                sibling = Sibling(lane.path, status.st_dev, status.st_ino, status.st_mtime_ns)
+                here = msgspec.structs.replace(state, path=lane.path, real=lane.real)
+                self._reopen(lane, stream, here, Again(content, sibling, tail))
+                return True
+        return False
+
+    def _is_copy(self, found: Found) -> bool:
+        """Whether a file is the copy of one that was read, or may become one: ``cp`` may be at work."""
+        lane = next((self.lanes[base] for base in rotated.bases(found.path) if base in self.lanes), None)
+        if lane is None:
+            return False
+        place, now_s = (found.device, found.inode), self._shared.context.clock.monotonic()
+        size, since_s = self._copies.get(place, (-1, now_s))
+        if since_s is None and size == found.size:
+            return True
+        if self._is_read(lane, found):
+            self._copies[place] = (found.size, None)
+            return True
+        if size == found.size and since_s is not None and now_s - since_s >= _COPYING_S:
+            return False
+        if size != found.size or since_s is None:
+            self._copies[place] = (found.size, now_s)
+        self._look_later(found.path, _COPYING_S)
+        return True
+
+    def _is_read(self, lane: Lane, found: Found) -> bool:
+        """Whether all that a file holds, or its beginning, was read as one of the lane's."""
+        content = self._open(found.path)
+        if content is None:
+            return True
+        try:
+            states = [file.state(file.point) for file in lane.files if file.has_content()]
+            states += [
+                s for _, s in self._known.candidates(lane.path, lane.real, (found.device, found.inode))
+            ]
+            if any(rotated.examine(content, s, named=True)[0] is not Verdict.OTHER for s in states):
+                return True
+            head = content.read(0, HEAD_BYTES)
+            return any(file.covers(head, found.size) for file in lane.files)
+        except OSError:
+            return False
+        finally:
+            content.close()
 
     async def start_over(self, lane: Lane, content: Content) -> None:
         """Append what is in a truncated file now to the lane, as a file of its own."""
@@ -335,8 +417,27 @@ class Catalogue:
         self._shared.counters.closed()
 
     def forget(self, file: LogFile) -> None:
-        """Nothing need be known of a finished file any more."""
-        self._shared.positions.forget(file.stream, file)
+        """Follow a finished file no longer; while it exists, it must be known again."""
+        if file.lost or file.deleted or not file.has_content():
+            self._shared.positions.forget(file.stream, file)
+        elif file.ended:  # the byte that does not exist was the last one of this name
+            self._shared.positions.forget(file.stream, file)
+            state = file.state()
+            self._keep(uuid.uuid4().hex, msgspec.structs.replace(state, offset=state.offset - 1), done=True)
+        else:
+            self._shared.positions.forget_unsaved(file)
+            self._keep(file.stream, file.state(), done=True)
+
+    def _keep(self, stream: str, state: FileState, *, done: bool) -> None:
+        """Keep the position of a file that is not followed now."""
+        now_ns = self._shared.context.clock.time_ns()
+        state = msgspec.structs.replace(state, left_ns=state.left_ns or now_ns, done=done)
+        self._shared.context.checkpoints.save(self._shared.context.name, stream, state.dump())
+        self._forget_all(self._known.add(stream, state))
+
+    def _forget_all(self, streams: Sequence[str]) -> None:
+        for stream in streams:
+            self._shared.positions.forget(stream)
 
     def close_all(self) -> None:
         """Close every file; what is not read of a deleted one is lost, and said to be."""
@@ -358,10 +459,20 @@ class Catalogue:
         """Find the files again whose positions were saved."""
         states = self._saved_states()
         self._looked_ns = max((state.mtime_ns for _, state in states), default=0)
+        for stream, state in states:
+            if state.done:
+                self._forget_all(self._known.add(stream, state))
+        states = [(stream, state) for stream, state in states if not state.done]
         paths = {(file.device, file.inode): file.path for file in found}
         located = await asyncio.to_thread(
             lambda: [rotated.locate(state, paths.get((state.device, state.inode))) for _, state in states]
         )
+        present = {file.path for file in found}
+        owned = {
+            (again.sibling.device, again.sibling.inode)
+            for (_, state), again in zip(states, located, strict=True)
+            if again and (again.sibling.device, again.sibling.inode) == (state.device, state.inode)
+        }
         told_by_content = {state.path for _, state in states if state.known.size}
         away: dict[Lane, bool] = {}
         for (stream, state), again in zip(states, located, strict=True):
@@ -375,22 +486,37 @@ class Catalogue:
                 if again is not None:
                     again.content.close()
             else:
-                self._restore_one(lane, stream, state, again)
-        present = {file.path for file in found}
+                self._restore_one(lane, stream, state, again, owned, replaced=state.path in present)
         for lane, is_away in away.items():
             if is_away:
                 await self._take_up_rotated(lane)
             if not lane.files and lane.path not in present:
                 orphans, lane.orphans = lane.orphans, {}
                 for stream, state in orphans.items():
-                    self._give_up(lane, stream, state)
+                    self._leave(lane, stream, state, replaced=False)
 
-    def _restore_one(self, lane: Lane, stream: str, state: FileState, again: Again | None) -> None:
+    def _restore_one(
+        self,
+        lane: Lane,
+        stream: str,
+        state: FileState,
+        again: Again | None,
+        owned: set[tuple[int, int]],
+        *,
+        replaced: bool,
+    ) -> None:
+        """Go on with a file, or leave it; ``owned`` are places of files that are known by them."""
         if again is None:
-            self._give_up(lane, stream, state)
-        elif (again.sibling.device, again.sibling.inode) in self._by_inode:
+            self._leave(lane, stream, state, replaced=replaced)
+            return
+        place = (again.sibling.device, again.sibling.inode)
+        if place in owned and place != (state.device, state.inode) and state.handed is not None:
+            # Its successor goes on in this copy from where it was handed over.
+            again.content.limit(state.handed)
+            self._append(lane, LogFile(stream, state, again.content, again.tail))
+        elif place in self._by_inode or (place in owned and place != (state.device, state.inode)):
             again.content.close()
-            self._give_up(lane, stream, state)
+            self._leave(lane, stream, state, replaced=True)
         else:
             self._reopen(lane, stream, state, again)
 
@@ -409,26 +535,36 @@ class Catalogue:
         return sorted(states, key=lambda pair: (pair[1].path, pair[1].order))
 
     def _reopen(self, lane: Lane, stream: str, state: FileState, again: Again) -> None:
-        moved = msgspec.structs.replace(state, device=again.sibling.device, inode=again.sibling.inode)
+        moved = msgspec.structs.replace(
+            state, device=again.sibling.device, inode=again.sibling.inode, left_ns=0, done=False
+        )
         self._append(lane, LogFile(stream, moved, again.content, again.tail))
 
     def _append(self, lane: Lane, file: LogFile) -> None:
         file.keep_boundaries(self._shared.context.checkpoints.boundaries(file.stream))
         lane.append(file)
 
-    def _give_up(self, lane: Lane, stream: str, state: FileState) -> None:
-        """A file cannot be found any more: all that is left of it are its open joins."""
-        self._shared.context.log.info(
-            "The file %s was removed or written anew while it was not followed; what it held after byte %d "
-            "is not read.", shown(state.path), state.offset,
-        )  # fmt: skip
-        if state.carry and state.handed != state.offset:
+    def _leave(self, lane: Lane, stream: str, state: FileState, *, replaced: bool) -> None:
+        """A file is not there: keep its position. Its open joins end where another one has its place."""
+        log = self._shared.context.log
+        if replaced:
+            log.info(
+                "Another file is at %s now. Should the old one come back within a week, it is read on from "
+                "byte %d.", shown(state.path), state.offset,
+            )  # fmt: skip
+        else:
+            log.info(
+                "The file %s is away. Its position, byte %d, is kept for a week.",
+                shown(state.path), state.offset,
+            )  # fmt: skip
+        lane.last = state
+        if replaced and state.carry and state.handed != state.offset:
             file = LogFile(stream, state, NoContent(), b"")
             file.lost = True
             self._append(lane, file)
-        else:
-            self._shared.positions.forget(stream)
-            lane.last = state
+            # The end of the joins takes a byte that does not exist, of the old name.
+            stream, state = uuid.uuid4().hex, msgspec.structs.replace(state, carry=b"")
+        self._keep(stream, state, done=False)
 
 
 def _state_of(lane: Lane, content: Content) -> FileState:

@@ -28,6 +28,10 @@ class Content(Protocol):
         """
         ...
 
+    def limit(self, size: int) -> None:
+        """Have no more than ``size`` bytes: what follows belongs to another file."""
+        ...
+
     def close(self) -> None:
         """Release the descriptor. Safe twice."""
         ...
@@ -40,9 +44,17 @@ class PlainContent:
         self.fd = fd
         self.grows = grows
         self.slow = False
+        self._limit: int | None = None
+
+    def limit(self, size: int) -> None:
+        """Have no more than ``size`` bytes, and grow no more."""
+        self._limit = size
+        self.grows = False
 
     def read(self, offset: int, size: int) -> bytes:
         """Read without moving the file's own position."""
+        if self._limit is not None:
+            size = max(min(size, self._limit - offset), 0)
         data = os.pread(self.fd, size, offset)
         while data and len(data) < size and (more := os.pread(self.fd, size - len(data), offset + len(data))):
             data += more

@@ -24,8 +24,18 @@ from typing import NamedTuple
 
 from logflow.engine.api import LineFormat, LineParser, Parsed
 from logflow.receipt import Receipt
+from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content
-from logflow.sources.tail.identity import HEAD_BYTES, NOTHING, TAIL_BYTES, FileState, Mark, Point
+from logflow.sources.tail.identity import (
+    HEAD_BYTES,
+    LEAST_COPY_BYTES,
+    NOTHING,
+    TAIL_BYTES,
+    FileState,
+    Mark,
+    Point,
+    Verdict,
+)
 
 LINE_OVERHEAD_BYTES = 64 * 1024
 """What a line may have around a message of ``max_line`` bytes: the container's format, escapes."""
@@ -95,6 +105,8 @@ class LogFile:
         """Bytes of it can no longer be read."""
         self.finished = False
         """Nothing more will be read."""
+        self.ended = False
+        """The byte that does not exist was read."""
         self.closed = False
         self.quiet_since_s = 0.0
         self.seen = 0
@@ -258,6 +270,18 @@ class LogFile:
         if not results:
             return None
         return Step(_together(results, carry), start, Point(end, carry), self._head)
+
+    def covers(self, head: bytes, size: int) -> bool:
+        """Whether a file of this size that begins so holds a part of what was read, and nothing else."""
+        return LEAST_COPY_BYTES <= size < self.point.offset and self._head.startswith(head[:size])
+
+    def go_on_from(self, old: LogFile) -> None:
+        """Leave out what was read of the file that this one has replaced, if it begins with all of that."""
+        if self.point.offset == 0 and self.content.grows:
+            verdict, tail = rotated.examine(self.content, old.state(old.point))
+            if verdict is Verdict.COPY:
+                self.point = self.safe = Point(old.point.offset, self.point.carry, tail)
+                self._head = old._head
 
     def accept(self) -> None:
         """Take what stands behind the position now for what the file holds."""

@@ -273,6 +273,8 @@ class Lane:
         """Give the open joins to the successor; one record of the journal follows the other at once."""
         if carry := file.hand_carry():
             heir.take_carry(carry)
+        if file.deleted:
+            heir.go_on_from(file)
         self._shared.positions.save(heir)
         self._shared.positions.save(file)
 
@@ -284,6 +286,7 @@ class Lane:
             step = file.read_rest(lines, self._shared.sizes, now_ns, flush=flush)
             if step is not None:
                 await self._emit(file, step, emit)
+                file.ended = True
         if heir is not None and not flush:
             self._hand_on(file, heir)
         file.finished = True

@@ -7,6 +7,9 @@ Rotated files lie beside the current one, under a name that says their place in 
     app-20260130.log           app-20260131.log        app.log    a stamp before the suffix
 """
 
+# Paths are text here: there are thousands in a scan, and links must stay as they are written.
+# ruff: noqa: PTH116
+
 from __future__ import annotations
 
 import os
@@ -16,11 +19,16 @@ from contextlib import suppress
 from itertools import takewhile
 from typing import NamedTuple
 
-from logflow.sources.tail.content import Content, open_content
-from logflow.sources.tail.identity import HEAD_BYTES, FileState
+from logflow.sources.tail.content import Content, PlainContent, open_content
+from logflow.sources.tail.identity import HEAD_BYTES, FileState, Sight, Verdict, judge
 
 _NUMBER_OR_STAMP = r"[.-](?P<stamp>\d[\d.:TZ_-]*?)(?P<packed>\.gz)?"
 _STAMP = r"[.-](?P<stamp>\d{4}[\d.:TZ_-]{4,}?)"
+_ROTATED = re.compile(r"(?P<stem>.+?)" + _NUMBER_OR_STAMP + "(?P<suffix>)")
+_DATED = re.compile(r"(?P<stem>.+?)" + _STAMP + r"(?P<suffix>\.[^.]+)(\.gz)?")
+
+THE_SAME = frozenset({Verdict.SAME, Verdict.REWRITTEN, Verdict.COPY})
+
 _LISTINGS = 3
 """How often a directory is listed when what it held is gone before it can be opened."""
 
@@ -82,6 +90,17 @@ def _entries(directory: str) -> Iterator[Sibling]:
         return
 
 
+def bases(path: str) -> list[str]:
+    """The paths of which ``path`` may be a rotated file, going by its name."""
+    directory, _, name = path.rpartition("/")
+    found = [
+        match["stem"] + match["suffix"]
+        for match in (_ROTATED.fullmatch(name), _DATED.fullmatch(name))
+        if match
+    ]
+    return [f"{directory}/{base}" for base in found]
+
+
 def locate(state: FileState, elsewhere: str | None = None, *, copies_only: bool = False) -> Again | None:
     """Find the file of ``state``: at its place, renamed beside it, or as a copy or ``.gz`` of it.
 
@@ -95,38 +114,47 @@ def locate(state: FileState, elsewhere: str | None = None, *, copies_only: bool 
     if elsewhere is not None and not copies_only:
         moved.append(Sibling(elsewhere, state.device, state.inode, state.mtime_ns))
     copies = [s for s in reversed(rotated(state.real)) if not _is_inode(s, state)] if state.known.size else []
+    own = [] if copies_only or not state.offset else [s for s in _entry(state.real) if s not in moved]
     # What was seen of it but not read may have been written anew in place: that is believed last.
-    tries = [(sibling, False) for sibling in moved + copies] + [(sibling, True) for sibling in moved]
-    for sibling, hint in tries:
-        try:
-            content, status = open_content(sibling.path)
-        except OSError:
-            continue
-        same = (status.st_dev, status.st_ino) == (sibling.device, sibling.inode)
-        if same and (tail := _verify(content, state, hint=hint)) is not None:
-            content.grows &= sibling in moved
-            return Again(content, sibling, tail)
-        content.close()
+    for wanted in ((Verdict.SAME, Verdict.COPY), (Verdict.REWRITTEN,)):
+        for sibling in moved + own + copies:
+            try:
+                content, status = open_content(sibling.path)
+            except OSError:
+                continue
+            same = (status.st_dev, status.st_ino) == (sibling.device, sibling.inode)
+            verdict, tail = examine(content, state, named=sibling in copies) if same else (None, b"")
+            if verdict in wanted:
+                content.grows &= sibling in moved or sibling in own
+                return Again(content, sibling, tail)
+            content.close()
     return None
+
+
+def _entry(path: str) -> list[Sibling]:
+    """The file at a path, if there is one."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return []
+    return [Sibling(path, status.st_dev, status.st_ino, status.st_mtime_ns)]
 
 
 def _is_inode(sibling: Sibling, state: FileState) -> bool:
     return (sibling.device, sibling.inode) == (state.device, state.inode)
 
 
-def _verify(content: Content, state: FileState, *, hint: bool) -> bytes | None:
-    """Return the bytes before the position if the content is that of ``state``, else ``None``.
-
-    Where nothing but the place says that it is the same file, what was seen behind the position counts too.
-    """
+def examine(content: Content, state: FileState, *, named: bool = False) -> tuple[Verdict, bytes]:
+    """Say what an open file is to a known one, and return the bytes before the known position."""
     try:
+        status = os.fstat(content.fd)
         head = content.read(0, HEAD_BYTES)
-        if not state.head.fits(head) or not (hint or state.glimpse.fits(head)):
-            return None
         tail = content.read(state.offset - state.tail.size, state.tail.size)
     except OSError:
-        return None
-    return tail if state.tail.fits(tail) else None
+        return Verdict.OTHER, b""
+    size = status.st_size if isinstance(content, PlainContent) and not content.slow else -1
+    sight = Sight((status.st_dev, status.st_ino), size, status.st_mtime_ns, head, tail)
+    return judge(state, sight, named=named), tail
 
 
 def newer(latest: FileState, until: Callable[[], FileState] | None = None) -> list[Sibling]:
@@ -182,6 +210,6 @@ def _holds(sibling: Sibling, state: FileState) -> bool:
     except OSError:
         return False
     try:
-        return _verify(content, state, hint=_is_inode(sibling, state)) is not None
+        return examine(content, state, named=True)[0] in THE_SAME
     finally:
         content.close()

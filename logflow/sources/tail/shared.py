@@ -64,6 +64,10 @@ class Positions:
             self._unsaved.discard(file)
         self._context.checkpoints.forget(self._context.name, stream)
 
+    def forget_unsaved(self, file: LogFile) -> None:
+        """Somebody else saves what is known of a file from now on."""
+        self._unsaved.discard(file)
+
     async def run(self) -> None:
         """Save when needed, until cancelled."""
         while True:

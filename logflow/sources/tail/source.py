@@ -56,6 +56,7 @@ class TailSource(Source):
             from_end=config.read_from == "end",
             wake=self.wake,
             wake_later=self.wake_later,
+            look_later=self.look_later,
         )
         self._watcher = Watcher(self, context.log, enabled=config.inotify)
         self._looking = asyncio.Lock()
@@ -158,6 +159,16 @@ class TailSource(Source):
             self._everywhere = True
         self._names.add(name)
         self._told.set()
+
+    def look_later(self, name: str, delay_s: float) -> None:
+        """Look at the name of a file after ``delay_s``."""
+
+        async def look() -> None:
+            await self.context.clock.sleep(delay_s)
+            self.look_at(name)
+
+        assert self._tasks is not None
+        self._tasks.create_task(look())
 
     def look_everywhere(self) -> None:
         """A directory appeared, or we were not told everything."""

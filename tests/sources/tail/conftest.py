@@ -95,8 +95,8 @@ class Tail:
             await asyncio.sleep(0.002)
 
     def states(self) -> list[dict[str, Any]]:
-        """The saved states."""
-        return list(self.checkpoints.streams("test").values())
+        """The saved states of the files that are followed."""
+        return [state for state in self.checkpoints.streams("test").values() if not state["left_ns"]]
 
     def counter(self, name: str) -> int:
         """The value of a counter."""
