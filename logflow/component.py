@@ -27,6 +27,7 @@ from logflow.batch import Batch, Chunk, Origin
 from logflow.clock import Clock, SystemClock
 from logflow.errors import LogflowError, Unsupported
 from logflow.event import EventTime, Record
+from logflow.memory import DEFAULT_LIMIT_BYTES, Memory
 from logflow.packing import pack_entry
 from logflow.receipt import Receipt
 
@@ -96,6 +97,7 @@ class Context:
         state: what the component itself wants to find again after a restart: a small dict of plain
             values, saved with the positions. Only for components that say ``keeps_state``.
         services: tasks that several components share, such as a watch; the host runs and ends them.
+        memory: what events on their way may take; a source asks for its share before it holds much.
         parser: builds the parser that a validated ``parse:`` config describes.
         log: log messages are sentences, never one per event.
         clock: tells the time.
@@ -109,6 +111,7 @@ class Context:
     state: State
     parser: Callable[[ComponentConfig], Parser]
     services: Services
+    memory: Memory = field(default_factory=lambda: Memory(DEFAULT_LIMIT_BYTES))
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("logflow"))
     clock: Clock = field(default_factory=SystemClock)
 
@@ -152,6 +155,10 @@ class Emit(Protocol):
 
     def full(self, tag: str) -> bool:
         """Whether :meth:`ready` would wait: for sources that refuse rather than wait (HTTP 429)."""
+        ...
+
+    def dropped(self, tag: str, events: int, reason: str) -> None:
+        """Account for events that were received and can never be used, for a named reason."""
         ...
 
 

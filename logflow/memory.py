@@ -25,6 +25,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+DEFAULT_LIMIT_BYTES = 512 * 1024 * 1024
+"""The limit unless the configuration says another."""
+
 SMALL_BYTES = 256 * 1024
 """Leases up to this are small ones."""
 
@@ -100,10 +103,8 @@ class Share:
     async def hold(self, size_bytes: int) -> AsyncIterator[Lease]:
         """Wait for ``size_bytes``, and give them back at the end of the block."""
         lease = Lease(self)
-        granted = asyncio.Event()
         try:
-            if not lease.resize(size_bytes, granted.set):
-                await granted.wait()
+            await lease.reach(size_bytes)
             yield lease
         finally:
             lease.release()
@@ -178,10 +179,13 @@ class Share:
     def _fits(self, lease: Lease, wanted: int) -> bool:
         others = self.held - lease.size
         room = self.limit_bytes
-        if lease is not self._first or not self._alone:
-            room -= min(self._alone, room // 2)
-            if wanted > SMALL_BYTES:
-                room -= room // 4
+        alone = min(self._alone, room // 2)
+        if lease is self._first and alone:
+            # What is larger than that part exceeds the limit, one at a time, or all would wait for ever.
+            return others + min(wanted, alone) <= room
+        room -= alone
+        if wanted > SMALL_BYTES:
+            room -= room // 4
         # What is larger than the whole share comes in alone, or it would never come in.
         return not others or others + wanted <= room
 
@@ -235,6 +239,12 @@ class Lease:
             self.wanted, self.admitted = size_bytes, admitted
             self._share.enqueue(self)
         return not self.waits and self.size == size_bytes
+
+    async def reach(self, size_bytes: int) -> None:
+        """Wait until ``size_bytes`` are granted."""
+        granted = asyncio.Event()
+        if not self.resize(size_bytes, granted.set):
+            await granted.wait()
 
     def release(self) -> None:
         """Give everything back, and wait no longer. Safe twice."""

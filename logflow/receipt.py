@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 
 
 class Receipt:
@@ -52,3 +52,13 @@ class Receipt:
         future = asyncio.get_running_loop().create_future()
         self._callbacks.append(lambda: None if future.done() else future.set_result(None))
         yield from future
+
+
+def all_of(receipts: Sequence[Receipt]) -> Receipt:
+    """Make one receipt that is resolved once all of them are."""
+    if len(receipts) == 1:
+        return receipts[0]
+    whole = Receipt(len(receipts))
+    for receipt in receipts:
+        receipt.add_done_callback(whole.settle)
+    return whole

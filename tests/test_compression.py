@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logflow.compression import compress, decompress
+from logflow.compression import PIECE_BYTES, compress, decompress, decompress_pieces
 from logflow.errors import LimitExceeded, MalformedData
 
 LIMIT = 1 << 20
@@ -73,8 +73,21 @@ def test_zstd_frames_of_every_make_are_read():
     checked = zstandard.ZstdCompressor(write_checksum=True, write_content_size=False).compress(b"a" * 400_000)
     skippable = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"
     assert decompress(checked + skippable + checked, "zstd", LIMIT) == b"a" * 800_000
-    with pytest.raises(MalformedData, match="too early"):
-        decompress(checked[:-1], "zstd", LIMIT)
+    for end in range(1, len(checked)):
+        with pytest.raises(MalformedData):
+            decompress(checked + checked[:end], "zstd", LIMIT)
+
+
+def test_millions_of_skippable_frames_cost_little():
+    frames = b"\x50\x2a\x4d\x18\0\0\0\0" * 1_000_000 + compress(b"abc", "zstd")
+    assert decompress(frames, "zstd", LIMIT) == b"abc"
+
+
+@pytest.mark.parametrize("how", ["gzip", "zstd"])
+def test_pieces_are_bounded(how):
+    pieces = list(decompress_pieces(compress(bytes(5 * PIECE_BYTES + 3), how), how, 64 << 20))
+    assert b"".join(pieces) == bytes(5 * PIECE_BYTES + 3)
+    assert max(map(len, pieces)) <= PIECE_BYTES
 
 
 def test_a_zstd_window_beyond_8_mib_is_refused():

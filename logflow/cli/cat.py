@@ -154,6 +154,9 @@ class _Sender:
         """Whether enough has gathered."""
         return sum(map(len, self._parts)) >= _GATHERED_BYTES
 
+    def dropped(self, tag: str, events: int, reason: str) -> None:
+        """Take no notice: lines are never of no use."""
+
     def end(self) -> None:
         """There is nothing more to come."""
         self._ended = True

@@ -15,12 +15,14 @@ from logflow.config.fields import (
     ExpressionField,
     FilterField,
     OutputField,
+    Size,
     SourceField,
     StepField,
     Use,
 )
 from logflow.config.options import Options
 from logflow.expressions import Expression
+from logflow.memory import DEFAULT_LIMIT_BYTES
 from logflow.patterns import compile_pattern
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]
@@ -97,6 +99,11 @@ class Settings(Options):
     engine: Literal["auto", "native", "python"] = Field(
         "auto", description="Hot-path implementation; `auto` is `native` where it was built, else `python`."
     )
+    memory_limit: Size = Field(
+        DEFAULT_LIMIT_BYTES, ge=16 << 20,
+        description="Most memory for events on their way, beside what the process takes itself: memory "
+        "buffers, and what sources receive. Where those ask for more together, sources get less.",
+    )  # fmt: skip
     shutdown_timeout: Duration = Field(
         25.0, description="Longest time that a stop waits for buffers to be delivered."
     )

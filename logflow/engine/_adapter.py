@@ -23,6 +23,7 @@ from logflow.engine.api import (
     FieldParser,
     Frame,
     Grep,
+    JsonLines,
     LineFormat,
     LineParser,
     Modify,
@@ -90,9 +91,15 @@ class NativeEngine:
             )
         return _NativeLineParser(inner)
 
-    def normalize(self, data: Buffer) -> Normalized:
-        """Check entries and bring them to canonical form."""
-        return Normalized._make(self._native.normalize(data))
+    def normalize(
+        self, data: Buffer, now_ns: int, *, limit: int | None = None, group: bytes | None = b""
+    ) -> Normalized:
+        """Bring entries to canonical form."""
+        return Normalized._make(self._native.normalize(data, now_ns, limit, group))
+
+    def json_lines(self, data: Buffer, *, array: bool = False) -> JsonLines:
+        """Put every object of some JSON on a line of its own."""
+        return JsonLines._make(self._native.json_lines(data, array))
 
     def count(self, entries: Buffer) -> int:
         """Count canonical entries."""

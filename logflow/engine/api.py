@@ -33,6 +33,7 @@ Order of faults
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from typing_extensions import Buffer
@@ -40,6 +41,12 @@ from typing_extensions import Buffer
 from logflow import jsontext
 from logflow.component import Parser
 from logflow.expressions import Expression
+
+MAX_GROUP_BYTES = 8 << 10
+"""Fields of a group that take more are left out, as they are repeated for each event."""
+
+MAX_FRAMES = 256
+"""Frames that one scan returns at most: each takes many times the memory that the smallest has as bytes."""
 
 MAX_DEPTH = jsontext.MAX_DEPTH
 """Levels of nesting in JSON and msgpack beyond which input is refused."""
@@ -138,6 +145,26 @@ class Normalized(NamedTuple):
     entries: bytes
     """The input itself, not a copy, when it was canonical ``bytes`` already."""
     events: int
+    consumed: int
+    """Bytes that were used. Less than all when the limit was reached, or the data ends within an event."""
+    skipped: Mapping[str, int] = MappingProxyType({})
+    """Events that were left out, by reason: ``not_an_event`` (no array of a time and a record), ``bad_time``,
+    ``bad_record`` (no map), ``too_deep``."""
+    mended: Mapping[str, int] = MappingProxyType({})
+    """Events (or groups) in which something was put right: ``time_missing``, ``time_scaled``,
+    ``time_clamped``, ``group_too_large``."""
+    group: bytes = b""
+    """Fields of the group that is open at the end, to be given with what follows."""
+
+
+class JsonLines(NamedTuple):
+    """Objects that were found in JSON, each on a line."""
+
+    lines: bytes
+    consumed: int
+    """Bytes that were used; what follows is the begin of an object."""
+    array: bool
+    """Whether an array is open after them, to be given with what follows."""
 
 
 class Regex(Protocol):
@@ -252,18 +279,32 @@ class Engine(Protocol):
         """
         ...
 
-    def normalize(self, data: Buffer) -> Normalized:
-        """Check entries and bring them to canonical form.
+    def normalize(
+        self, data: Buffer, now_ns: int, *, limit: int | None = None, group: bytes | None = b""
+    ) -> Normalized:
+        """Bring entries to canonical form; what is no event is left out and counted, the others stay.
 
         Accepts integer and float seconds (a float counts as its shortest decimal form; digits beyond the
-        ninth are dropped; what an EventTime cannot carry becomes the nearest that it can), EventTime as
-        ext of 8 bytes in any header (its bytes stay as they are), ``[[time, metadata], record]`` (the
-        metadata is dropped), array headers of any size. A record must be a map; it stays byte for byte as
-        it is.
+        ninth are dropped), EventTime as ext of 8 bytes in any header (its bytes stay as they are),
+        ``[[time, metadata], record]``, array headers of any size. A record must be a map; it stays byte for
+        byte as it is, but for fields that are added at its end where it has none of that name:
+
+        - A time that is nil or 0 is ``now_ns``. A number too large for seconds that is a time since 2001 in
+          ms, us or ns is taken for that; what an EventTime cannot carry becomes the nearest that it can and
+          that means nothing else. In both cases the number as sent becomes the field ``time_as_sent``.
+        - Metadata that are a map and not empty become the field ``metadata``.
+        - An EventTime of 2**32 - 1 (2**32 - 2) seconds and no nanoseconds, or -1 (-2) with metadata, begins
+          (ends) a group, as Fluent Bit has it. It is no event; the fields of its record, if they take at
+          most :data:`MAX_GROUP_BYTES`, are added to the events of the group.
+
+        Args:
+            data: entries, one after another. The last one need not be whole.
+            now_ns: time of events that have none.
+            limit: stop once the entries take so many bytes.
+            group: what the call for the data before returned; ``None`` to leave out the fields of groups.
 
         Raises:
-            MalformedData: the bytes are not such entries; nothing of them is used.
-            LimitExceeded: a record or metadata nests deeper than MAX_DEPTH, itself being level 1.
+            MalformedData: byte c1, so that it cannot be told where events end.
         """
         ...
 
@@ -404,20 +445,37 @@ class Engine(Protocol):
         """Compile an expression whose value is wanted for each event."""
         ...
 
+    def json_lines(self, data: Buffer, *, array: bool = False) -> JsonLines:
+        """Put every object of some JSON on a line of its own, for a line parser.
+
+        Takes objects one after another, with blanks between or without, over several lines, and in arrays
+        (whose commas are not insisted on). Newlines outside of strings become blanks; nothing else of an
+        object is looked into.
+
+        Args:
+            data: JSON text; it may end within an object.
+            array: whether it begins within an array.
+
+        Raises:
+            MalformedData: something else than an object stands there.
+        """
+        ...
+
     def scan_frames(self, data: Buffer, max_size: int) -> Scanned:
         """Find the whole Forward frames at the start of ``data``.
 
-        A tag may be str or bin. By the second element: array = forward, str or bin = packed, int, ext or
-        float = message; then an option, a map or nil, may follow. The payload of ``packed`` is not looked
+        A tag may be str or bin. By the second element: array = forward, str or bin = packed, int, ext, float
+        or nil = message; then an option, a map or nil, may follow. The payload of ``packed`` is not looked
         into, and entries only so far as to find their ends.
+
+        At most :data:`MAX_FRAMES` are returned; where there may be more, ``needed`` is 1.
 
         Frames before a bad one are returned, with ``needed`` 0: only a bad frame at the very start
         raises, so that what came whole before it is not lost.
 
         Raises:
             MalformedData: not msgpack, or an array that is no frame.
-            LimitExceeded: a frame takes, or will take, more than ``max_size`` bytes; or an entry, time or
-                message record in it nests deeper than MAX_DEPTH + 2 levels (itself being level 1), or an
-                option or ``other`` value deeper than MAX_DEPTH.
+            LimitExceeded: a frame takes, or will take, more than ``max_size`` bytes; or an option or
+                ``other`` value in it nests deeper than MAX_DEPTH levels.
         """
         ...

@@ -53,20 +53,46 @@ def peer_identity(address: str, client: bytes | None) -> bytes:
     return b"client " + client
 
 
-def delivery_key(peer: bytes, tag: bytes, option: Option, payload: Buffer) -> DeliveryKey:
+class Fingerprint:
+    """Size and checksum of a payload, taken piece by piece."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._hasher = xxhash.xxh3_128()
+
+    def update(self, piece: Buffer) -> None:
+        """Go on with the next piece."""
+        self._size += len(memoryview(piece))
+        self._hasher.update(piece)
+
+    def parts(self) -> list[bytes]:
+        """What stands for the payload in a key."""
+        return [self._size.to_bytes(8, "big"), self._hasher.digest()]
+
+
+def delivery_key(peer: bytes, tag: bytes, option: Option, payload: Fingerprint) -> DeliveryKey:
     """Make the key of one delivery; ``option.chunk`` is not empty.
 
     Args:
         peer: from :func:`peer_identity`.
         tag: the frame's tag as received.
         option: the frame's option.
-        payload: the entries as received, decompressed.
+        payload: of the entries as received, decompressed. Not looked at if the id is ``unique``.
     """
     parts = [tag, option.chunk]
     if not option.unique:
-        parts += [len(memoryview(payload)).to_bytes(8, "big"), xxhash.xxh3_128_digest(payload)]
+        parts += payload.parts()
         if not option.chunk.endswith(b"\n"):
             parts.append(peer)
+    return _hash(parts)
+
+
+def part_key(whole: DeliveryKey, number: int) -> DeliveryKey:
+    """Make the key of a part of a delivery that was too large for one batch; part 0 has that of the whole."""
+    return whole if not number else _hash([whole.key, number.to_bytes(4, "big")])
+
+
+def _hash(parts: list[bytes]) -> DeliveryKey:
     hasher = blake2b(digest_size=16)
     for part in parts:
         hasher.update(len(part).to_bytes(4, "big"))

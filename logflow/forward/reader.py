@@ -31,6 +31,9 @@ from logflow.errors import MalformedData
 READ_BYTES = 64 * 1024
 """What is read at once between frames; also the size of the smallest buffer."""
 
+_THRIFTY_BYTES = 4 * 1024
+"""What is read first where memory is tight."""
+
 _GROWTH = 4
 _BEYOND_BYTES = 1024
 """What is read beyond a large payload: the options of the frame."""
@@ -72,7 +75,7 @@ class BufferPool:
 
     def give(self, buffer: bytearray) -> None:
         """Take back a buffer that nobody looks at any more."""
-        if len(buffer) <= self._room:
+        if READ_BYTES <= len(buffer) <= self._room:
             self._room -= len(buffer)
             self._free.append(buffer)
 
@@ -98,6 +101,9 @@ class FrameReader:
     """Gathers the frames of one connection.
 
     Write received bytes to :meth:`space`, tell :meth:`filled`, and call :meth:`take` while :attr:`ready`.
+
+    Attributes:
+        thrifty: read little at first, as memory is tight.
     """
 
     def __init__(self, scan: Callable[[memoryview, int], Scanned], max_frame: int, pool: BufferPool) -> None:
@@ -118,6 +124,7 @@ class FrameReader:
         self._tries = 0
         self._payload: _Payload | None = None
         self._largest = READ_BYTES
+        self.thrifty = False
 
     @property
     def pending(self) -> int:
@@ -128,6 +135,14 @@ class FrameReader:
     def expected(self) -> int:
         """Bytes that the begun frame takes, as far as that is known."""
         return max(self._needed, self._filled) if self._filled else 0
+
+    @property
+    def demand(self) -> int:
+        """Bytes of memory that are held, or will be when more is read."""
+        if self._buffer is None or not self._filled:
+            return 0
+        size = len(self._buffer)
+        return max(size, self._next_size()) if self._is_short(size) else size
 
     @property
     def ready(self) -> bool:
@@ -145,15 +160,26 @@ class FrameReader:
 
     def space(self) -> memoryview:
         """Where the next bytes go; never empty."""
-        end = max(self._needed + _BEYOND_BYTES, self._filled + READ_BYTES)
         if self._buffer is None:
-            self._buffer = self._pool.take(READ_BYTES)
-        # An announced length is believed as far as this peer has kept its word before.
-        size = min(end, max(_GROWTH * self._filled, self._largest) + READ_BYTES)
-        begun = self._filled <= _BEYOND_BYTES and size > len(self._buffer) + READ_BYTES
-        if begun or self._filled == len(self._buffer):
-            self._replace(self._buffer, 0, size)
+            self._buffer = bytearray(_THRIFTY_BYTES) if self.thrifty else self._pool.take(READ_BYTES)
+        if self._is_short(len(self._buffer)):
+            self._replace(self._buffer, 0, self._next_size())
+        end = self._end()
         return memoryview(self._buffer)[self._filled : end]
+
+    def _end(self) -> int:
+        """Where reading ends, if the buffer is that long."""
+        return max(self._needed + _BEYOND_BYTES, self._filled + READ_BYTES)
+
+    def _next_size(self) -> int:
+        """Size of the buffer that is wanted next."""
+        # An announced length is believed as far as this peer has kept its word before.
+        return min(self._end(), max(_GROWTH * self._filled, self._largest) + READ_BYTES)
+
+    def _is_short(self, size: int) -> bool:
+        """Whether a buffer of this size is full, or much too small for what has just begun to come."""
+        begun = self._filled <= _BEYOND_BYTES and self._next_size() > size + READ_BYTES
+        return begun or self._filled == size
 
     def filled(self, size: int) -> None:
         """The first ``size`` bytes of :meth:`space` have been written."""

@@ -8,9 +8,13 @@
 
     handshake? ──► frames ──► ending (end of stream, refused) ──► answered ──► closed
 
-The task exists only while there is something to do; an idle connection costs its socket. At most two
-slabs are held: one being handled and one that was read meanwhile. A large frame is read only with a pass
-(``logflow.forward.gate``), which goes with its slab until that has been handed on.
+The task exists only while there is something to do; an idle connection costs its socket. Few slabs are
+held: one being handled, and what was read meanwhile.
+
+What a connection holds, and what reading on will take, is asked for first (``logflow.memory``): its buffer,
+slabs, the frames found in them, and answers that wait. Until it is granted, nothing is read, and what was
+read is not looked into; only the first few kilobytes come without asking. What a request becomes when it is
+opened is asked for in another share, so that those who read cannot starve those who finish.
 """
 
 from __future__ import annotations
@@ -24,28 +28,36 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from logflow.batch import Batch
 from logflow.clock import Clock
 from logflow.component import Counter, Emit
-from logflow.engine.api import Engine
+from logflow.engine.api import MAX_FRAMES, Engine
 from logflow.errors import MalformedData
 from logflow.forward.acks import AckQueue
 from logflow.forward.frames import pack_ack
-from logflow.forward.gate import Gate, Pass
 from logflow.forward.handshake import ServerHandshake, ServerSecrets
 from logflow.forward.identity import peer_identity
-from logflow.forward.intake import Opened, Request, open_request, requests
+from logflow.forward.intake import Opening, Part, Request, requests
 from logflow.forward.reader import READ_BYTES, BufferPool, FrameReader, Slab
-from logflow.receipt import Receipt
+from logflow.memory import Share
+from logflow.receipt import Receipt, all_of
 
 _INLINE_BYTES = {"native": 2 * 1024 * 1024, "python": 64 * 1024}
 """Requests above this are opened in a thread: below it, an engine takes less time than the way to a thread
 and back, and in no case more than 10 ms or so."""
 _QUEUED_BYTES = 4 * READ_BYTES
 """Reading pauses while more than this waits to be handled."""
-_LARGE_BYTES = 4 * READ_BYTES
-"""A frame above this needs a pass."""
+_FRAME_BYTES = 400
+"""Memory of one frame that was found, beside its bytes."""
+_SCAN_BYTES = MAX_FRAMES * _FRAME_BYTES
+_ANSWER_BYTES = 600
+"""Memory of one answer that waits."""
+_SILENCE_S = 1.0
+_PATIENCE_S = 2.0
+_SLOW_BYTES_PER_S = 64 * 1024
+"""A frame gives way to those who wait for memory if nothing of it came for a while, or it came slowly."""
 _SLOWEST_BYTES_PER_S = 1024
+_PRESSED_S = 10.0
+"""Silence of a client that has sent nothing yet, or not finished the handshake, when places are short."""
 _SCAN_SHARE = 4
 """A begun frame that must be walked again takes at most one part in five of the time."""
 
@@ -72,10 +84,13 @@ class Shared:
     """What all connections of one source share.
 
     Attributes:
+        reading: bounds the memory of what is received.
+        opening: bounds the memory of what requests become when they are opened.
+        groups: whether the fields of a group are added to its events.
+        account: told of events that are no good, or were put right: the tag, who sent them, and the part.
         spawn: starts a task that the source owns.
         complain: logs one sentence about a peer, or counts it when there were too many lately.
         secrets: what the handshake asks for; ``None`` for no handshake.
-        gate: bounds the memory of large frames.
     """
 
     engine: Engine
@@ -83,7 +98,10 @@ class Shared:
     log: logging.Logger
     emit: Emit
     limits: Limits
-    gate: Gate
+    reading: Share
+    opening: Share
+    groups: bool
+    account: Callable[[str, str, Part], None]
     secrets: ServerSecrets | None
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     complain: Callable[[str], None]
@@ -95,6 +113,11 @@ class Shared:
     pool: BufferPool = field(default_factory=BufferPool)
     receivers: set[Receiver] = field(default_factory=set)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether places are short: three of four are taken."""
+        return 4 * len(self.receivers) > 3 * self.limits.max_connections
+
 
 class Receiver(asyncio.BufferedProtocol):
     """One client's connection."""
@@ -105,8 +128,9 @@ class Receiver(asyncio.BufferedProtocol):
         self._acks = AckQueue(self._send, self._wake)
         self._handshake = ServerHandshake(shared.secrets) if shared.secrets else None
         self._transport: asyncio.Transport | None = None
-        self._slabs: deque[tuple[Slab, Pass | None]] = deque()
-        self._pass: Pass | None = None
+        self._slabs: deque[Slab] = deque()
+        self._slab_bytes = 0
+        self._lease = shared.reading.lease()
         self._problem: MalformedData | None = None
         self._worker: asyncio.Task[None] | None = None
         self._starting = False
@@ -114,6 +138,7 @@ class Receiver(asyncio.BufferedProtocol):
         self._emitting: Request | None = None
         self._woken = asyncio.Event()
         self._writable = True
+        self._silent = True
         self._ending = False
         self._address = "unix"
         self._peer = b""
@@ -141,6 +166,7 @@ class Receiver(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - we know better
         """Where the transport puts what it receives."""
+        self._reader.thrifty = self._shared.reading.tight
         return self._reader.space()
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -161,11 +187,13 @@ class Receiver(asyncio.BufferedProtocol):
 
         One whose request has not been admitted yet has most likely lost patience.
         """
-        self._check_torn()
+        if self._reader.scannable:
+            self._scan(force=True)
         self._ending = True
+        self._check_torn()
         if self._transport is None or self._transport.get_extra_info("sslcontext") or self._waits_for_room():
             return False
-        return bool(self._worker or self._slabs or len(self._acks))
+        return bool(self._worker or self._slabs or self._reader.ready or len(self._acks))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - a reset is an end, too
         """The connection is gone; whole frames that nobody will send again are still handled.
@@ -173,16 +201,14 @@ class Receiver(asyncio.BufferedProtocol):
         A request with an id that still waits for room is given up: the client sends it again, maybe to
         another server, and taking it here as well would double it.
         """
-        if not self._ending:
-            self._check_torn()
         self._ending = True
         self._transport = None
+        self._check_torn()
         if self._waits_for_room() and self._worker is not None:
             self._worker.cancel()
         self._acks.close()
         if self._rescan:
             self._rescan.cancel()
-        self._release()
         self._wake()
         self._close_if_done()
 
@@ -205,8 +231,28 @@ class Receiver(asyncio.BufferedProtocol):
         self._shared.connections_timed_out()
         if reason:
             self._shared.complain(f"Closed the connection from {self._address}: {reason}.")
-        self._ending = True
-        self._transport.abort()
+        self._forget()
+        self._abort()
+
+    def slowness(self, now_s: float) -> float | None:
+        """How slowly a begun frame comes, in seconds per byte; ``None`` if it holds up nobody.
+
+        Only those who hold memory without being busy, or waiting for us, can be meant.
+        """
+        idle = not (self._worker or self._slabs or len(self._acks) or self._lease.waits)
+        pending, age_s = self._reader.pending, now_s - self._frame_s
+        silent = now_s - self._active_s >= _SILENCE_S
+        slow = age_s >= _PATIENCE_S and pending < _SLOW_BYTES_PER_S * age_s
+        return age_s / pending if pending and idle and (silent or slow) else None
+
+    def give_way(self) -> None:
+        """Close the connection, as others wait for the memory that its begun frame takes."""
+        self._shared.connections_timed_out()
+        self._shared.complain(
+            f"Closed the connection from {self._address}: a frame comes slowly, and others need the memory."
+        )
+        self._forget()
+        self._abort()
 
     async def stop(self, grace_s: float) -> None:
         """Read no more, and handle what has come whole, for at most ``grace_s`` seconds.
@@ -252,23 +298,30 @@ class Receiver(asyncio.BufferedProtocol):
             self._rescan = None
         started = time.perf_counter()
         try:
-            while force or self._reader.ready:
+            while (force or self._reader.ready) and self._may_look():
                 force = False
                 self._collect()
         except MalformedData as error:
             self._problem = error
-        if self._problem is None and self._reader.scannable:
+        if self._problem is None and self._reader.scannable and not self._lease.waits and not self._slabs:
             delay_s = _SCAN_SHARE * (time.perf_counter() - started)
             self._rescan = asyncio.get_running_loop().call_later(delay_s, self._scan_anyway)
         if (self._slabs or self._problem) and self._worker is None:
             self._worker, self._starting = self._shared.spawn(self._work()), True
+        if self._ending and self._worker is None:
+            self._check_torn()
         self._steer()
+        self._close_if_done()
+
+    def _may_look(self) -> bool:
+        return self._problem is None and self._queued_bytes <= _QUEUED_BYTES and self._is_granted()
 
     def _collect(self) -> None:
         slab = self._reader.take()
         if slab is not None:
-            self._slabs.append((slab, self._pass))
-            self._pass = None
+            self._slabs.append(slab)
+            self._slab_bytes += _memory_of(slab)
+            self._silent = False
             self._frame_s = self._active_s
 
     def _scan_anyway(self) -> None:
@@ -278,39 +331,42 @@ class Receiver(asyncio.BufferedProtocol):
 
     def _admitted(self) -> None:
         self._active_s = self._frame_s = self._shared.clock.monotonic()
-        self._steer()
+        self._scan()
 
     def _steer(self) -> None:
         """Read on, or leave what comes in the client's socket."""
+        granted = self._is_granted()
         if self._transport is None:
             return
-        # What a worker that starts will take at once does not wait.
-        queued = sum(slab.size for slab, _ in islice(self._slabs, int(self._starting), None))
-        if self._ending or self._problem or queued > _QUEUED_BYTES or not self._has_pass():
+        full = self._reader.ready or self._queued_bytes > _QUEUED_BYTES
+        if self._ending or self._problem or full or not granted:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
 
-    def _has_pass(self) -> bool:
-        """Whether the begun frame may be read on; asks for a pass if it needs one.
+    @property
+    def _queued_bytes(self) -> int:
+        # What a worker that starts will take at once does not wait.
+        return sum(slab.size for slab in islice(self._slabs, int(self._starting), None))
 
-        While the outputs stand still, a connection asks for none: what it holds already is enough.
-        """
-        if self._reader.expected <= _LARGE_BYTES:
-            return True
-        if self._pass is None and not self._emitting:
-            # As received, and once more when it has been opened.
-            self._pass = self._shared.gate.enter(2 * self._reader.expected, self._admitted)
-        return self._pass is not None and self._pass.admitted
+    def _is_granted(self) -> bool:
+        """Ask for what is held and for what reading on, and looking into it, will take."""
+        begun = self._reader.demand
+        demand = begun + _SCAN_BYTES if begun else 0
+        demand += self._slab_bytes + _ANSWER_BYTES * len(self._acks)
+        return self._lease.resize(demand, self._admitted)
 
     def _check_torn(self) -> None:
+        """Nothing more comes: say so if that is in the middle of a frame, once whole ones are handled."""
+        if self._reader.ready or self._slabs:
+            return
         if self._reader.pending and not self._problem:
             self._shared.frames_rejected()
             size = self._reader.pending
             self._shared.complain(
                 f"The connection from {self._address} ended within a frame, after {size:,} bytes of it."
             )
-            self._release()
+        self._release()
 
     # -- handling ---------------------------------------------------------------------------------
 
@@ -318,14 +374,14 @@ class Receiver(asyncio.BufferedProtocol):
         self._starting = False
         try:
             while self._slabs:
-                slab, entry = self._slabs.popleft()
+                slab = self._slabs.popleft()
                 self._steer()
                 try:
                     await self._handle(slab)
                 finally:
-                    if entry is not None:
-                        entry.leave()
+                    self._slab_bytes -= _memory_of(slab)
                 self._shared.pool.give(slab.data)
+                self._scan()
             if self._problem is not None:
                 raise self._problem
         except MalformedData as error:
@@ -339,6 +395,8 @@ class Receiver(asyncio.BufferedProtocol):
         finally:
             self._active_s = self._frame_s = self._shared.clock.monotonic()
             self._worker = None
+            if self._ending:
+                self._check_torn()
             self._close_if_done()
 
     async def _handle(self, slab: Slab) -> None:
@@ -346,9 +404,7 @@ class Receiver(asyncio.BufferedProtocol):
             await self._wait_for_turn()
             if request.option.chunk and self._transport is None:
                 continue  # it will be sent again, as nobody can be told that it came
-            problem = await self._admit(request)
-            if problem is not None:
-                raise problem
+            await self._admit(request)
 
     async def _wait_for_turn(self) -> None:
         """Wait while too many requests are open, or too many answers unread."""
@@ -356,42 +412,59 @@ class Receiver(asyncio.BufferedProtocol):
             self._woken.clear()
             await self._woken.wait()
 
-    async def _admit(self, request: Request) -> MalformedData | None:
-        """Emit what a request holds; returns what is wrong with the rest of it."""
-        receipt, problem = Receipt(0), None
+    async def _admit(self, request: Request) -> None:
+        """Emit what a request holds, and have it answered when that is safe."""
         if request.option.signal == "logs":
-            batch, problem = await self._open(request)
-            if batch.count:
-                receipt = await self._emit(request, batch)
+            receipt = await self._take(request)
         else:
+            receipt = Receipt(0)
             self._shared.frames_ignored()
         if request.option.chunk and self._transport is not None:
             self._acks.add(receipt, pack_ack(request.option.chunk), request.size)
-        return problem
 
-    async def _emit(self, request: Request, batch: Batch) -> Receipt:
-        self._emitting = request
+    async def _take(self, request: Request) -> Receipt:
+        shared, receipts = self._shared, list[Receipt]()
+        opening = Opening(
+            shared.engine, request, self._peer,
+            limit=shared.limits.max_frame, now_ns=shared.clock.time_ns(), groups=shared.groups,
+        )  # fmt: skip
+        lease = shared.opening.lease()
         try:
-            return await self._shared.emit(batch)
+            while True:
+                self._emitting = request
+                if shared.emit.full(opening.tag):  # wait with as little in hand as can be
+                    await shared.emit.ready(opening.tag)
+                if not lease.resize(opening.cost + opening.kept):
+                    await lease.reach(opening.cost + opening.kept)
+                self._emitting = None
+                part = await self._open(opening, request.size)
+                if part is None:
+                    break
+                self._emitting = request
+                lease.resize(min(lease.size, len(part.batch.entries) + opening.kept))
+                if part.skipped or part.mended:
+                    shared.account(opening.tag, self._address, part)
+                if part.batch.count:
+                    receipts.append(await shared.emit(part.batch))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._transport is not None or task is None or task.uncancel():
                 raise
-            return Receipt(0)  # the client is gone, and goes without an answer
+            # The client is gone, and goes without an answer.
         finally:
+            lease.release()
             self._emitting = None
             self._steer()
+        return all_of(receipts)
 
     def _waits_for_room(self) -> bool:
         """Whether a request that the client will send again waits under back-pressure right now."""
         return self._emitting is not None and bool(self._emitting.option.chunk)
 
-    async def _open(self, request: Request) -> Opened:
-        shared = self._shared
-        arguments = (shared.engine, request, self._peer, shared.limits.max_frame)
-        if request.size <= _INLINE_BYTES[shared.engine.name] and request.option.compressed == "none":
-            return open_request(*arguments)
-        return await asyncio.get_running_loop().run_in_executor(None, open_request, *arguments)
+    async def _open(self, opening: Opening, size: int) -> Part | None:
+        if opening.quick and size <= _INLINE_BYTES[self._shared.engine.name]:
+            return opening.next()
+        return await asyncio.get_running_loop().run_in_executor(None, opening.next)
 
     # -- ending -----------------------------------------------------------------------------------
 
@@ -406,23 +479,20 @@ class Receiver(asyncio.BufferedProtocol):
 
     def _forget(self) -> None:
         """Drop what was received and not handled yet."""
-        for _, entry in self._slabs:
-            if entry is not None:
-                entry.leave()
+        self._slab_bytes -= sum(map(_memory_of, self._slabs))
         self._slabs.clear()
         self._release()
 
     def _release(self) -> None:
         """Drop a begun frame."""
         self._reader.release()
-        if self._pass is not None:
-            self._pass.leave()
-            self._pass = None
+        self._is_granted()
 
     def _close_if_done(self) -> None:
-        if not self._ending or self._worker or self._slabs:
+        if not self._ending or self._worker or self._slabs or self._reader.ready:
             return
         if self._transport is None:
+            self._lease.release()
             self._shared.receivers.discard(self)
         elif not len(self._acks):
             self._transport.close()
@@ -442,12 +512,11 @@ class Receiver(asyncio.BufferedProtocol):
 
     def _overdue(self, now_s: float) -> str | None:
         """Why the connection must go: a sentence, or nothing to say when it was merely idle."""
-        limits = self._shared.limits
-        waits = self._pass is not None and not self._pass.admitted
-        if waits or self._worker or self._slabs or len(self._acks):
+        shared, limits = self._shared, self._shared.limits
+        if self._lease.waits or self._worker or self._slabs or len(self._acks):
             return None
         if self._handshake:
-            late = now_s - self._frame_s > limits.read_timeout_s
+            late = now_s - self._frame_s > (_PRESSED_S if shared.crowded else limits.read_timeout_s)
             return "it did not finish the handshake in time" if late else None
         if pending := self._reader.pending:
             if now_s - self._active_s > limits.read_timeout_s:
@@ -455,4 +524,11 @@ class Receiver(asyncio.BufferedProtocol):
             if now_s - self._frame_s > limits.read_timeout_s + pending / _SLOWEST_BYTES_PER_S:
                 return "a frame comes too slowly"
             return None
-        return "" if now_s - self._active_s > limits.idle_timeout_s else None
+        # Who has sent nothing yet makes room for others when places are short.
+        pressed = self._silent and shared.crowded
+        silence_s = min(limits.idle_timeout_s, _PRESSED_S) if pressed else limits.idle_timeout_s
+        return "" if now_s - self._active_s > silence_s else None
+
+
+def _memory_of(slab: Slab) -> int:
+    return len(slab.data) + _FRAME_BYTES * len(slab.frames)

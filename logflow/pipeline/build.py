@@ -21,6 +21,7 @@ from logflow.config.options import OutputConfig
 from logflow.engine import load_engine
 from logflow.engine.api import Engine
 from logflow.errors import ComponentError
+from logflow.memory import Memory
 from logflow.patterns import compile_pattern
 from logflow.pipeline.chain import Chain
 from logflow.pipeline.conditions import Where
@@ -91,8 +92,9 @@ class _Builder:
         self._buffers = buffers
         path = settings.data_dir / "checkpoints" if keeps_state(settings) else None
         self.contexts = Contexts(
-            load_engine(settings.engine), settings.data_dir, Checkpoints(path), clock=clock
-        )
+            load_engine(settings.engine), settings.data_dir, Checkpoints(path),
+            clock=clock, memory=Memory(settings.memory_limit),
+        )  # fmt: skip
         self._names: Counter[str] = Counter()
 
     def buffer(self, name: str, config: OutputConfig) -> Buffer:
@@ -100,6 +102,7 @@ class _Builder:
         if self._buffers is not None:
             return self._buffers(name)
         if config.buffer.type == "memory":
+            self.contexts.memory.share(config.buffer.limit_bytes)
             return MemoryBuffer(name, config.buffer, self.contexts.checkpoints, self.contexts.clock)
         from logflow.buffers.disk import DiskBuffer  # noqa: PLC0415 - only where it is configured
 

@@ -13,6 +13,7 @@ from logflow.clock import Clock, SystemClock
 from logflow.component import ComponentConfig, Context, Parser
 from logflow.engine.api import Engine
 from logflow.errors import ComponentError
+from logflow.memory import DEFAULT_LIMIT_BYTES, Memory
 from logflow.services import Services
 from logflow.storage.checkpoints import Checkpoints
 from logflow.storage.state import State
@@ -30,6 +31,7 @@ class Contexts:
         metrics: every counter.
         clock: tells the time.
         services: tasks that several components share.
+        memory: what events on their way may take, divided among those who hold them.
     """
 
     engine: Engine
@@ -37,6 +39,7 @@ class Contexts:
     checkpoints: Checkpoints
     metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = field(default_factory=SystemClock)
+    memory: Memory = field(default_factory=lambda: Memory(DEFAULT_LIMIT_BYTES))
     services: Services = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,6 +71,7 @@ class Contexts:
             checkpoints=self.checkpoints,
             state=State(self.checkpoints, kind, name),
             services=self.services,
+            memory=self.memory,
             parser=parser,
             log=log or logging.getLogger(f"logflow.{kind}s.{name}"),
             clock=self.clock,

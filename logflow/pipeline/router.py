@@ -361,6 +361,12 @@ class Router:
             return True
         return any(target.buffer.full for route in plan for target in route.targets)
 
+    def drop(self, tag: str, events: int, reason: str) -> None:
+        """Account for events that no batch could be made of, where they would have gone."""
+        for account in self.route(tag).accounts:
+            account.enter(events)
+            account.drop(events, reason)
+
     async def close(self) -> None:
         """End what is under way and what routes keep running."""
         for task in self._under_way:
@@ -432,3 +438,7 @@ class SourceEmit:
     def full(self, tag: str) -> bool:
         """Whether there is no room for the tag."""
         return self._router.full(tag)
+
+    def dropped(self, tag: str, events: int, reason: str) -> None:
+        """Account for events that can never be used."""
+        self._router.drop(tag, events, reason)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,19 @@ from logflow.config.secrets import StaticSecret
 from logflow.config.tls import ServerTls
 from logflow.errors import ComponentError
 from logflow.forward.endpoint import DEFAULT_PORT
-from logflow.forward.gate import Gate
 from logflow.forward.handshake import ServerSecrets
+from logflow.forward.intake import PART_BYTES, Part
 from logflow.forward.receiver import Limits, Receiver, Shared
+from logflow.memory import Share
 from logflow.net.complaints import Complaints
 from logflow.net.listen import Listeners
 from logflow.net.tls import HandshakeFailures, Tls
 
 _STOP_GRACE_S = 1.0
+_PRESSURE_S = 0.5
+"""How often it is looked whether somebody waits for memory."""
+_CHECK_S = 2.5
+"""How often it is looked for connections that are silent, or slow, for too long."""
 
 
 class User(Options):
@@ -70,8 +76,12 @@ class ForwardSource(Source):
         memory_limit: Size = Field(
             parse_size("256MiB"),
             gt=0,
-            description="Most memory for large frames (over 256KiB) that are received and not yet handed on, "
-            "over all connections; each counts twice, and further ones wait in the clients' sockets.",
+            description="Most memory for what is received and opened and not yet handed on, over all "
+            "connections; the rest waits in the clients' sockets. A share of the process's `memory_limit`.",
+        )
+        group_fields: bool = Field(
+            default=True,
+            description="Add the fields of a group of records, as Fluent Bit frames them, to its events.",
         )
         max_connections: int = Field(1024, ge=1, description="Most connections at once.")
         idle_timeout: Duration = Field(
@@ -88,6 +98,22 @@ class ForwardSource(Source):
         self._listeners: Listeners | None = None
         self._complaints = Complaints(context)
         self._handshake_failures = HandshakeFailures(context, self._complaints)
+        self._shares: tuple[Share, ...] = ()
+        self._mended = {
+            "time_missing": context.counter(
+                "times_missing", "Events without a time; they got that of arrival."
+            ),
+            "time_scaled": context.counter(
+                "times_scaled",
+                "Times in ms, us or ns where seconds are expected; they were put right.",
+            ),
+            "time_clamped": context.counter(
+                "times_clamped", "Times before 1970 or after 2106; they became the nearest possible."
+            ),
+            "group_too_large": context.counter(
+                "groups_too_large", "Groups whose fields are too many to be added to each event."
+            ),
+        }
 
     @property
     def port(self) -> int:
@@ -137,6 +163,9 @@ class ForwardSource(Source):
                 receiver.close()
             self._shared = None
             await asyncio.sleep(0)
+        for share in self._shares:
+            share.close()
+        self._shares = ()
 
     def _close_listeners(self) -> None:
         if self._listeners is not None:
@@ -152,10 +181,18 @@ class ForwardSource(Source):
                 config.shared_key.get_secret_value().encode() if config.shared_key else b"",
                 {u.username.encode(): u.password.get_secret_value().encode() for u in config.users},
             )
+        half = config.memory_limit // 2
+        # A frame may be looked for that is as large as allowed; whoever is first may have all of it.
+        reading = context.memory.share(half, alone_bytes=min(config.max_frame, half // 2))
+        opening = context.memory.share(half, alone_bytes=min(4 * PART_BYTES, half // 2))
+        self._shares = (reading, opening)
         return Shared(
             engine=context.engine, clock=context.clock, log=context.log, emit=emit, secrets=secrets,
             limits=Limits(config.max_frame, config.max_connections, config.idle_timeout, config.read_timeout),
-            gate=Gate(config.memory_limit),
+            reading=reading,
+            opening=opening,
+            groups=config.group_fields,
+            account=partial(self._account, emit),
             spawn=tasks.spawn,
             complain=self._complaints,
             frames_rejected=context.counter(
@@ -173,13 +210,38 @@ class ForwardSource(Source):
             ),
         )  # fmt: skip
 
+    def _account(self, emit: Emit, tag: str, address: str, part: Part) -> None:
+        """Account for events that are no good, or were put right."""
+        for reason, events in part.skipped.items():
+            emit.dropped(tag, events, reason)
+        for what, events in part.mended.items():
+            self._mended[what](events)
+        if part.skipped:
+            reasons = ", ".join(f"{events} ({reason})" for reason, events in part.skipped.items())
+            self._complaints(f"Left out events of {tag!r} from {address} that are no good: {reasons}.")
+
     async def _expire_connections(self, shared: Shared) -> None:
-        interval_s = min(self.config.idle_timeout, self.config.read_timeout) / 4
+        config, clock = self.config, self.context.clock
+        interval_s = min(config.idle_timeout / 4, config.read_timeout / 4, _CHECK_S)
+        grants, next_s = 0, clock.monotonic() + interval_s
         while True:
-            await self.context.clock.sleep(interval_s)
-            now_s = self.context.clock.monotonic()
-            for receiver in list(shared.receivers):
-                receiver.expire(now_s)
+            await clock.sleep(min(interval_s, _PRESSURE_S))
+            now_s = clock.monotonic()
+            if shared.reading.waiting and shared.reading.grants == grants:
+                _make_way(shared, now_s)
+            grants = shared.reading.grants
+            if now_s >= next_s:
+                next_s = now_s + interval_s
+                for receiver in list(shared.receivers):
+                    receiver.expire(now_s)
+
+
+def _make_way(shared: Shared, now_s: float) -> None:
+    """Take memory from those whose frames come slowest, as others have waited for a while."""
+    slow = [(slowness, receiver) for receiver in shared.receivers if (slowness := receiver.slowness(now_s))]
+    slow.sort(key=lambda pair: pair[0], reverse=True)
+    for _, receiver in slow[: shared.reading.waiting]:
+        receiver.give_way()
 
 
 class _Tasks:

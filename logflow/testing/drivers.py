@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -68,6 +69,7 @@ class Collector:
         self.batches: list[Batch] = []
         self.receipts: list[Receipt] = []
         self.blocked = False
+        self.drops: Counter[str] = Counter()
         self._settle = settle
         self._changed = asyncio.Condition()
 
@@ -91,6 +93,10 @@ class Collector:
     def full(self, tag: str) -> bool:  # noqa: ARG002
         """Whether :attr:`blocked`."""
         return self.blocked
+
+    def dropped(self, tag: str, events: int, reason: str) -> None:  # noqa: ARG002
+        """Count events that can never be used in :attr:`drops`, by reason."""
+        self.drops[reason] += events
 
     async def unblock(self) -> None:
         """Let waiting sources go on."""

@@ -8,6 +8,9 @@
 use crate::error::Error;
 use crate::mp::{self, Fault, Kind, MAX_DEPTH};
 
+/// Frames that are returned at most, as each takes many times the memory that the smallest has.
+const MAX_FRAMES: usize = 256;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Message,
@@ -50,7 +53,7 @@ impl From<Fault> for Bad {
 pub fn scan(data: &[u8], max_size: usize) -> Result<Scanned, Error> {
     let mut frames = Vec::new();
     let mut at = 0;
-    while at < data.len() {
+    while at < data.len() && frames.len() < MAX_FRAMES {
         let too_large = |size: usize| {
             Error::Limit(format!("a frame of {size} bytes or more is larger than the limit of {max_size}"))
         };
@@ -118,15 +121,15 @@ fn content(data: &[u8], at: usize) -> Result<Content, Bad> {
     match kind {
         Kind::Array => {
             mp::whole(data, start + count)?; // an entry has at least one byte
-            let end = mp::skip_many(data, start, count, MAX_DEPTH + 2)?;
+            let end = mp::skip_many_any(data, start, count, MAX_DEPTH + 2)?;
             Ok(Content { mode: Mode::Forward, events: count as i64, start, end, read: 2 })
         }
         Kind::Text => {
             let end = mp::whole(data, start + count)?;
             Ok(Content { mode: Mode::Packed, events: -1, start, end, read: 2 })
         }
-        Kind::Number | Kind::Ext => {
-            let end = mp::skip_many(data, at, 2, MAX_DEPTH + 2)?;
+        Kind::Number | Kind::Ext | Kind::Nil => {
+            let end = mp::skip_many_any(data, at, 2, MAX_DEPTH + 2)?;
             Ok(Content { mode: Mode::Message, events: 1, start: at, end, read: 3 })
         }
         _ => Err(Bad::NoFrame("the second element of a frame is no time, text or array")),

@@ -23,6 +23,7 @@ pub mod keys;
 pub mod lines;
 pub mod mp;
 pub mod ndjson;
+pub mod normal;
 pub mod num;
 pub mod out;
 pub mod parsers;
@@ -33,6 +34,7 @@ pub mod scan;
 pub mod text;
 pub mod time;
 pub mod timekey;
+pub mod values;
 
 #[cfg(feature = "python")]
 mod python;

@@ -121,6 +121,32 @@ fn skip_items(data: &[u8], mut at: usize, items: usize, depth: usize) -> Read<us
     Ok(at)
 }
 
+/// The same however deep it nests: counts what is still to come, and so needs no stack.
+pub fn skip_flat(data: &[u8], mut at: usize) -> Read<usize> {
+    let mut left: usize = 1;
+    while left > 0 {
+        left -= 1;
+        let (kind, size, content) = head(data, at)?;
+        match kind {
+            Kind::Array => (at, left) = (content, left.saturating_add(size)),
+            Kind::Map => (at, left) = (content, left.saturating_add(2 * size)),
+            _ => at = whole(data, content + size)?,
+        }
+    }
+    Ok(at)
+}
+
+/// Position after `items` values in a row, which may nest deeper than `depth`.
+pub fn skip_many_any(data: &[u8], mut at: usize, items: usize, depth: usize) -> Read<usize> {
+    for _ in 0..items {
+        at = match skip(data, at, depth) {
+            Err(Fault::Deep) => skip_flat(data, at)?,
+            found => found?,
+        };
+    }
+    Ok(at)
+}
+
 /// Position after `items` values in a row.
 #[inline]
 pub fn skip_many(data: &[u8], mut at: usize, items: usize, depth: usize) -> Read<usize> {

@@ -16,11 +16,13 @@ use crate::expressions::{self, Surroundings};
 use crate::frames::{self, Mode};
 use crate::lines::{self, LineFormat};
 use crate::ndjson;
+use crate::normal;
 use crate::parsers::{Csv, Grammar, Kind, MessageParser, RegexParser, Types};
 use crate::pattern::Pattern;
 use crate::records::{self, Change, Name, NewValue, Path, Rule, Step, Target};
 use crate::regexes;
 use crate::timekey::{TimeKey, TimeReader};
+use crate::values;
 
 /// Work on less than this is done before another thread could take the GIL.
 const SHORT: usize = 4096;
@@ -229,13 +231,46 @@ fn time_key(config: &Bound<'_, PyDict>) -> PyResult<Option<TimeKey>> {
     Ok(Some(TimeKey { key, keep: item(&time, "keep_time")?, reader }))
 }
 
+type Normalized<'py> =
+    (Bound<'py, PyBytes>, usize, usize, Bound<'py, PyDict>, Bound<'py, PyDict>, Bound<'py, PyBytes>);
+
 #[pyfunction]
-fn normalize<'py>(data: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyBytes>, usize)> {
+fn normalize<'py>(
+    data: &Bound<'py, PyAny>, now_ns: i128, limit: Option<usize>, group: Option<&[u8]>,
+) -> PyResult<Normalized<'py>> {
+    let data = Data::of(data)?;
+    let py = data.py();
+    let bytes = data.as_bytes();
+    let limit = limit.unwrap_or(usize::MAX);
+    let done = run(py, bytes.len(), || normal::normalize(bytes, now_ns, limit, group))?;
+    let counts = |names: [&str; 4], counts: [usize; 4]| {
+        let dict = PyDict::new(py);
+        for (name, count) in names.iter().zip(counts).filter(|(_, count)| *count > 0) {
+            dict.set_item(name, count)?;
+        }
+        Ok::<_, PyErr>(dict)
+    };
+    let entries = match &done.entries {
+        Some(changed) => PyBytes::new(py, changed),
+        None if done.consumed < bytes.len() => PyBytes::new(py, &bytes[..done.consumed]),
+        None => data.into_bytes(),
+    };
+    Ok((
+        entries,
+        done.events,
+        done.consumed,
+        counts(normal::SKIPPED, done.skipped)?,
+        counts(normal::MENDED, done.mended)?,
+        PyBytes::new(py, &done.group),
+    ))
+}
+
+#[pyfunction]
+fn json_lines<'py>(data: &Bound<'py, PyAny>, array: bool) -> PyResult<(Bound<'py, PyBytes>, usize, bool)> {
     let data = Data::of(data)?;
     let bytes = data.as_bytes();
-    let (changed, events) = run(data.py(), bytes.len(), || entries::normalize(bytes))?;
-    let entries = changed.map(|changed| PyBytes::new(data.py(), &changed));
-    Ok((entries.unwrap_or_else(|| data.into_bytes()), events))
+    let done = run(data.py(), bytes.len(), || values::json_lines(bytes, array))?;
+    Ok((PyBytes::new(data.py(), &done.lines), done.consumed, done.array))
 }
 
 #[pyfunction]
@@ -558,6 +593,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<LineParser>()?;
     module.add_function(wrap_pyfunction!(line_parser, module)?)?;
     module.add_function(wrap_pyfunction!(normalize, module)?)?;
+    module.add_function(wrap_pyfunction!(json_lines, module)?)?;
     module.add_function(wrap_pyfunction!(count, module)?)?;
     module.add_function(wrap_pyfunction!(offsets, module)?)?;
     module.add_function(wrap_pyfunction!(time_range, module)?)?;

@@ -14,7 +14,7 @@ use crate::regexes::Regex;
 use crate::text::{self, SENTINEL, Text};
 
 /// A key to be compared with packed ones.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
     text: Vec<u8>,
     /// Whether bytes that are not UTF-8 could have this text.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from logflow.engine.api import MAX_DEPTH, Engine, Frame, Scanned
+from logflow.engine.api import MAX_DEPTH, MAX_FRAMES, Engine, Frame, Scanned
 from logflow.errors import LimitExceeded, MalformedData
 from logflow.packing import pack_entry
 from tools.strategies import frames
@@ -101,7 +101,7 @@ def test_torn_frames_say_how_much_they_need(engine: Engine, data: bytes, needed:
 @pytest.mark.parametrize(
     "bad",
     [
-        b"\xc1", b"\x90", b"\x91\xa1t", b"\x95\xa1t\x05\x80\x80\x80", b"\x92\x05\x90", b"\x92\xa1t\xc0",
+        b"\xc1", b"\x90", b"\x91\xa1t", b"\x95\xa1t\x05\x80\x80\x80", b"\x92\x05\x90", b"\x92\xa1t\xc0\x80",
         b"\x92\xa1t\x80", b"\x92\xa1t\xc3", b"\x92\xa1t\x05\x80", b"\x94\xa1t\x90\x80\x80",
         b"\x93\xa1t\x90\x05", b"\x94\xa1t\x05\x80\xa1x", b"\x92\xa1t\x91\xc1", b"\x92\x90\x90",
     ],
@@ -129,16 +129,16 @@ def test_frames_that_are_too_large_are_refused_at_once(engine: Engine, large: by
     assert engine.scan_frames(PACKED + large, 1000).needed == 0
 
 
-def test_nesting_is_bounded(engine: Engine) -> None:
-    """What normalize accepts is accepted here."""
-    record = b"\x81\xa1a" + b"\x91" * (MAX_DEPTH - 2) + b"\x90"
-    deep = record.replace(b"\x90", b"\x91" * 5 + b"\x90")
-    for head in (b"\x92\xa1t\x91\x92\x05", b"\x93\xa1t\x05"):
-        assert scan_one(engine, head + record)
-        with pytest.raises(LimitExceeded):
-            engine.scan_frames(head + deep, LIMIT)
+def test_how_deep_events_nest_is_looked_into_when_they_are_opened(engine: Engine) -> None:
+    """One of them costs no frame, and no stack."""
+    for levels in (MAX_DEPTH, MAX_DEPTH + 5, 100_000):
+        deep = b"\x81\xa1a" + b"\x91" * levels + b"\x90"
+        for head in (b"\x92\xa1t\x92\x92\x05\x80\x92\x05", b"\x93\xa1t\x05", b"\x93\xa1t\xc0"):
+            frame = scan_one(engine, head + deep)
+            assert frame.end == len(head + deep)
+    assert engine.scan_frames(b"\x92\xa1t" + b"\x91" * 100_000, LIMIT).frames == []
     with pytest.raises(LimitExceeded):
-        engine.scan_frames(b"\x92\xa1t" + b"\x91" * 100_000, LIMIT)
+        engine.scan_frames(b"\x94\xa1t\x05\x80\x81\xa1o" + b"\x91" * 200 + b"\x90", LIMIT)
 
 
 def test_large_forward_frames(engine: Engine) -> None:
@@ -173,3 +173,11 @@ def test_frames_are_found_however_they_arrive(engine: Engine, data: bytes, drawn
         buffer = buffer[scanned.consumed :]
     assert found == [(frame.tag, frame.mode, data[frame.start : frame.end]) for frame in whole.frames]
     assert buffer == b""
+
+
+def test_the_number_of_frames_of_a_scan_is_bounded(engine: Engine) -> None:
+    """The next scan finds the others."""
+    data = b"\x93\xa1t\x05\x80" * (MAX_FRAMES + 10)
+    scanned = engine.scan_frames(data, LIMIT)
+    assert (len(scanned.frames), scanned.consumed, scanned.needed) == (MAX_FRAMES, 5 * MAX_FRAMES, 1)
+    assert len(engine.scan_frames(data[scanned.consumed :], LIMIT).frames) == 10

@@ -310,11 +310,11 @@ ENTRIES = st.one_of(data.canonical_entries(), data.damaged(data.canonical_entrie
 FOREIGN = data.damaged(st.one_of(data.canonical_entries(), data.foreign_entries()))
 
 
-@given(FOREIGN)
-@parity(60)
-def test_normalize(native: Engine, packed: bytes) -> None:
-    same(native, lambda engine: engine.normalize(packed))
-    assert same(native, lambda engine: engine.normalize(bytearray(packed))) is not None
+@given(FOREIGN, st.none() | st.integers(0, 500), st.sampled_from([None, b"", b"\x81\xa1a\x05"]))
+@parity(100)
+def test_normalize(native: Engine, packed: bytes, limit: int | None, group: bytes | None) -> None:
+    same(native, lambda engine: engine.normalize(packed, NOW_NS, limit=limit, group=group))
+    assert same(native, lambda engine: engine.normalize(bytearray(packed), NOW_NS)) is not None
 
 
 @given(ENTRIES)
@@ -506,11 +506,18 @@ def test_scan_frames(native: Engine, frames: bytes, max_size: int) -> None:
     same(native, lambda engine: engine.scan_frames(frames, max_size))
 
 
+@given(st.lists(st.sampled_from([*b'{}[]",:\\ \n\r\t1a', 0xC3]), max_size=40).map(bytes), st.booleans())
+@parity(100)
+def test_json_objects_as_lines(native: Engine, text: bytes, array: bool) -> None:
+    same(native, lambda engine: engine.json_lines(text, array=array))
+
+
 @given(st.binary(max_size=60))
 @parity(60)
 def test_arbitrary_bytes(native: Engine, junk: bytes) -> None:
     """Bytes that nobody meant to be anything."""
-    for call in ("normalize", "count", "offsets", "time_range"):
+    same(native, lambda engine: engine.normalize(junk, NOW_NS))
+    for call in ("count", "offsets", "time_range"):
         same(native, lambda engine, call=call: getattr(engine, call)(junk))
     same(native, lambda engine: engine.scan_frames(junk, 1000))
     same(native, lambda engine: engine.to_ndjson(junk, "t"))
@@ -524,7 +531,7 @@ def test_depth(native: Engine, levels: int) -> None:
         b"\x81" * (levels - 1) + b"\x80" + b"\xc0" * (levels - 1),
     ):
         entry = pack_entry(0, {})[:-1] + record
-        same(native, lambda engine, entry=entry: engine.normalize(entry))
+        same(native, lambda engine, entry=entry: engine.normalize(entry, NOW_NS))
         same(native, lambda engine, entry=entry: engine.count(entry))
         same(native, lambda engine, entry=entry: engine.to_ndjson(entry, "t"))
         for frame in (

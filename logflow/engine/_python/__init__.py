@@ -4,7 +4,9 @@
 
     lines    blocks of container lines to entries; fast, fast_cri, fast_docker: where they are alike
     walk     msgpack headers, Forward frames
-    entries  canonical entries: count, check, normalize
+    entries  canonical entries: count, check
+    normal   what others send, brought to that form
+    values   JSON objects as lines, however they were written
     plain    records as JSON can hold them
     ndjson   entries to JSON Lines
     records  splice, grep and modify
@@ -24,12 +26,15 @@ from logflow.engine._python import expressions as _expressions
 from logflow.engine._python import records as _records
 from logflow.engine._python.lines import PythonLineParser
 from logflow.engine._python.ndjson import to_ndjson
+from logflow.engine._python.normal import normalize
+from logflow.engine._python.values import json_lines
 from logflow.engine._python.walk import scan_frames
 from logflow.engine.api import (
     Computation,
     Condition,
     FieldParser,
     Grep,
+    JsonLines,
     LineFormat,
     LineParser,
     Modify,
@@ -54,9 +59,15 @@ class PythonEngine:
         """Compile a parser of lines."""
         return PythonLineParser(format, parser, max_line, stream, message_key)
 
-    def normalize(self, data: Buffer) -> Normalized:
-        """Check entries and bring them to canonical form."""
-        return _entries.normalize(bytes(data))
+    def normalize(
+        self, data: Buffer, now_ns: int, *, limit: int | None = None, group: bytes | None = b""
+    ) -> Normalized:
+        """Bring entries to canonical form."""
+        return normalize(bytes(data), now_ns, limit, group)
+
+    def json_lines(self, data: Buffer, *, array: bool = False) -> JsonLines:
+        """Put every object of some JSON on a line of its own."""
+        return json_lines(bytes(data), array=array)
 
     def count(self, entries: Buffer) -> int:
         """Count canonical entries."""

@@ -1,4 +1,4 @@
-"""Canonical entries: checking them, counting them, and making them of what others send.
+"""Canonical entries: checking and counting them.
 
 There is a short way and an exact way. The short way finds the ends of entries in C; it answers only
 when nothing can be wrong. The exact way reads header by header, and finds the first fault.
@@ -7,27 +7,21 @@ when nothing can be wrong. The exact way reads header by header, and finds the f
 from __future__ import annotations
 
 import struct
-from decimal import Decimal
 from itertools import pairwise, repeat
-from math import isfinite
 
 import msgpack
-import msgspec
 
 from logflow.engine._python.walk import Short, containers, head, skip
-from logflow.engine.api import Normalized
 from logflow.errors import MalformedData
-from logflow.event import NANOSECOND, EventTime
+from logflow.event import NANOSECOND
 from logflow.jsontext import MAX_DEPTH
 from logflow.packing import ENTRY_HEADER
 
 HEADER_SIZE = 11
 """Bytes of an entry before its record."""
 
-_decode_number = msgspec.msgpack.Decoder(int | float).decode
 _EXT = struct.Struct(">II")
-_MAP_HEADS = bytes([*range(0x80, 0x90), 0xDE, 0xDF])
-_WITH_METADATA = b"\x92\x92\xd7\x00"
+MAP_HEADS = bytes([*range(0x80, 0x90), 0xDE, 0xDF])
 _GROUP = 32
 
 
@@ -46,8 +40,8 @@ def bounds(entries: bytes) -> list[int]:
     Raises:
         MalformedData: they are not canonical, or not whole.
     """
-    found = _bounds_in_short(entries)
-    if found is not None and _are_canonical(entries, found):
+    found = bounds_in_short(entries)
+    if found is not None and are_canonical(entries, found):
         return found
     found = [0]
     try:
@@ -58,7 +52,7 @@ def bounds(entries: bytes) -> list[int]:
     return found
 
 
-def _bounds_in_short(data: bytes) -> list[int] | None:
+def bounds_in_short(data: bytes) -> list[int] | None:
     """Find where values begin and end; ``None`` if one is not whole, or not an entry, or may be deep."""
     unpacker = msgpack.Unpacker(max_buffer_size=max(len(data), 1))
     unpacker.feed(data)
@@ -81,11 +75,11 @@ def _bounds_in_short(data: bytes) -> list[int] | None:
     return found
 
 
-def _are_canonical(entries: bytes, found: list[int]) -> bool:
+def are_canonical(entries: bytes, found: list[int]) -> bool:
     starts = found[:-1]
     return all(map(entries.startswith, repeat(ENTRY_HEADER), starts)) and not bytes(
         [entries[start + HEADER_SIZE] for start in starts]
-    ).translate(None, _MAP_HEADS)
+    ).translate(None, MAP_HEADS)
 
 
 def _canonical_end(entries: bytes, at: int) -> int:
@@ -103,76 +97,3 @@ def time_ns(entries: bytes, at: int) -> int:
     nanoseconds: int
     seconds, nanoseconds = _EXT.unpack_from(entries, at + 3)
     return seconds * NANOSECOND + nanoseconds
-
-
-def normalize(data: bytes) -> Normalized:
-    """See :meth:`logflow.engine.api.Engine.normalize`."""
-    found = _bounds_in_short(data)
-    if found is not None:
-        if _are_canonical(data, found):
-            return Normalized(data, len(found) - 1)
-        try:
-            parts = [part for start, end in pairwise(found) for part in _normal_parts(data, start, end)]
-            return Normalized(b"".join(parts), len(found) - 1)
-        except MalformedData:
-            pass  # the exact way finds the first fault
-    return _normalize_exactly(data)
-
-
-def _normalize_exactly(data: bytes) -> Normalized:
-    parts: list[bytes] = []
-    at = 0
-    try:
-        while at < len(data):
-            entry, at = _normal_entry(data, at)
-            parts.append(entry)
-    except Short as short:
-        raise MalformedData("the entries end in the middle of one") from short
-    entries = b"".join(parts)
-    return Normalized(data if entries == data else entries, len(parts))
-
-
-def _normal_parts(data: bytes, start: int, end: int) -> tuple[bytes, bytes]:
-    """Bring a whole entry to canonical form."""
-    if data.startswith(_WITH_METADATA, start) and data[start + 12] == 0x80 and data[start + 13] in _MAP_HEADS:
-        return data[start + 1 : start + 12], data[start + 13 : end]  # as Fluent Bit sends it
-    return _normal_entry(data, start, end)[0], b""
-
-
-def _normal_entry(data: bytes, at: int, end: int | None = None) -> tuple[bytes, int]:
-    """Bring the entry at ``at`` to canonical form; return it with its end, which may be known already."""
-    kind, count, inside = head(data, at)
-    if kind != "array" or count != 2:
-        raise MalformedData(f"the entry at {at} is not an array of time and record")
-    kind, count, first = head(data, inside)
-    if kind == "array":
-        if count != 2:
-            raise MalformedData(f"the entry at {at} begins with an array that is not time and metadata")
-        time, metadata = _time(data, first)
-        record = skip(data, metadata)
-    else:
-        time, record = _time(data, inside)
-    if head(data, record)[0] != "map":
-        raise MalformedData(f"the record of the entry at {at} is not a map")
-    end = skip(data, record) if end is None else end
-    return b"".join((ENTRY_HEADER, time, data[record:end])), end
-
-
-def _time(data: bytes, at: int) -> tuple[bytes, int]:
-    """Read a time in any form; return the 8 bytes of an EventTime and its end."""
-    kind, size, content = head(data, at)
-    end = content + size
-    if kind not in {"ext", "number"}:
-        raise MalformedData(f"the time at {at} is a {kind}")
-    if end > len(data):
-        raise Short(end)
-    if kind == "ext":
-        if size != 9 or data[content] != 0:
-            raise MalformedData(f"the time at {at} is an ext that is not an EventTime")
-        return data[content + 1 : end], end
-    number = _decode_number(data[at:end])
-    if isinstance(number, int):
-        return EventTime(number * NANOSECOND).to_ext(), end
-    if not isfinite(number):
-        raise MalformedData(f"the time at {at} is not finite")
-    return EventTime(int(Decimal(repr(number)) * NANOSECOND)).to_ext(), end

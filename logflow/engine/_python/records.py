@@ -27,8 +27,12 @@ _MISSING = object()
 
 def splice(entries: bytes, fields: Mapping[str, Any]) -> bytes:
     """See :meth:`logflow.engine.api.Engine.splice`."""
+    return splice_packed(entries, {key: pack_value(value, 2) for key, value in fields.items()})
+
+
+def splice_packed(entries: bytes, packed: Mapping[str, bytes]) -> bytes:
+    """The same for values that are packed already."""
     found = bounds(entries)
-    packed = {key: pack_value(value, 2) for key, value in fields.items()}
     # A key that the bytes do not even hold as text, no record has.
     if not any(key.encode() in entries for key in packed):
         heads = [entries[start + HEADER_SIZE] for start in found[:-1]]

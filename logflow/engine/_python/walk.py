@@ -16,12 +16,11 @@ Source: the msgpack specification, https://github.com/msgpack/msgpack/blob/maste
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import msgpack
 
-from logflow.engine.api import Frame, Scanned
+from logflow.engine.api import MAX_FRAMES, Frame, Scanned
 from logflow.errors import LimitExceeded, MalformedData
 from logflow.jsontext import MAX_DEPTH
 
@@ -129,11 +128,33 @@ def skip(data: bytes, at: int, max_depth: int = MAX_DEPTH) -> int:
                 raise Short(at)
 
 
+def skip_flat(data: bytes, at: int) -> int:
+    """The same however deep it nests: counts what is still to come, and so needs no stack.
+
+    Raises:
+        Short: the data ends within it.
+        MalformedData: byte c1.
+    """
+    end, left = len(data), 1
+    while left:
+        left -= 1
+        kind, count, at = head(data, at)
+        if kind == "array":
+            left += count
+        elif kind == "map":
+            left += 2 * count
+        else:
+            at += count
+            if at > end:
+                raise Short(at)
+    return at
+
+
 def scan_frames(data: bytes, max_size: int) -> Scanned:
     """See :meth:`logflow.engine.api.Engine.scan_frames`."""
     frames: list[Frame] = []
     at = 0
-    while at < len(data):
+    while at < len(data) and len(frames) < MAX_FRAMES:
         try:
             frame, end = _frame(data, at)
             if end - at > max_size:
@@ -194,13 +215,16 @@ def _content(data: bytes, at: int) -> tuple[Literal["message", "forward", "packe
         if content + count > len(data):
             raise Short(content + count)
         return "packed", -1, content, content + count, 2
-    if kind in {"number", "ext"}:
+    if kind in {"number", "ext", "nil"}:
         return "message", 1, at, _skip_many(data, at, 2), 3
     raise MalformedData(f"the second element of a frame is a {kind}")
 
 
 def _skip_many(data: bytes, at: int, count: int) -> int:
-    """Find the end of ``count`` values in C, or one by one where something may be wrong."""
+    """Find the end of ``count`` values in C, or one by one where something may be wrong.
+
+    How deep they nest is looked into when they are opened.
+    """
     size = _WINDOW
     while True:
         try:
@@ -213,12 +237,12 @@ def _skip_many(data: bytes, at: int, count: int) -> int:
         if end is not None:
             return at + end
         for _ in range(count):
-            at = skip(data, at, MAX_DEPTH + 2)
+            at = skip_flat(data, at)
         return at
 
 
 def _skip_window(window: bytes, count: int) -> int | None:
-    """Find the end of values that begin the window; ``None`` if one is not msgpack or may be deep."""
+    """Find the end of values that begin the window; ``None`` if one is not msgpack or is deep."""
     unpacker = msgpack.Unpacker(max_buffer_size=max(len(window), 1))
     unpacker.feed(window)
     ends = [0]
@@ -227,10 +251,6 @@ def _skip_window(window: bytes, count: int) -> int | None:
             unpacker.skip()
             ends.append(unpacker.tell())
     except ValueError:  # malformed, or deeper than the library goes
-        return None
-    if containers(window[: ends[-1]]) > MAX_DEPTH and any(
-        containers(window[start:end]) > MAX_DEPTH for start, end in pairwise(ends)
-    ):
         return None
     return ends[-1]
 

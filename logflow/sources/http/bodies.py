@@ -79,8 +79,13 @@ class BodyReader:
     def _read_msgpack(self, body: bytes, now_ns: int) -> Entries:
         if body and (body[0] & 0xF0 == 0x80 or body[0] in (0xDE, 0xDF)):
             body = _records_to_entries(body, now_ns)
-        entries, events = self._engine.normalize(body)
-        return Entries(entries, events)
+        done = self._engine.normalize(body, now_ns)
+        if done.skipped:
+            reasons = ", ".join(f"{events} ({reason})" for reason, events in done.skipped.items())
+            raise MalformedData(f"some of the body are no events: {reasons}")
+        if done.consumed < len(body):
+            raise MalformedData("the body ends in the middle of an event")
+        return Entries(done.entries, done.events)
 
 
 def _array_to_lines(body: bytes) -> bytes:

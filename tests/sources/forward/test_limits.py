@@ -36,14 +36,14 @@ async def refused(running: Any, data: bytes) -> None:
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP"),
         (msgpack.packb(["t", "x", "y", "z"]), "elements"),
         (msgpack.packb([1, 2, {}]), "tag"),
-        (msgpack.packb(["t", 1, "no map"]), "."),
+        (msgpack.packb(["t", b"hello"]), "not made of events"),
         (
             msgpack.packb(["t", gzip.compress(bytes(5 << 20)), {"compressed": "gzip", "chunk": "c"}]),
             "larger",
         ),
-        (b"\x92\xa1t\x91" + b"\x92\x01" + b"\x81\xa1a" * 1000 + b"\x80", "nest"),
+        (b"\x94\xa1t\x05\x80\x81\xa1o" + b"\x91" * 200 + b"\x90", "nest"),
     ],
-    ids=["4 GB", "huge array", "http", "elements", "tag", "record", "bomb", "deep"],
+    ids=["4 GB", "huge array", "http", "elements", "tag", "text", "bomb", "deep"],
 )
 async def test_what_is_wrong_is_refused_counted_and_logged_once(start, caplog, data, reason):
     async with start(max_frame="1MiB") as running:
@@ -53,6 +53,35 @@ async def test_what_is_wrong_is_refused_counted_and_logged_once(start, caplog, d
     lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(lines) == 1
     assert reason in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (["12:00", {}], "bad_time"),
+        ([5, None], "bad_record"),
+        ([5, "text"], "bad_record"),
+        ([5, []], "bad_record"),
+        ([5, {}, 3], "not_an_event"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["forward", "packed", "gzip"])
+async def test_one_bad_event_does_not_refuse_its_frame(start, caplog, bad, reason, mode):
+    """The others are taken, it is accounted for, and the frame is acknowledged."""
+    events = [[5, {"n": 1}], [None, {"n": 2}], bad, [0, {"n": 3}]]
+    packed = b"".join(map(msgpack.packb, events))
+    payload = {"forward": events, "packed": packed, "gzip": gzip.compress(packed)}[mode]
+    option = {"chunk": "c", **({"compressed": "gzip"} if mode == "gzip" else {})}
+    async with start() as running:
+        client = await running.connect()
+        await client.send(msgpack.packb(["app", payload, option]))
+        assert await client.receive() == {b"ack": b"c"}
+        assert [record["n"] for record in running.emit.records()] == [1, 2, 3]
+        assert running.emit.drops == {reason: 1}
+        assert running.counted("times_missing") == 2
+        assert running.counted("frames_rejected") == 0
+        await client.close()
+    assert f"1 ({reason})" in caplog.text
 
 
 async def test_good_frames_before_a_bad_one_are_kept_and_acknowledged(start):

@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from logflow.batch import DeliveryKey
-from logflow.testing import Collector
+from logflow.testing import Collector, FakeClock
 from logflow.testing.forwarding import fluentd_request
 
 EVENTS = [(1, {"a": 1}), (2, {"a": 2})]
@@ -160,36 +160,65 @@ async def test_reading_pauses_while_nothing_is_taken(start):
         (receiver,) = running.source._shared.receivers
         while receiver._transport.is_reading():
             await asyncio.sleep(0.005)
-        assert sum(slab.size for slab, _ in receiver._slabs) <= 5 * 64 * 1024
+        assert sum(slab.size for slab in receiver._slabs) <= 5 * 64 * 1024
         await emit.unblock()
         await emit.wait_for(200)
         await client.close()
 
 
-async def test_large_frames_of_many_clients_wait_for_their_turn(start):
-    """Their memory is bounded over all connections; a client that is cut gives its place up."""
+async def test_the_memory_of_many_clients_is_bounded_and_all_are_served(start):
+    """What is announced does not count, what has come does; a client that is cut gives its place up."""
     emit = Collector()
     emit.blocked = True
     request = fluentd_request("app", [(1, {"x": "y" * 400_000})])
-    async with start(emit, memory_limit=2_000_000) as running:
-        clients = [await running.connect() for _ in range(6)]
+    async with start(emit, memory_limit="4MiB") as running:
+        clients = [await running.connect() for _ in range(8)]
         for client in clients:
             client.writer.write(request)
-        await running.wait_for_connections(6)
-        gate = running.source._shared.gate
-        while len(gate._waiting) < 4:
+        await running.wait_for_connections(8)
+        reading = running.source._shared.reading
+        while reading.waiting < 3:
             await asyncio.sleep(0.005)
-        assert gate.held <= 2_000_000
-        waiting = [r for r in running.source._shared.receivers if r._pass and not r._pass.admitted]
+        assert reading.held <= 2 << 20
+        waiting = [r for r in running.source._shared.receivers if r._lease.waits]
         waiting[0]._transport.abort()
-        while len(gate._waiting) > 3:
-            await asyncio.sleep(0.005)
         await emit.unblock()
-        await emit.wait_for(5)
-        while gate.held:
-            await asyncio.sleep(0.005)
+        await emit.wait_for(7)
         for client in clients:
             client.cut()
+        while running.source._shared.receivers:
+            await asyncio.sleep(0.005)
+        assert (reading.held, reading.waiting, running.source._shared.opening.held) == (0, 0, 0)
+
+
+async def test_clients_that_announce_much_and_send_little_hold_up_nobody(start, caplog):
+    """A frame that comes slowly loses its memory to those who wait for it."""
+    clock = FakeClock()
+    large = fluentd_request("app", [(1, {"x": "y" * 700_000})], b"x")
+    announced = b"\x93\xa3app\xc6\x00\x20\x00\x00"
+    async with start(memory_limit="2MiB", max_frame="8MiB", clock=clock) as running:
+        slow = [await running.connect() for _ in range(6)]
+        for client in slow:
+            await client.send(announced + bytes(200_000))
+        await running.wait_for_connections(6)
+        reading = running.source._shared.reading
+        while not reading.waiting:
+            await asyncio.sleep(0.005)
+        sane = await running.connect()
+        sent = asyncio.create_task(sane.send(large))
+        answer = asyncio.create_task(sane.receive())
+        while not answer.done():
+            await clock.advance(0.5)
+            await asyncio.sleep(0.02)
+        assert answer.result() == {b"ack": b"eA==\n"}
+        await sent
+        assert running.counted("connections_timed_out") >= 1
+        assert "others need the memory" in caplog.text
+        for client in (*slow, sane):
+            client.cut()
+        while running.source._shared.receivers:
+            await asyncio.sleep(0.005)
+        assert reading.held == 0
 
 
 async def test_a_client_that_does_not_read_its_acks_is_not_read_either(start, monkeypatch):
