@@ -15,6 +15,8 @@ for an output for this long is blocked."""
 _TROUBLE = {
     "tls_handshakes_failed": "TLS handshakes failed",
     "filter_errors": "events for which a filter failed",
+    "buffer_corrupt_bytes": "damaged bytes in the disk buffer",
+    "journal_damaged_bytes": "damaged bytes in the journal of the files",
 }
 """Counters that tell of trouble, and what they count."""
 
@@ -22,6 +24,8 @@ _TROUBLE = {
 def problems(pipeline: Pipeline) -> Iterator[str]:
     """Yield a line for everything that keeps events from where they should be."""
     now_s = pipeline.clock.monotonic()
+    if pipeline.checkpoints.problem is not None:
+        yield f"positions cannot be recorded: {pipeline.checkpoints.problem}"
     for name, flusher in pipeline.flushers.items():
         if not flusher.status.opened:
             yield f"output {name} is not open: {flusher.status.problem or 'it is being opened'}"
@@ -45,6 +49,8 @@ def warnings(pipeline: Pipeline) -> Iterator[str]:
     for cell in pipeline.metrics.counters():
         if cell.value and cell.name in _TROUBLE:
             yield f"{cell.kind} {cell.component}: {cell.value} {_TROUBLE[cell.name]}"
+    if damaged := pipeline.checkpoints.damaged_bytes:
+        yield f"{damaged} damaged bytes in the checkpoints"
     for each in pipeline.stranded:
         yield f"{each.events} events wait in the buffer of {each.output}, which no output uses"
 

@@ -27,6 +27,10 @@ def status(pipeline: Pipeline, *, running: bool) -> dict[str, Any]:
             name: _output(flusher, pipeline.clock.monotonic(), pipeline.dead_letters.kept(name))
             for name, flusher in pipeline.flushers.items()
         },
+        "checkpoints": {
+            "problem": pipeline.checkpoints.problem,
+            "damaged_bytes": pipeline.checkpoints.damaged_bytes,
+        },
         "stranded": [
             {"output": each.output, "events": each.events, "bytes": each.size} for each in pipeline.stranded
         ],

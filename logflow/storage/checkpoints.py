@@ -74,6 +74,8 @@ class Checkpoints:
             if path is not None
             else None
         )
+        self.problem: str | None = None
+        """Why nothing can be recorded now; ``None`` while all is well."""
         self._executor = executor
         self._pending: list[Record] = []
         self._rewrite = False
@@ -244,21 +246,27 @@ class Checkpoints:
         journal = self._journal
         if journal is None or not journal.is_open:
             return
-        if self._rewrite or journal.suspect:
-            journal.rewrite(self._records())
-            self._rewrite = False
-        elif pending:
-            try:
-                journal.append(pending)
-            except OSError:
-                # What could not be written need not be kept: it is in the memory that the journal is then
-                # written anew from.
-                self._rewrite = True
-                raise
+        try:
+            self._write(journal, pending)
+        except OSError as error:
+            self.problem = str(error)
+            raise
+        self.problem = None
         self._unwritten_streams = False
         if journal.grown:
             with suppress(OSError):  # no room for a second journal now: this one is whole, and goes on
                 journal.rewrite(self._records())
+
+    def _write(self, journal: Journal, pending: list[Record]) -> None:
+        if self._rewrite or journal.suspect:
+            journal.rewrite(self._records())
+            self._rewrite = False
+        elif pending:
+            # What cannot be written need not be kept: it is in the memory that the journal is then
+            # written anew from.
+            self._rewrite = True
+            journal.append(pending)
+            self._rewrite = False
 
     async def sync(self) -> None:
         """Flush, then wait until it survives a power cut as well.
@@ -269,7 +277,11 @@ class Checkpoints:
         namings = self._namings
         self.flush()
         if self._journal is not None:
-            await asyncio.get_running_loop().run_in_executor(self._executor, self._journal.sync)
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._executor, self._journal.sync)
+            except OSError as error:
+                self.problem = str(error)
+                raise
         self._namings_synced = max(self._namings_synced, namings)
 
     def _append(self, record: Record) -> None:

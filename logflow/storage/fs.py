@@ -50,6 +50,10 @@ class Fs:
         """Bytes in the file."""
         return os.fstat(fd).st_size
 
+    def deleted(self, fd: int) -> bool:
+        """Whether somebody deleted the file meanwhile: what is written to it is lost when it is closed."""
+        return os.fstat(fd).st_nlink == 0
+
     def read(self, fd: int, length: int, offset: int) -> bytes:
         """Read ``length`` bytes at ``offset``; fewer at the end of the file."""
         data = os.pread(fd, length, offset)

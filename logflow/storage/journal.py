@@ -24,6 +24,7 @@ looked for where a payload can begin.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -131,6 +132,7 @@ class Journal:
         Raises:
             OSError: they cannot be written; the journal is as it was.
         """
+        self._check_still_there()
         self._cut_torn_end()
         data = b"".join(map(_frame, records))
         try:
@@ -151,7 +153,10 @@ class Journal:
         """
         with self._syncing:
             size = self.size
-            if self._fd < 0 or (self._synced >= size and not self._name_unsynced):
+            if self._fd < 0:
+                return
+            self._check_still_there()
+            if self._synced >= size and not self._name_unsynced:
                 return
             try:
                 self._fs.sync(self._fd)
@@ -330,6 +335,13 @@ class Journal:
         with suppress(OSError):  # then the next sync does it
             self._fs.sync_directory(self._path.parent)
             self._name_unsynced = False
+
+    def _check_still_there(self) -> None:
+        if self._fs.deleted(self._fd):
+            if not self.suspect:
+                self._log.error("%s was deleted while in use; it is written anew if that can be.", self._path)
+            self.suspect = True
+            raise OSError(errno.ENOENT, "it was deleted while in use", str(self._path))
 
     def _cut_torn_end(self) -> None:
         if self._torn:

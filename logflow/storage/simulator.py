@@ -157,6 +157,10 @@ class SimFs(Fs):
         """As :meth:`Fs.size`."""
         return len(self.open_files[fd].seen)
 
+    def deleted(self, fd: int) -> bool:
+        """As :meth:`Fs.deleted`; nobody else is there to delete anything."""
+        return fd not in self.open_files
+
     def read(self, fd: int, length: int, offset: int) -> bytes:
         """As :meth:`Fs.read`."""
         return bytes(self.open_files[fd].seen[offset : offset + length])

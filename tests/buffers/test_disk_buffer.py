@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -522,3 +523,35 @@ async def test_waiting_says_how_much_and_how_old(tmp_path: Path) -> None:
     await bench.drain()
     assert bench.buffer.waiting.oldest_s == 0.0
     await bench.buffer.close()
+
+
+async def test_a_directory_that_was_deleted_is_noticed_and_nothing_is_accepted_any_more(bench: Bench) -> None:
+    """Files without a name would be gone with the process, acknowledged or not."""
+    await bench.store(make_batch(0))
+    assert bench.buffer.problem is None
+    shutil.rmtree(bench.directory)
+    assert "deleted while in use" in (bench.buffer.problem or "")
+    assert bench.buffer.full
+    receipt = Receipt(1)
+    bench.account.enter(1)
+    putting = asyncio.ensure_future(bench.buffer.put(make_batch(1), bench.account, receipt))
+    await asyncio.sleep(0.05)
+    assert not putting.done()
+    assert not receipt.done
+    putting.cancel()
+    await asyncio.gather(putting, return_exceptions=True)
+
+
+async def test_batches_whose_file_was_deleted_are_lost_and_the_others_are_delivered(bench: Bench) -> None:
+    await bench.buffer.close()
+    await bench.open(segment_bytes=200)
+    for number in range(4):
+        await bench.store(make_batch(number, events=5))
+    await bench.buffer.close()
+    await bench.open(segment_bytes=200)
+    bench.segments()[1].unlink()
+    lost = set(range(4)) - set(await bench.drain())
+    assert len(lost) == 1
+    assert bench.account.dropped == {"corrupt": 5}
+    assert bench.counted("buffer_corrupt_events") == 5
+    assert bench.account.balanced

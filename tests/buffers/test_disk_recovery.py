@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import shutil
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -282,3 +283,34 @@ async def test_any_nonsense_is_survived(stored: Path, seed: int) -> None:
     outcome = await run(stored)
     assert len(outcome.numbers) + outcome.account.dropped["corrupt"] <= BATCHES * EVENTS
     assert (await run(stored)).corrupt_bytes == 0
+
+
+class SlowFs(Fs):
+    """A disk that is slow to read from, until it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.reading = threading.Event()
+        self.go_on = threading.Event()
+
+    def read(self, fd: int, length: int, offset: int) -> bytes:
+        if offset:
+            self.reading.set()
+            self.go_on.wait(10)
+        return super().read(fd, length, offset)
+
+
+async def test_a_recovery_that_is_cancelled_ends_and_leaves_the_buffer_free(stored: Path) -> None:
+    """A stop does not wait for hundreds of thousands of tags."""
+    fs = SlowFs()
+    buffer = DiskBuffer(
+        "out", stored, BufferOptions(type="disk"), Checkpoints(None), clock=SystemClock(),
+        log=logging.getLogger("logflow.test"), fs=fs,
+    )  # fmt: skip
+    opening = asyncio.ensure_future(buffer.open(lambda _: Account("**", "out")))
+    await asyncio.to_thread(fs.reading.wait, 10)
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+    fs.go_on.set()
+    await buffer.close()
+    outcome = await run(stored)
+    assert len(outcome.numbers) == BATCHES * EVENTS

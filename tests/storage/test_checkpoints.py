@@ -288,6 +288,26 @@ def test_a_note_that_could_not_be_written_is_written_when_it_is_noted_again(
     assert opened(path).noted("x", b"k1") == "text"
 
 
+async def test_a_data_directory_that_is_deleted_is_a_problem_within_a_second(path: Path) -> None:
+    """The service syncs every second; no cut succeeds, so that no chunk is sent that nobody could repeat."""
+    checkpoints = opened(path)
+    checkpoints.save("a", "s1", {"offset": 1})
+    await checkpoints.sync()
+    assert checkpoints.problem is None
+    path.unlink()
+    path.parent.rmdir()
+    with pytest.raises(OSError, match="deleted while in use"):
+        await checkpoints.sync()
+    assert checkpoints.problem is not None
+    with pytest.raises(OSError, match="No such file"):
+        checkpoints.cut("x", "s1", 1, 2)
+    path.parent.mkdir()
+    checkpoints.cut("x", "s1", 1, 2)
+    assert checkpoints.problem is None
+    assert known(opened(path)) == known(checkpoints)
+    checkpoints.close()
+
+
 _streams = st.sampled_from(["s1", "s2"])
 _outputs = st.sampled_from(["x", "y"])
 _offsets = st.integers(0, 40)

@@ -180,3 +180,22 @@ def test_any_bytes_anywhere_cost_no_whole_record(
     ours = [record for record in records if record[0] != DAMAGED]
     assert [record for record in ours if record in RECORDS] == RECORDS
     assert reopened(path)[1] == 0
+
+
+def test_a_journal_that_was_deleted_while_in_use_is_said_and_written_anew(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is appended to a file without a name is lost when the process ends."""
+    first = journal_at(path)
+    assert list(first.open()) == []
+    first.append(RECORDS[:1])
+    path.unlink()
+    for _ in range(3):
+        with pytest.raises(OSError, match="deleted while in use"):
+            first.append(RECORDS[1:2])
+    assert len(caplog.messages) == 1
+    assert first.suspect
+    first.rewrite(RECORDS)
+    first.append([["drop", "key 1"]])
+    first.close()
+    assert reopened(path) == ([*RECORDS, ["drop", "key 1"]], 0)

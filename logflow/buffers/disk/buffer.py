@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
@@ -50,6 +51,8 @@ _UNWRITTEN_BYTES = 32 << 20
 _CHUNK_ROWS = 5_000
 """Most batches in a chunk: what is done with a chunk must not hold up the event loop."""
 _THREADS = 3
+_TAGS_AT_ONCE = 100
+"""How many tags are taken over before the event loop has its turn."""
 _MANY_QUEUES = 1000
 
 _P = ParamSpec("_P")
@@ -121,10 +124,16 @@ class DiskBuffer(Buffer):
         """Lock the directory, and recover what is in it."""
         if self._executor is None:
             self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"buffer-{self._name}")
-        self._files = files = await self._in_thread(
-            BufferFiles, self._fs, self._directory, segment_bytes=self._segment_bytes,
-            synced=self._options.sync != "never", clock=self._clock, log=self._log,
-        )  # fmt: skip
+        cancelled = threading.Event()
+        try:
+            self._files = files = await self._in_thread(
+                BufferFiles, self._fs, self._directory, segment_bytes=self._segment_bytes,
+                synced=self._options.sync != "never", clock=self._clock, log=self._log,
+                cancelled=cancelled.is_set,
+            )  # fmt: skip
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
         self._is_open = True
         self._writer = Writer(
             files.segments, files.reserve, sync=self._options.sync, in_thread=self._in_thread,
@@ -139,10 +148,10 @@ class DiskBuffer(Buffer):
             synced=self._options.sync != "never", in_thread=self._in_thread, writer=self._writer,
             log=self._log,
         )  # fmt: skip
-        self._adopt(files.found, account_of)
+        await self._adopt(files.found, account_of)
         self._writer.start()
 
-    def _adopt(self, found: Recovered, account_of: Callable[[str], Account]) -> None:
+    async def _adopt(self, found: Recovered, account_of: Callable[[str], Account]) -> None:
         self._next_seq = found.next_seq
         self._stock.segments = {segment.number: segment for segment in found.segments}
         for key, time_ns in found.keys:
@@ -153,9 +162,11 @@ class DiskBuffer(Buffer):
             self._lose(account_of(tag), events)
         self._count_damage(found.damaged_bytes)
         self._account_for_missing(found, account_of)
-        for tag, queue in found.queues.items():
+        for number, (tag, queue) in enumerate(found.queues.items()):
             self._stock.adopt(queue, account_of(tag))
             self._schedule.add(queue)
+            if number % _TAGS_AT_ONCE == _TAGS_AT_ONCE - 1:
+                await asyncio.sleep(0)
         if self._stock.events:
             self._log.info(
                 "Recovered %d waiting events, %d bytes of entries, from %s.",
@@ -203,7 +214,7 @@ class DiskBuffer(Buffer):
     @property
     def problem(self) -> str | None:
         """Why nothing can be stored now; ``None`` while all is well."""
-        return self._writer.problem if self._is_open else None
+        return (self._writer.problem or self._files.problem) if self._is_open else None
 
     @property
     def full(self) -> bool:
@@ -295,7 +306,7 @@ class DiskBuffer(Buffer):
         size = len(batch.entries)
         if size > MAX_BODY or _description_bytes(batch) > MAX_DESCRIPTION:
             return "too_large"
-        if self._writer.problem is not None or self._writer.waiting_bytes > _UNWRITTEN_BYTES:
+        if self.problem is not None or self._writer.waiting_bytes > _UNWRITTEN_BYTES:
             return "wait"
         while self._stock.size and self._stock.cost + size > self._options.limit_bytes:
             match self._options.when_full:
@@ -456,13 +467,19 @@ class DiskBuffer(Buffer):
 
     async def _read_chunk(self, queue: Queue) -> tuple[list[Row], list[bytes | None]]:
         """The rows of the first chunk and their packed entries; ``None`` for those that are damaged."""
+        unread: list[Row] = []
+        lost: set[int] = set()
         while True:
             rows = queue.first_chunk()
             bodies = {row.seq: self._stock.recent.get(row.seq) for row in rows}
-            missing = [row for row in rows if bodies[row.seq] is None]
+            missing = [row for row in rows if bodies[row.seq] is None and row.seq not in lost]
             try:
                 records = await self._read(missing)
-            except FileNotFoundError:  # compaction has moved them meanwhile
+            except FileNotFoundError as error:  # compaction has moved them meanwhile
+                if missing == unread:  # or rather, somebody has deleted the file
+                    paths = {row.seq: str(self._stock.segments[row.segment].path) for row in missing}
+                    lost |= {seq for seq, path in paths.items() if path == str(error.filename)} or set(paths)
+                unread = missing
                 continue
             for row, record in zip(missing, records, strict=True):
                 bodies[row.seq] = record.body if record is not None else None

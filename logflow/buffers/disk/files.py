@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from logflow.buffers.disk.recovery import Recovered, recover
@@ -24,14 +25,16 @@ class BufferFiles:
     """
 
     def __init__(
-        self, fs: Fs, directory: Path, *, segment_bytes: int, synced: bool, clock: Clock, log: logging.Logger
-    ) -> None:
-        """Lock the directory and recover what is in it.
+        self, fs: Fs, directory: Path, *, segment_bytes: int, synced: bool, clock: Clock, log: logging.Logger,
+        cancelled: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        """Lock the directory and recover what is in it, unless it is ``cancelled`` meanwhile.
 
         Raises:
             ComponentError: it is in use, it cannot be used, or a later version wrote it.
         """
         self._fs = fs
+        self._directory = directory
         try:
             fs.make_directory(directory)
             self._lock_fd = fs.lock(directory / "lock")
@@ -42,7 +45,7 @@ class BufferFiles:
         except OSError as error:
             raise _unusable(directory, error) from error
         try:
-            self.found: Recovered = recover(fs, directory, log, sync=synced)
+            self.found: Recovered = recover(fs, directory, log, sync=synced, cancelled=cancelled)
         except BaseException as error:
             fs.close(self._lock_fd)
             if isinstance(error, OSError):
@@ -57,6 +60,13 @@ class BufferFiles:
         )
         self.reserve = Reserve(fs, directory)
         self.reserve.take()
+
+    @property
+    def problem(self) -> str | None:
+        """Says that the directory was deleted: what is written goes nowhere, and another process may come."""
+        if self._fs.deleted(self._lock_fd):
+            return f"{self._directory} was deleted while in use; restart the service"
+        return None
 
     def delete(self, segment: Segment, keys: list[Key], *, all_keys: bool) -> None:
         """Delete the oldest segment, after its keys (or all that count) are saved elsewhere.

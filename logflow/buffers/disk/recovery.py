@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from logflow.buffers.disk.records import (
 from logflow.buffers.disk.scan import Damaged, Found, Scanner, check
 from logflow.buffers.disk.segments import HEADER_BYTES, Segment, find_segments, pack_header, parse_header
 from logflow.buffers.disk.window import unpack_keys
+from logflow.errors import ComponentError
 from logflow.storage.fs import Fs
 
 
@@ -75,8 +76,9 @@ class Recovered:
 
 
 def recover(
-    fs: Fs, directory: Path, log: logging.Logger, *, all_bodies: bool = False, sync: bool = True
-) -> Recovered:
+    fs: Fs, directory: Path, log: logging.Logger, *, all_bodies: bool = False, sync: bool = True,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Recovered:  # fmt: skip
     """Read and mend a buffer's directory, which must be locked.
 
     Args:
@@ -85,10 +87,11 @@ def recover(
         log: is told of damage.
         all_bodies: check every body, not only those of the newest segment.
         sync: make sure that what is found survives a power cut.
+        cancelled: asked now and then whether nobody wants to know any more.
 
     Raises:
         OSError: a file cannot be read or mended.
-        ComponentError: a later version of logflow wrote it.
+        ComponentError: a later version of logflow wrote it, or it was cancelled.
     """
     found = Recovered(
         segments=find_segments(fs, directory, ".segment"), key_files=find_segments(fs, directory, ".keys")
@@ -106,7 +109,7 @@ def recover(
         with file:
             if segment in found.segments:
                 found.size += file.size()
-            _Mender(file, state, log, newest=newest).run(bodies=all_bodies or newest)
+            _Mender(file, state, log, newest=newest).run(bodies=all_bodies or newest, cancelled=cancelled)
             if sync:  # a killed process may have left it unsynced, and from here on it counts as safe
                 file.sync()
             found.damaged_bytes += file.damaged_bytes
@@ -235,12 +238,14 @@ class _Mender:
         self._log = log
         self._newest = newest
 
-    def run(self, *, bodies: bool) -> None:
+    def run(self, *, bodies: bool, cancelled: Callable[[], bool]) -> None:
         """Read the file; ``bodies``: check them too."""
         segment = self._segment
         segment.size = self._file.size()
         self._check_header(self._file.read(HEADER_BYTES, 0))
         for item in Scanner(self._file.read, segment.size, segment.marker):
+            if cancelled():
+                raise ComponentError("the recovery of the disk buffer was cancelled")
             if isinstance(item, Found):
                 self._found(item, bodies=bodies)
             else:
