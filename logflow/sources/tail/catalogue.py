@@ -88,6 +88,7 @@ class Catalogue:
         self._by_inode: dict[tuple[int, int], tuple[LogFile, Lane]] = {}
         self._unreadable: set[str] = set()
         self._links: set[str] = set()
+        self._said: tuple[bool, ...] = ()
         self._restored = False
         self._looked_ns = 0
         """What was last written to before this time is not new: it was there at an earlier look."""
@@ -109,6 +110,7 @@ class Catalogue:
         search = await self._search()
         found = search.files
         self._links = search.links
+        self._tell_once(search)
         first = not self._restored
         if first:
             await self._restore(found)
@@ -127,6 +129,27 @@ class Catalogue:
         if first:  # only now: the successor of a file is taken up after it, but before it is read
             for lane in self.lanes.values():
                 self._wake(lane)
+
+    def _tell_once(self, search: Search) -> None:
+        """Say when nothing is found, or links lead nowhere: once, until that has changed."""
+        log = self._shared.context.log
+        said = (not search.files, bool(search.dangling), search.incomplete)
+        if said == self._said:
+            return
+        self._said = said
+        if search.incomplete:
+            log.warning(
+                "The paths lead to too many names; not all of them are looked at. Make them narrower."
+            )
+        if search.dangling:
+            log.warning(
+                "%d links that the paths name lead nowhere, such as %s: is what they lead to mounted?",
+                len(search.dangling), shown(search.dangling[0]),
+            )  # fmt: skip
+        if search.files:
+            log.info("%d files are found.", len(search.files))
+        else:
+            log.warning("No file matches the paths. They are searched for again.")
 
     def is_link(self, name: str) -> bool:
         """Whether a name is that of a link on the way to files: where it leads may have changed."""

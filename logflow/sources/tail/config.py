@@ -46,6 +46,9 @@ class TailConfig(SourceConfig):
     stream: NonEmpty | None = Field(
         None, description="Value of the field `stream` for plain files, which have no such field unless set."
     )
+    path_key: NonEmpty | None = Field(
+        None, description="A field that takes the path of the file, as `paths` found it."
+    )
     rotate_wait: Duration = Field(
         5.0, description="How long a rotated or deleted file is kept open after the last byte came."
     )

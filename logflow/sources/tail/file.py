@@ -61,6 +61,8 @@ class Step(NamedTuple):
     """After it."""
     head: bytes = b""
     """The file's beginning, as far as it is known then."""
+    skipped: int = 0
+    """Bytes of a hole that were left out."""
 
 
 class Sizes(NamedTuple):
@@ -170,6 +172,8 @@ class LogFile:
         start = self.point.offset
         boundary = self._next_boundary()
         data, first = self._load(min(sizes.block_bytes, boundary - start) if boundary else sizes.block_bytes)
+        if data[first : first + 1] == b"\0":
+            return self._skip_hole(boundary, sizes)
         used = data.rfind(b"\n", first) + 1
         if boundary and start + len(data) - first == boundary and used < len(data):
             self._boundaries.remove(boundary)  # no end of a line: the journal knows another file
@@ -177,9 +181,39 @@ class LogFile:
         if used > 0:
             return self._parse(lines, memoryview(data)[first:used], start + used - first, now_ns)
         if len(data) - first == sizes.block_bytes:
-            self._searched = start + sizes.block_bytes
+            self._searched = start + len(data[first:].rstrip(b"\0"))
             return self._read_long_line(lines, sizes, now_ns)
         return None
+
+    def _skip_hole(self, boundary: int | None, sizes: Sizes) -> Step | None:
+        """Step over NULs that something follows: truncating below a writer that does not append leaves them.
+
+        NULs up to the end of the file are room that a writer has taken ahead; they are waited for.
+        """
+        start, carry, _ = self.point
+        end = self._after_nuls(start, sizes.block_bytes)
+        if end is None:
+            return None
+        end = min(end, boundary or end)
+        tail_start = max(end - TAIL_BYTES, 0)
+        point = Point(end, self._carry_at(end, carry), self.content.read(tail_start, end - tail_start))
+        head = self._head + bytes(min(end - start, HEAD_BYTES - len(self._head)))
+        return Step(Parsed(b"", 0, 0, carry, 0, 0, 0, 0), start, point, head, end - start)
+
+    def _after_nuls(self, offset: int, step_bytes: int) -> int | None:
+        """Return where the NULs at ``offset`` end; ``None`` if nothing follows them yet."""
+        while True:
+            if self.content.grows:
+                try:
+                    offset = os.lseek(self.content.fd, offset, os.SEEK_DATA)  # over what was never written
+                except OSError:
+                    return None
+            data = self.content.read(offset, step_bytes)
+            if not data:
+                return None
+            if text := data.lstrip(b"\0"):
+                return offset + len(data) - len(text)
+            offset += len(data)
 
     def _read_long_line(self, lines: LineParser, sizes: Sizes, now_ns: int) -> Step | None:
         """Find the end of a line that is longer than a block, and parse what of it may be kept."""
@@ -197,17 +231,19 @@ class LogFile:
         return self._parse(lines, memoryview(line), end, now_ns)
 
     def _search_newline(self, step_bytes: int) -> int | None:
-        stop = self._searched + _SEARCH_BYTES
-        while self._searched < stop:
-            data = self.content.read(self._searched, step_bytes)
+        offset = self._searched
+        self.searching = False
+        while offset < self._searched + _SEARCH_BYTES:
+            data = self.content.read(offset, step_bytes)
             if not data:
-                self.searching = False
                 return None
             found = data.find(b"\n")
             if found >= 0:
-                self.searching = False
-                return self._searched + found + 1
-            self._searched += len(data)
+                return offset + found + 1
+            if text := data.rstrip(b"\0"):  # NULs may be room that was taken ahead: look there again
+                self._searched = offset + len(text)
+            offset += len(data)
+        self._searched = offset
         self.searching = True
         return None
 
@@ -259,8 +295,8 @@ class LogFile:
         start, carry, _ = self.point
         rest = b"" if self.lost else self.content.read(start, sizes.line_bytes)
         end = max(start + len(rest), self._searched) + 1
-        text = bytes(_without_bom(memoryview(rest), start))
-        results = [lines.parse(text.removesuffix(b"\n") + b"\n", carry, now_ns)] if rest else []
+        text = bytes(_without_bom(memoryview(rest), start)).strip(b"\0")
+        results = [lines.parse(text.removesuffix(b"\n") + b"\n", carry, now_ns)] if text else []
         if results:
             carry = results[0].carry
         carry = self._carry_at(end, carry)
@@ -309,8 +345,12 @@ class LogFile:
         return self.size > self.point.offset
 
     def head_bytes(self, size: int) -> bytes:
-        """The file's beginning, to tell its format."""
-        return self.content.read(0, size)
+        """The file's beginning, to tell its format; what follows the hole that it may begin with."""
+        head = self.content.read(0, size)
+        if head.startswith(b"\0"):
+            text = self._after_nuls(0, size)
+            return b"" if text is None else self.content.read(text, size)
+        return head
 
     def unread_if_closed(self) -> int:
         """Bytes that nobody can read any more once it is closed: it has no name left."""

@@ -94,6 +94,8 @@ class Lane:
         """When it is to be woken next, by the clock."""
         self.timer: asyncio.Task[None] | None = None
         self._shared = shared
+        self._shown = shown(path)
+        self._attributes = {"source": shared.context.name, "path": self._shown}
         self._host = host
         self._format = line_format
         self._complained = False
@@ -223,11 +225,13 @@ class Lane:
         parsed, start, end = step.parsed, step.start, step.point.offset
         span = Span(file.stream, start, end)
         try:
-            receipt = await emit(Batch(self.tag, parsed.entries, parsed.events, span))
+            entries = self._shared.with_path(parsed.entries, self._shown)
+            receipt = await emit(Batch(self.tag, entries, parsed.events, span, attributes=self._attributes))
         except Exception as error:  # not to be taken for an error of the file
             raise ComponentError(f"lines of {shown(self.path)} are not accepted: {error}") from error
         # Only now: were this cancelled or the batch refused, it would be read again.
         self._shared.counters.add(parsed, end - start)
+        self._shared.counters.skipped(step.skipped)
         file.advance(step, receipt, self._on_safe)
 
     def _on_safe(self, file: LogFile) -> None:

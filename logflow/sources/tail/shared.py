@@ -32,6 +32,9 @@ class Counters(LineCounters):
         self.closed = counter("files_closed", "Files closed.")
         self.unreadable = counter("files_unreadable", "Times that a file could not be opened or read.")
         self.truncations = counter("truncations", "Files found truncated or written anew.")
+        self.skipped = counter(
+            "bytes_skipped", "NULs that were left out: holes in files that were truncated."
+        )
         self.bytes_unread = counter("bytes_unread", "Bytes that were gone before they were read.")
 
 
@@ -88,6 +91,7 @@ class Shared:
         rotate_wait_s: how long a file that was rotated or deleted is kept after its last byte came.
         sizes: how much is read at once.
         parser_for: compiles (once) the parser of a line format.
+        path_key: a field that takes the file's path.
         scans: how many scans of the configured paths were completed.
         threads: read and parse.
     """
@@ -98,6 +102,7 @@ class Shared:
     rotate_wait_s: float
     sizes: Sizes
     parser_for: Callable[[LineFormat], LineParser]
+    path_key: str | None = None
     scans: int = 0
     threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "tail"))
 
@@ -105,6 +110,10 @@ class Shared:
     def parallel(self) -> bool:
         """Whether the engine lets the event loop go on while it works in a thread."""
         return self.context.engine.name == "native"
+
+    def with_path(self, entries: bytes, path: str) -> bytes:
+        """Add the path to the entries, if that is wanted."""
+        return self.context.engine.splice(entries, {self.path_key: path}) if self.path_key else entries
 
     async def in_thread(self, function: Callable[[], _T]) -> _T:
         """Call a function in a thread; when cancelled, wait until it has come to its end."""

@@ -47,6 +47,7 @@ class TailSource(Source):
             config.rotate_wait,
             Sizes(_BLOCK_BYTES[context.engine.name], config.max_line + LINE_OVERHEAD_BYTES),
             cache(self._parser_for),
+            config.path_key,
         )
         self._catalogue = Catalogue(
             self._shared,

@@ -4,7 +4,7 @@ Two layouts carry the names of a container; links are followed from the first to
 
     /var/log/containers/<pod>_<namespace>_<container>-<id>.log
     /var/log/pods/<namespace>_<pod>_<uid>/<container>/<restart>.log
-    /var/lib/docker/containers/<id>/<id>-json.log                     gives the id alone
+    /var/lib/docker/containers/<id>/<id>-json.log      the name is in config.v2.json beside it
 
 Any other file has: ``namespace`` = ``host``, ``pod`` = the name of its directory, ``container`` = its own
 name without the suffix, ``uid``, ``restart`` and ``container_id`` = ``none``.
@@ -21,10 +21,13 @@ import unicodedata
 from pathlib import PurePosixPath
 from string import Formatter
 
+import msgspec
+
 PLACEHOLDERS = ("namespace", "pod", "container", "container_id", "uid", "restart", "path", "name")
 """What a tag template may hold."""
 
 _MOST_LINKS = 8
+_MOST_CONFIG_BYTES = 4 << 20
 _LINK_NAME = re.compile(
     r"(?P<pod>[^_/]+)_(?P<namespace>[^_/]+)_(?P<container>[^/]+)-(?P<container_id>[0-9a-f]{1,64})\.log"
 )
@@ -80,9 +83,25 @@ def path_parts(path: str, real: str) -> dict[str, str]:
         for pattern in (_POD_PATH, _DOCKER_PATH):
             if match := pattern.search(step):
                 parts |= match.groupdict()
+        if match := _DOCKER_PATH.search(step):
+            parts |= _docker_name(step)
     safe = {name: safe_part(value) for name, value in parts.items()}
     pieces = [safe_part(piece) for piece in re.split(r"[/.]+", path.strip("/.")) if piece]
     return safe | {"path": ".".join(pieces) or "_"}
+
+
+def _docker_name(path: str) -> dict[str, str]:
+    """The container's name from docker's ``config.v2.json`` beside its log, where that can be read."""
+    try:
+        with open(os.path.join(os.path.dirname(path), "config.v2.json"), "rb") as file:  # noqa: PTH123
+            name = msgspec.json.decode(file.read(_MOST_CONFIG_BYTES), type=_DockerConfig).Name
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return {"container": name.removeprefix("/")} if name.strip("/") else {}
+
+
+class _DockerConfig(msgspec.Struct):
+    Name: str = ""
 
 
 def is_container_log(real: str) -> bool:

@@ -50,6 +50,18 @@ def test_a_link_that_leads_nowhere_gives_the_parts_of_its_own_name() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [('{"Name":"/web-1","ID":"x"}', "web-1"), ('{"Name":""}', f"{ID}-json"), ("{", f"{ID}-json")],
+)
+def test_docker_tells_a_containers_name_beside_its_log(tmp_path: Path, config: str, name: str) -> None:
+    path = tmp_path / ID / f"{ID}-json.log"
+    path.parent.mkdir()
+    path.write_text("")
+    (path.parent / "config.v2.json").write_text(config)
+    assert render("{container}", path) == name
+
+
 def test_other_files_have_fallbacks() -> None:
     tag = "{namespace}.{pod}.{container}.{container_id}.{uid}.{restart}"
     assert render(tag, "/nowhere/nginx/access.log") == "host.nginx.access.none.none.none"

@@ -297,6 +297,46 @@ async def test_copytruncate_loses_nothing(tail: Any) -> None:
     assert tail.counter("bytes_unread") == 0
 
 
+@pytest.mark.parametrize("hole_bytes", [30, 3_000_000])
+async def test_a_hole_that_copytruncate_left_is_left_out(tail: Any, hole_bytes: int) -> None:
+    """The writer has no O_APPEND: after the truncation it goes on at its old place."""
+    with tail.log.open("wb") as writer:
+        writer.write(b"x" * (hole_bytes - 1) + b"\n")
+        writer.flush()
+        async with tail.running(format="plain"):
+            await tail.lines(1)
+            for index in range(3):
+                os.truncate(tail.log, 0)
+                await tail.rest(2)
+                writer.write(b"line %d\n" % index)
+                writer.flush()
+                await tail.lines(2 + index)
+            await tail.rest(2)
+    assert tail.messages()[1:] == ["line 0", "line 1", "line 2"]
+    assert tail.counter("bytes_skipped") == 3 * hole_bytes + 7 + 14
+
+
+@pytest.mark.parametrize("torn", [0, 5])
+async def test_room_that_a_writer_has_taken_ahead_is_waited_for(tail: Any, torn: int) -> None:
+    lines = [f"line {index} of an appender that maps its file\n".encode() for index in range(120)]
+    with tail.log.open("wb+") as file:
+        file.write(bytes(4 << 20))
+        file.seek(0)
+        async with tail.running(format="plain"):
+            for count in range(0, 120, 10):
+                data = b"".join(lines[count : count + 10])
+                file.write(data[: len(data) - torn])
+                file.flush()
+                await tail.rest(1)
+                file.write(data[len(data) - torn :])
+                file.flush()
+                await tail.lines(count + 10)
+            await tail.rest(2)
+            file.truncate()
+            await tail.rest(2)
+    assert tail.messages() == [line.decode().strip() for line in lines]
+
+
 async def test_docker_with_one_file_truncates_it(tail: Any) -> None:
     def line(text: str) -> str:
         return f'{{"log":"{text}","stream":"stdout","time":"{T}"}}'

@@ -438,6 +438,26 @@ async def test_a_name_that_is_not_utf8_is_followed_like_any_other(tmp_path: Path
     assert {batch.tag for batch in tail.collector.batches} == {"caf_xE9"}
 
 
+async def test_a_batch_says_where_it_comes_from_and_so_does_a_field_if_wanted(tail: Any) -> None:
+    tail.log.write_text("one\n")
+    async with tail.running(path_key="file"):
+        assert await tail.lines(1) == [{"message": "one", "file": str(tail.log)}]
+    assert tail.collector.batches[0].attributes == {"source": "test", "path": str(tail.log)}
+
+
+async def test_that_nothing_is_found_is_said_once(tail: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        async with tail.running():
+            await tail.rest(5)
+            (tail.logs / "lost.log").symlink_to("nowhere")
+            await tail.rest(5)
+            tail.log.write_text("one\n")
+            await tail.read("one")
+    assert caplog.text.count("No file matches the paths") == 2
+    assert caplog.text.count("1 links that the paths name lead nowhere, such as") == 2
+    assert caplog.text.count("1 files are found") == 1
+
+
 # -- inotify ---------------------------------------------------------------------------------------
 
 
