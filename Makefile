@@ -16,13 +16,14 @@ NATIVE := $(wildcard native/Cargo.toml native/Cargo.lock) $(shell find native/sr
 # Installed again when a Rust toolchain has come or gone.
 INSTALLED := $(VENV)/.installed$(if $(CARGO),-with-cargo)
 INSTALLED_BENCH := $(VENV)/.installed-bench
+INSTALLED_AUDIT := $(VENV)/.installed-audit
 
 # pyo3 must be built for the Python of the environment, wherever cargo is called.
 export PYO3_PYTHON := $(abspath $(PYTHON))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fmt fmt-check lint type native-check bench bench-micro fuzz torture docs clean
+.PHONY: help demo test check fmt fmt-check lint type native-check bench bench-micro fuzz torture attack audit sbom docs clean
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +72,17 @@ fuzz: $(INSTALLED) ## feed the native engine with hostile input for a while
 torture: $(INSTALLED) ## kill, cut and fill for a minute, then count what was lost or doubled
 	$(PYTHON) -m tools.torture $(ARGS)
 
+attack: $(INSTALLED) ## send hostile input for two minutes, and see how sane clients fare beside it
+	$(PYTHON) -m tools.attack $(ARGS)
+
+audit: $(INSTALLED_AUDIT) ## look for known vulnerabilities in what logflow depends on (needs the network)
+	$(BIN)/pip-audit --skip-editable $(ARGS)
+	$(if $(CARGO),cargo audit --file native/Cargo.lock)
+
+sbom: $(INSTALLED) ## write a bill of materials in the CycloneDX form to dist/sbom.json
+	mkdir -p dist
+	$(PYTHON) -m tools.sbom > dist/sbom.json
+
 docs: $(INSTALLED) ## write the generated pages of docs/
 	$(PYTHON) -m logflow.config.reference > $(VENV)/configuration.md
 	mv $(VENV)/configuration.md docs/configuration.md
@@ -87,6 +99,10 @@ $(INSTALLED): pyproject.toml $(wildcard setup.py) $(NATIVE) | $(PYTHON)
 	@echo "Installing logflow and its tools into $(VENV)."
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@$(PYTHON) -m logflow --version
+	@touch $@
+
+$(INSTALLED_AUDIT): $(INSTALLED)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check pip-audit
 	@touch $@
 
 $(INSTALLED_BENCH): $(INSTALLED)
