@@ -49,6 +49,14 @@ class TailConfig(SourceConfig):
     path_key: NonEmpty | None = Field(
         None, description="A field that takes the path of the file, as `paths` found it."
     )
+    idle_flush: Duration | None = Field(
+        5.0,
+        description="How long a message that is split into partial lines waits for its next part before it "
+        "is delivered as it is, marked `unterminated: true`; `null`: for ever. A crashing container ends so.",
+    )
+    idle_flush_line: Duration | None = Field(
+        30.0, description="The same for a last line without a newline; what comes later is a line of its own."
+    )
     rotate_wait: Duration = Field(
         5.0, description="How long a rotated or deleted file is kept open after the last byte came."
     )

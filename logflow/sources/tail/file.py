@@ -98,6 +98,11 @@ class LogFile:
         self.mtime_ns = state.mtime_ns
         self.format: LineFormat | None = state.format or None  # type: ignore[assignment]
         self.handed = state.handed
+        self.broken = state.broken
+        self.flushed = state.flushed
+        self.flushing = state.flushing
+        self.flush_given = False
+        """They were emitted in this life."""
         self.content = content
         self.point = self.safe = Point(state.offset, self._carry_at(state.offset, state.carry), tail)
         self.size = state.offset
@@ -111,6 +116,8 @@ class LogFile:
         """The byte that does not exist was read."""
         self.closed = False
         self.quiet_since_s = 0.0
+        self.quiet_size = -1
+        """Its size since then."""
         self.seen = 0
         """Number of the last scan that found it under a configured path."""
         self.watch = -1
@@ -121,6 +128,7 @@ class LogFile:
         self.fresh = not self._glimpse.size
         """It had no content when it was taken up; what may have come before it was not looked for since."""
         self._boundaries: deque[int] = deque()
+        self.keep_boundaries(offset for offset in (self.broken, self.flushed) if offset is not None)
         self._searched = 0
         self._in_flight: deque[_Flight] = deque()
 
@@ -176,8 +184,11 @@ class LogFile:
             return self._skip_hole(boundary, sizes)
         used = data.rfind(b"\n", first) + 1
         if boundary and start + len(data) - first == boundary and used < len(data):
-            self._boundaries.remove(boundary)  # no end of a line: the journal knows another file
-            return self.read(lines, sizes, now_ns)
+            if boundary != self.broken:
+                self._boundaries.remove(boundary)  # no end of a line: the journal knows another file
+                return self.read(lines, sizes, now_ns)
+            if not used:
+                return self._parse(lines, memoryview(data)[first:], boundary, now_ns, ending=b"\n")
         if used > 0:
             return self._parse(lines, memoryview(data)[first:used], start + used - first, now_ns)
         if len(data) - first == sizes.block_bytes:
@@ -214,6 +225,25 @@ class LogFile:
             if text := data.lstrip(b"\0"):
                 return offset + len(data) - len(text)
             offset += len(data)
+
+    def break_line(self, lines: LineParser, sizes: Sizes, now_ns: int) -> Step | None:
+        """Take what stands after the last newline for a whole line; ``None`` if nothing does, or too much.
+
+        Its end is kept, so that it ends there as well when it is read again.
+        """
+        data, first = self._load(sizes.block_bytes)
+        text = data[first:].rstrip(b"\0")
+        if not text or b"\n" in text or len(text) >= sizes.block_bytes:
+            return None
+        self.broken = self.point.offset + len(text)
+        return self._parse(lines, memoryview(text), self.broken, now_ns, ending=b"\n")
+
+    def flush_carry(self) -> bytes:
+        """Take the open joins for whole; they are kept until :attr:`flushing` is emptied."""
+        self.flush_given = False
+        self.flushing, self.flushed = self.point.carry, self.point.offset
+        self.point = self.point._replace(carry=b"")
+        return self.flushing
 
     def _read_long_line(self, lines: LineParser, sizes: Sizes, now_ns: int) -> Step | None:
         """Find the end of a line that is longer than a block, and parse what of it may be kept."""
@@ -259,8 +289,11 @@ class LogFile:
             raise ReplacedError
         return data, len(tail)
 
-    def _parse(self, lines: LineParser, block: memoryview, end: int, now_ns: int) -> Step:
-        parsed = lines.parse(_without_bom(block, self.point.offset), self.point.carry, now_ns)
+    def _parse(
+        self, lines: LineParser, block: memoryview, end: int, now_ns: int, *, ending: bytes = b""
+    ) -> Step:
+        text = _without_bom(block, self.point.offset)
+        parsed = lines.parse(bytes(text) + ending if ending else text, self.point.carry, now_ns)
         point = Point(end, self._carry_at(end, parsed.carry), self._tail(block, end))
         return Step(parsed, self.point.offset, point, self._head_with(block))
 
@@ -276,7 +309,7 @@ class LogFile:
         return (self.point.tail + bytes(block))[-TAIL_BYTES:]
 
     def _carry_at(self, offset: int, carry: bytes) -> bytes:
-        return b"" if offset == self.handed else carry
+        return b"" if offset in (self.handed, self.flushed) else carry
 
     def _next_boundary(self) -> int | None:
         while self._boundaries and self._boundaries[0] <= self.point.offset:
@@ -409,6 +442,9 @@ class LogFile:
             tail=Mark.of(tail) if tail else NOTHING,
             mtime_ns=self.mtime_ns,
             handed=self.handed,
+            broken=self.broken,
+            flushed=self.flushed,
+            flushing=self.flushing,
             format=self.format or "",
         )
 

@@ -85,6 +85,9 @@ class FileState(msgspec.Struct, frozen=True, kw_only=True):
         handed: where its open joins were handed to its successor; they are gone from there on.
         format: of its lines; empty when it is not known yet.
         glimpse: the file's beginning as it was last seen, read or not.
+        broken: where a line was taken for whole that had no newline for long.
+        flushed: where open joins were taken for whole that had not gone on for long; none are open there now.
+        flushing: those joins, until they are safe.
         left_ns: since when it is not followed, because it is away or finished; 0 while it is followed.
         done: it was read to its end, and another one has taken its place.
     """
@@ -102,6 +105,9 @@ class FileState(msgspec.Struct, frozen=True, kw_only=True):
     handed: int | None = None
     format: str = ""
     glimpse: Mark = NOTHING
+    broken: int | None = None
+    flushed: int | None = None
+    flushing: bytes = b""
     left_ns: int = 0
     done: bool = False
 

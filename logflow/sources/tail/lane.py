@@ -24,8 +24,9 @@ from typing import Protocol
 
 from logflow.batch import Batch, Span
 from logflow.component import Emit
-from logflow.engine.api import LineFormat, LineParser
+from logflow.engine.api import LineFormat, LineParser, Parsed
 from logflow.errors import ComponentError
+from logflow.receipt import Receipt
 from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content, NoContent
 from logflow.sources.tail.file import LogFile, ReplacedError, RewrittenError, Step
@@ -39,6 +40,9 @@ _SETTLE_S = 0.05
 to it when the new one is there."""
 
 _PRECISION_S = 0.001
+
+UNTERMINATED = "unterminated"
+"""Marks an event that was taken for whole because nothing came for long."""
 
 _THREAD_BYTES = 64 * 1024
 """Blocks above this are parsed in a thread where the engine runs beside the event loop."""
@@ -174,6 +178,8 @@ class Lane:
     async def _read(self, file: LogFile, emit: Emit) -> bool:
         """Read a file to its end; ``False`` when it turned out that its bytes are elsewhere now."""
         try:
+            if file.flushing and not file.flush_given and (lines := self._lines(file)) is not None:
+                await self._emit_flushed(file, lines, emit)  # it was not known to be safe before a restart
             if file.refresh():
                 # Before these bytes it may have had others, which were copied away and truncated. After
                 # that it is known by its content, also to whoever starts after a kill.
@@ -224,15 +230,23 @@ class Lane:
     async def _emit(self, file: LogFile, step: Step, emit: Emit) -> None:
         parsed, start, end = step.parsed, step.start, step.point.offset
         span = Span(file.stream, start, end)
-        try:
-            entries = self._shared.with_path(parsed.entries, self._shown)
-            receipt = await emit(Batch(self.tag, entries, parsed.events, span, attributes=self._attributes))
-        except Exception as error:  # not to be taken for an error of the file
-            raise ComponentError(f"lines of {shown(self.path)} are not accepted: {error}") from error
+        receipt = await self._give(file, parsed, span, emit, broken=end == file.broken)
         # Only now: were this cancelled or the batch refused, it would be read again.
         self._shared.counters.add(parsed, end - start)
         self._shared.counters.skipped(step.skipped)
         file.advance(step, receipt, self._on_safe)
+
+    async def _give(
+        self, file: LogFile, parsed: Parsed, span: Span, emit: Emit, *, broken: bool = False
+    ) -> Receipt:
+        entries = self._shared.with_path(parsed.entries, self._shown)
+        if broken or span.stream != file.stream:
+            entries = self._shared.context.engine.splice(entries, {UNTERMINATED: True})
+            file.flush_given = file.flush_given or not broken
+        try:
+            return await emit(Batch(self.tag, entries, parsed.events, span, self._attributes))
+        except Exception as error:  # not to be taken for an error of the file
+            raise ComponentError(f"lines of {shown(self.path)} are not accepted: {error}") from error
 
     def _on_safe(self, file: LogFile) -> None:
         self._shared.positions.save_soon(file)
@@ -248,6 +262,7 @@ class Lane:
             await self._finish(file, heir, emit)
             return True
         if heir is None and not file.deleted:
+            await self._idle(file, emit)
             return False
         handing = heir is not None and file.handed is None
         quick = handing and (not file.unterminated or heir is not self.files[-1])
@@ -264,6 +279,45 @@ class Lane:
         else:
             await self._finish(file, heir, emit)
         return file.finished or file.handed is not None
+
+    async def _idle(self, file: LogFile, emit: Emit) -> None:
+        """Emit what is not whole and has not gone on for long: it may be somebody's last words."""
+        shared, now_s = self._shared, self._shared.context.clock.monotonic()
+        if file.size != file.quiet_size:
+            file.quiet_size, file.quiet_since_s = file.size, now_s
+        wait_s = shared.join_wait_s if file.point.carry and not file.flushing else None
+        if wait_s is None and file.unterminated and file.broken != file.size:
+            wait_s = shared.line_wait_s
+        if wait_s is None or (lines := self._lines(file, whole=True)) is None:
+            return
+        left_s = file.quiet_since_s + wait_s - now_s
+        if left_s > _PRECISION_S:
+            self._wait(left_s)
+        elif file.point.carry and not file.flushing:
+            file.flush_carry()
+            await self._emit_flushed(file, lines, emit)
+        elif step := file.break_line(lines, shared.sizes, shared.context.clock.time_ns()):
+            self._shared.positions.save(file)  # with the place of the break, before what it made is emitted
+            await self._emit(file, step, emit)
+
+    async def _emit_flushed(self, file: LogFile, lines: LineParser, emit: Emit) -> None:
+        """Emit open joins as they are, under a name of their own: their bytes were emitted before.
+
+        They are saved first. After a kill they are emitted again, the same under the same name.
+        """
+        shared = self._shared
+        shared.positions.save(file)
+        stream = f"{file.stream}/{file.flushed}"
+        parsed = lines.flush(file.flushing, shared.context.clock.time_ns())
+        receipt = await self._give(file, parsed, Span(stream, 0, 1), emit)
+
+        def safe() -> None:
+            file.flushing = b""
+            shared.positions.save(file)
+            shared.positions.forget(stream)
+
+        shared.counters.add(parsed, 0)
+        receipt.add_done_callback(safe)
 
     def _successor(self, file: LogFile) -> LogFile | None:
         index = self.files.index(file) + 1

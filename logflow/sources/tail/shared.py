@@ -91,6 +91,8 @@ class Shared:
         rotate_wait_s: how long a file that was rotated or deleted is kept after its last byte came.
         sizes: how much is read at once.
         parser_for: compiles (once) the parser of a line format.
+        join_wait_s: how long an open join waits for more; ``None``: for ever.
+        line_wait_s: how long a line without a newline waits for more; ``None``: for ever.
         path_key: a field that takes the file's path.
         scans: how many scans of the configured paths were completed.
         threads: read and parse.
@@ -103,6 +105,8 @@ class Shared:
     sizes: Sizes
     parser_for: Callable[[LineFormat], LineParser]
     path_key: str | None = None
+    join_wait_s: float | None = None
+    line_wait_s: float | None = None
     scans: int = 0
     threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "tail"))
 

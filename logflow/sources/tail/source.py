@@ -48,6 +48,8 @@ class TailSource(Source):
             Sizes(_BLOCK_BYTES[context.engine.name], config.max_line + LINE_OVERHEAD_BYTES),
             cache(self._parser_for),
             config.path_key,
+            config.idle_flush,
+            config.idle_flush_line,
         )
         self._catalogue = Catalogue(
             self._shared,

@@ -43,6 +43,8 @@ class Tail:
             "tag": "{name}",
             "inotify": False,
             "rotate_wait": 5,
+            "idle_flush": None,
+            "idle_flush_line": None,
         } | options
         context = make_context(
             self.root / "data",

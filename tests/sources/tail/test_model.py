@@ -185,7 +185,9 @@ class Agent:
             checkpoints=self.checkpoints,
             engine=os.environ.get("LOGFLOW_ENGINE", "python"),
         )
-        config = TailSource.Config(type="tail", paths=self._paths, tag="t", inotify=False, rotate_wait=2)
+        config = TailSource.Config(
+            type="tail", paths=self._paths, tag="t", inotify=False, rotate_wait=2, idle_flush=None
+        )
         self.source = TailSource(config, context)
         self.task = asyncio.create_task(self.source.run(self.buffer))
         async with asyncio.timeout(5):
