@@ -34,6 +34,7 @@ from logflow.engine.api import (
 )
 from logflow.errors import Unsupported
 from logflow.expressions import Expression
+from logflow.multiline import Multiline
 from logflow.packing import encode
 from logflow.paths import Step, parse_path
 from logflow.regexes import parse_pattern
@@ -77,17 +78,18 @@ class NativeEngine:
 
     def line_parser(
         self, format: LineFormat, parser: Parser, *, max_line: int, stream: str | None = None,  # noqa: A002
-        message_key: str = "message",
+        message_key: str = "message", multiline: Multiline | None = None,
     ) -> LineParser:  # fmt: skip
         """Compile a parser of lines."""
         try:
             inner = self._native.line_parser(
-                format, parser.native(), max_line=max_line, stream=stream, message_key=message_key
-            )
+                format, parser.native(), max_line=max_line, stream=stream, message_key=message_key,
+                multiline=None if multiline is None else multiline.native(),
+            )  # fmt: skip
         except Unsupported as reason:
             self._note(reason)
             return self._twin.line_parser(
-                format, parser, max_line=max_line, stream=stream, message_key=message_key
+                format, parser, max_line=max_line, stream=stream, message_key=message_key, multiline=multiline
             )
         return _NativeLineParser(inner)
 

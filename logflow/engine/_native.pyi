@@ -57,6 +57,7 @@ def line_parser(
     max_line: int,
     stream: str | None = None,
     message_key: str = "message",
+    multiline: dict[str, Any] | None = None,
 ) -> LineParser: ...
 def normalize(
     data: Buffer, now_ns: int, limit: int | None, group: bytes | None

@@ -41,6 +41,7 @@ from typing_extensions import Buffer
 from logflow import jsontext
 from logflow.component import Parser
 from logflow.expressions import Expression
+from logflow.multiline import Multiline
 
 MAX_GROUP_BYTES = 8 << 10
 """Fields of a group that take more are left out, as they are repeated for each event."""
@@ -80,6 +81,9 @@ class LineParser(Protocol):
 
     ``carry`` is the open joins of partial lines: msgpack ``{stream: [time_ns, text, cut]}`` with the
     streams sorted, ``text`` a bin of at most ``max_line`` bytes, ``cut`` whether bytes were left out.
+    With it are the open events of several lines, ``{stream+: [time_ns, last_ns, text, cut, state, lines,
+    attrs, [[time_ns, text, cut], ...]]}``: times of the first and last line; a state of
+    :mod:`logflow.multiline`; ``attrs`` packed, or empty; the lines that are held.
     It is the same for both engines, so a restart may change the engine.
     """
 
@@ -105,7 +109,7 @@ class LineParser(Protocol):
         ...
 
     def flush(self, carry: bytes, now_ns: int) -> Parsed:
-        """Make entries, streams sorted, of joins that will never be finished (the container is gone)."""
+        """Make entries, streams sorted, of joins and events that stay unfinished."""
         ...
 
 
@@ -266,6 +270,7 @@ class Engine(Protocol):
         max_line: int,
         stream: str | None = None,
         message_key: str = "message",
+        multiline: Multiline | None = None,
     ) -> LineParser:
         """Compile a parser of lines.
 
@@ -276,6 +281,7 @@ class Engine(Protocol):
             max_line: longest message in bytes; what is longer is cut there, at a UTF-8 boundary.
             stream: for ``plain``: value of the field ``stream``; ``None`` adds no such field.
             message_key: field that holds a message which did not parse.
+            multiline: how messages are joined to events, after the joins of partial lines; ``None``: not.
         """
         ...
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from typing import Any, Literal
 
@@ -73,6 +73,7 @@ class PythonRegex:
         return search
 
 
+@lru_cache(maxsize=1024)
 def compile_regex(text: str) -> PythonRegex:
     """Compile a pattern for the Python engine.
 

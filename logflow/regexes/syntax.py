@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NoReturn, TypeAlias
 
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
@@ -115,6 +116,7 @@ class Pattern:
         return dict(_groups(self.tree))
 
 
+@lru_cache(maxsize=1024)
 def parse_pattern(text: str) -> Pattern:
     """Read a pattern.
 

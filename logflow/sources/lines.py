@@ -11,6 +11,7 @@ from pydantic import Field
 from logflow.batch import Batch
 from logflow.component import Context, Counter, Emit
 from logflow.config.fields import NonEmpty, ParserField, Size, parse_size
+from logflow.config.multiline import MultilineConfig, rules_of
 from logflow.config.options import SourceConfig
 from logflow.engine.api import Parsed
 
@@ -34,6 +35,9 @@ class LinesConfig(SourceConfig):
         parse_size("1MiB"), ge=64, description="Longest line; what is longer is cut there and marked."
     )
     message_key: NonEmpty = Field("message", description="Field of a line that did not parse.")
+    multiline: MultilineConfig | None = Field(
+        None, description="Join lines that are one event.", examples=[{"presets": ["java", "python"]}]
+    )
     passthrough: bool = Field(
         default=False,
         description="Also write every line, as it is, where it would have gone without logflow.",
@@ -94,6 +98,7 @@ class LineFeed:
             max_line=config.max_line,
             stream=stream,
             message_key=config.message_key,
+            multiline=rules_of(config.multiline),
         )
 
     async def feed(self, data: bytes, emit: Emit) -> None:

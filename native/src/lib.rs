@@ -1,7 +1,7 @@
 //! The native engine of logflow: the twin of `logflow.engine._python`, which is its specification.
 //!
 //! ```text
-//! lines     block --container format, joins (carry)--> messages --parsers--> entries
+//! lines     block --container format, joins (carry)--> messages --multiline, parsers--> entries
 //! parsers   json with keys foretold (forecast), text formats, regexes; times (timekey, pattern, time)
 //! entries   canonical entries: count, check, normalize          frames   Forward frames
 //! ndjson    entries to JSON Lines                               records  splice, grep, modify
@@ -22,6 +22,7 @@ pub mod json;
 pub mod keys;
 pub mod lines;
 pub mod mp;
+pub mod multiline;
 pub mod ndjson;
 pub mod normal;
 pub mod num;

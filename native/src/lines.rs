@@ -8,11 +8,12 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memrchr};
 
-use crate::carry::{self, Join};
+use crate::carry::{self, Join, State};
 use crate::error::Error;
 use crate::json::Transcoder;
 use crate::keys::{Object, Seen, Watched};
 use crate::mp::{self, MAX_DEPTH};
+use crate::multiline::{Held, Message, Multiline, OPEN_MARK, Open, Step};
 use crate::num::Fail;
 use crate::out::{ENTRY_HEAD, Out};
 use crate::parsers::{MessageParser, Work};
@@ -53,6 +54,7 @@ pub struct LineParser {
     stream: Option<Vec<u8>>,
     message_key: Vec<u8>,
     watched: Watched,
+    multiline: Option<Multiline>,
 }
 
 /// The keys that a parser watches for, in the order of their bits.
@@ -85,7 +87,7 @@ struct Run<'a> {
     work: Work,
     rfc3339: Rfc3339,
     out: Out,
-    joins: Vec<Join>,
+    state: State,
     now_ns: i128,
     done: Parsed,
 }
@@ -96,7 +98,17 @@ impl LineParser {
         message_key: Vec<u8>,
     ) -> Self {
         let watched = watched(&parser);
-        Self { format, parser, max_line, stream, message_key, watched }
+        Self { format, parser, max_line, stream, message_key, watched, multiline: None }
+    }
+
+    /// Join messages to events.
+    pub fn with_multiline(mut self, mut multiline: Multiline) -> Self {
+        multiline.max_bytes = multiline.max_bytes.min(self.max_line);
+        if self.format == LineFormat::Plain {
+            multiline.timeout_ns = None;
+        }
+        self.multiline = Some(multiline);
+        self
     }
 
     /// Parse the whole lines of `block`; see `logflow.engine.api.LineParser.parse`.
@@ -106,7 +118,11 @@ impl LineParser {
         };
         let block = &block[..=last];
         let mut run = self.run(block.len() + block.len() / 4, now_ns);
-        run.joins = carry::load(carry)?;
+        run.state = carry::load(carry)?;
+        if self.multiline.is_none() && !run.state.opens.is_empty() {
+            // What an earlier configuration left open.
+            run.close_all();
+        }
         let utf8 = text::is_utf8(block);
         match self.format {
             LineFormat::Cri => run.cri(block, utf8),
@@ -114,19 +130,22 @@ impl LineParser {
             LineFormat::Plain => run.plain(block, utf8),
         }
         run.done.consumed = block.len();
-        run.done.carry = Some(carry::dump(&mut run.joins));
+        run.done.carry = Some(carry::dump(&run.state));
         Ok(run.finish())
     }
 
     /// Make entries of joins that will never be finished.
     pub fn flush(&self, carry: &[u8]) -> Result<Parsed, Error> {
-        let mut joins = carry::load(carry)?;
+        let mut state = carry::load(carry)?;
+        let mut joins = std::mem::take(&mut state.joins);
         joins.sort_by(|a, b| a.stream.cmp(&b.stream));
         let mut run = self.run(carry.len() + 64 * joins.len(), 0);
+        run.state = state;
         for join in joins {
             let stream = join.stream.clone();
             run.emit_join(join, Extra { stream: Some(&stream), ..Extra::default() });
         }
+        run.close_all();
         run.done.carry = Some(Vec::new());
         Ok(run.finish())
     }
@@ -137,7 +156,7 @@ impl LineParser {
             work: Work::new(&self.parser, &self.watched),
             rfc3339: Rfc3339::default(),
             out: Out::with_capacity(capacity),
-            joins: Vec::new(),
+            state: State::default(),
             now_ns,
             done: Parsed::default(),
         }
@@ -164,7 +183,7 @@ impl Run<'_> {
         each_line(block, |start, end| {
             self.done.lines += 1;
             match split_cri(&mut self.rfc3339, block, start, end, utf8) {
-                Some(piece) if self.joins.is_empty() && !piece.partial => {
+                Some(piece) if self.state.joins.is_empty() && !piece.partial => {
                     let extra = Extra { stream: Some(piece.stream), attrs: None };
                     self.message(i128::from(piece.time_ns), piece.text, extra, false);
                 }
@@ -207,9 +226,9 @@ impl Run<'_> {
 
     /// Take in a piece: begin or go on with a join, or finish one, or a message that needs none.
     fn join(&mut self, piece: &Piece<'_>) {
-        let open = self.joins.iter().position(|join| join.stream == piece.stream);
+        let open = self.state.joins.iter().position(|join| join.stream == piece.stream);
         let mut join = match open {
-            Some(i) => self.joins.remove(i),
+            Some(i) => self.state.joins.remove(i),
             None if !piece.partial => {
                 let extra = Extra { stream: Some(piece.stream), attrs: piece.attrs };
                 return self.message(i128::from(piece.time_ns), piece.text, extra, false);
@@ -230,7 +249,7 @@ impl Run<'_> {
         if piece.partial {
             join.cut |= join.text.len() > self.parser.max_line;
             join.text.truncate(self.parser.max_line);
-            self.joins.push(join);
+            self.state.joins.push(join);
         } else {
             self.emit_join(join, Extra { stream: Some(piece.stream), attrs: piece.attrs });
         }
@@ -243,9 +262,119 @@ impl Run<'_> {
         self.message(join.time_ns, Text { src: &src, start: 0, end, utf8: false }, extra, join.cut);
     }
 
-    /// Make an entry of a finished message.
+    /// Take a message out of its container format: an event, or a line of one.
     #[inline]
     fn message(&mut self, time_ns: i128, text: Text<'_>, extra: Extra<'_>, cut: bool) {
+        match &self.parser.multiline {
+            None => self.finished(time_ns, text, extra, cut),
+            Some(multiline) => self.line(multiline, time_ns, text, extra, cut),
+        }
+    }
+
+    #[inline]
+    fn line(&mut self, multiline: &Multiline, time_ns: i128, text: Text<'_>, extra: Extra<'_>, cut: bool) {
+        let bytes = text.bytes();
+        let (bytes, cut) = self.limit(bytes, cut);
+        if self.state.opens.is_empty() && !cut {
+            let valid = text.utf8();
+            match multiline.begin(&valid) {
+                Step::Alone => self.finished(time_ns, text, extra, cut),
+                Step::Begins(state) => self.open(state, time_ns, bytes, extra, cut),
+            }
+            return;
+        }
+        self.line_among_open(multiline, time_ns, bytes, extra, cut);
+    }
+
+    #[cold]
+    fn line_among_open(
+        &mut self, multiline: &Multiline, time_ns: i128, bytes: &[u8], extra: Extra<'_>, cut: bool,
+    ) {
+        self.state.opens.sort_by(|a, b| a.key.cmp(&b.key));
+        let mut i = 0;
+        while i < self.state.opens.len() {
+            if multiline.is_late(&self.state.opens[i], time_ns) {
+                let open = self.state.opens.remove(i);
+                self.close_open(open);
+            } else {
+                i += 1;
+            }
+        }
+        let valid = text::to_text(bytes);
+        let stream = extra.stream.unwrap_or_default();
+        let mine = |open: &Open| open.key.split_last() == Some((&OPEN_MARK, stream));
+        let mut line = Held { time_ns, text: bytes.to_vec(), cut };
+        if let Some(i) = self.state.opens.iter().position(mine) {
+            let mut open = self.state.opens.remove(i);
+            match multiline.go_on(&mut open, &valid, line) {
+                Ok((finished, goes_on)) => {
+                    if let Some(message) = finished {
+                        self.emit_message(message, &open);
+                    }
+                    if goes_on {
+                        self.state.opens.push(open);
+                    } else {
+                        self.close_open(open);
+                    }
+                    return;
+                }
+                Err(back) => line = back,
+            }
+            self.close_open(open);
+        }
+        match multiline.begin(&valid) {
+            Step::Begins(state) => self.open(state, time_ns, &line.text, extra, cut),
+            Step::Alone => {
+                let mut src = line.text;
+                let end = src.len();
+                src.extend_from_slice(&SENTINEL);
+                self.finished(time_ns, Text { src: &src, start: 0, end, utf8: false }, extra, cut);
+            }
+        }
+    }
+
+    #[cold]
+    fn open(&mut self, state: i64, time_ns: i128, bytes: &[u8], extra: Extra<'_>, cut: bool) {
+        let mut key = extra.stream.unwrap_or_default().to_vec();
+        key.push(OPEN_MARK);
+        let (text, attrs) = (bytes.to_vec(), extra.attrs.unwrap_or_default().to_vec());
+        let (last_ns, lines, held) = (time_ns, 1, Vec::new());
+        self.state.opens.push(Open { key, time_ns, last_ns, text, cut, state, lines, attrs, held });
+    }
+
+    /// Finish an event; what is held stands for itself.
+    fn close_open(&mut self, mut open: Open) {
+        let held = std::mem::take(&mut open.held);
+        let text = std::mem::take(&mut open.text);
+        self.emit_message(Message { time_ns: open.time_ns, text, cut: open.cut }, &open);
+        for Held { time_ns, text, cut } in held {
+            self.emit_message(Message { time_ns, text, cut }, &open);
+        }
+    }
+
+    fn close_all(&mut self) {
+        let mut opens = std::mem::take(&mut self.state.opens);
+        opens.sort_by(|a, b| a.key.cmp(&b.key));
+        for open in opens {
+            self.close_open(open);
+        }
+    }
+
+    fn emit_message(&mut self, message: Message, open: &Open) {
+        let mut src = message.text;
+        let end = src.len();
+        src.extend_from_slice(&SENTINEL);
+        let stream = &open.key[..open.key.len() - 1];
+        let extra = Extra {
+            stream: (!stream.is_empty()).then_some(stream),
+            attrs: (!open.attrs.is_empty()).then_some(&open.attrs[..]),
+        };
+        self.finished(message.time_ns, Text { src: &src, start: 0, end, utf8: false }, extra, message.cut);
+    }
+
+    /// Make an entry of a finished message.
+    #[inline]
+    fn finished(&mut self, time_ns: i128, text: Text<'_>, extra: Extra<'_>, cut: bool) {
         if cut || text.end - text.start > self.parser.max_line {
             return self.cut_message(time_ns, text, extra);
         }

@@ -15,11 +15,12 @@ use crate::error::Error;
 use crate::expressions::{self, Surroundings};
 use crate::frames::{self, Mode};
 use crate::lines::{self, LineFormat};
+use crate::multiline::{Multiline, Rule};
 use crate::ndjson;
 use crate::normal;
 use crate::parsers::{Csv, Grammar, Kind, MessageParser, RegexParser, Types};
 use crate::pattern::Pattern;
-use crate::records::{self, Change, Name, NewValue, Path, Rule, Step, Target};
+use crate::records::{self, Change, Name, NewValue, Path, Step, Target};
 use crate::regexes;
 use crate::timekey::{TimeKey, TimeReader};
 use crate::values;
@@ -142,9 +143,10 @@ impl LineParser {
 }
 
 #[pyfunction]
-#[pyo3(signature = (format, parser, *, max_line, stream=None, message_key="message"))]
+#[pyo3(signature = (format, parser, *, max_line, stream=None, message_key="message", multiline=None))]
 fn line_parser(
     format: &str, parser: &Bound<'_, PyDict>, max_line: usize, stream: Option<String>, message_key: &str,
+    multiline: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<LineParser> {
     let format = match format {
         "cri" => LineFormat::Cri,
@@ -154,7 +156,28 @@ fn line_parser(
     };
     let parser = message_parser(parser)?;
     let stream = stream.map(String::into_bytes);
-    Ok(LineParser(lines::LineParser::new(format, parser, max_line, stream, message_key.as_bytes().to_vec())))
+    let lines = lines::LineParser::new(format, parser, max_line, stream, message_key.as_bytes().to_vec());
+    Ok(LineParser(match multiline {
+        Some(config) => lines.with_multiline(read_multiline(config)?),
+        None => lines,
+    }))
+}
+
+fn read_multiline(config: &Bound<'_, PyDict>) -> PyResult<Multiline> {
+    let rule = |(states, pattern, negate, to): (Vec<i64>, String, bool, i64)| {
+        Ok::<_, PyErr>(Rule { states, pattern: regexes::Regex::new(&pattern)?, negate, to })
+    };
+    let rules: Vec<(Vec<i64>, String, bool, i64)> = item(config, "rules")?;
+    let starts: Option<String> = item(config, "starts")?;
+    Ok(Multiline {
+        rules: rules.into_iter().map(rule).collect::<PyResult<_>>()?,
+        starts: starts.map(|pattern| regexes::Regex::new(&pattern)).transpose()?,
+        held: item(config, "held")?,
+        timeout_ns: Some(item(config, "timeout_ns")?),
+        max_lines: item(config, "max_lines")?,
+        max_bytes: item(config, "max_bytes")?,
+        spares_json: item(config, "spares_json")?,
+    })
 }
 
 fn item<'py, T: FromPyObjectOwned<'py>>(config: &Bound<'py, PyDict>, key: &str) -> PyResult<T> {
@@ -418,9 +441,10 @@ fn path((exact, steps): Steps) -> Path {
 #[pyfunction]
 #[pyo3(signature = (keep, exclude, mode="and"))]
 fn grep(keep: Vec<(Steps, String)>, exclude: Vec<(Steps, String)>, mode: &str) -> PyResult<Grep> {
-    let rules = |rules: Vec<(Steps, String)>| -> PyResult<Vec<Rule>> {
-        let rule =
-            |(steps, pattern): (Steps, String)| Ok(Rule::new(path(steps), regexes::Regex::new(&pattern)?));
+    let rules = |rules: Vec<(Steps, String)>| -> PyResult<Vec<records::Rule>> {
+        let rule = |(steps, pattern): (Steps, String)| {
+            Ok(records::Rule::new(path(steps), regexes::Regex::new(&pattern)?))
+        };
         rules.into_iter().map(rule).collect()
     };
     Ok(Grep(records::Grep { keep: rules(keep)?, exclude: rules(exclude)?, all: mode == "and" }))

@@ -125,7 +125,11 @@ def test_the_adapter_gives_named_tuples(parser: Parser) -> None:
     stub = _Stub(able=True)
     engine: Engine = NativeEngine(stub)
     lines = engine.line_parser("cri", parser, max_line=5)
-    assert stub.given == ("cri", parser.native(), {"max_line": 5, "stream": None, "message_key": "message"})
+    assert stub.given == (
+        "cri",
+        parser.native(),
+        {"max_line": 5, "stream": None, "message_key": "message", "multiline": None},
+    )
     assert lines.parse(b"", b"", 0) == Parsed(b"e", 1, 2, b"c", 3, 4, 5, 6)
     assert lines.flush(b"", 0).entries == b"f"
     assert engine.normalize(b"x", 0) == Normalized(b"x", 1, 2, {"bad_time": 3}, {}, b"g")

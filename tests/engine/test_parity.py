@@ -22,6 +22,7 @@ from logflow.engine._adapter import NativeEngine
 from logflow.engine._python import PythonEngine
 from logflow.engine.api import Engine, LineFormat
 from logflow.errors import ComponentError, MalformedData
+from logflow.multiline import PRESETS, custom, of_presets
 from logflow.packing import pack_entry
 from logflow.testing import build_parser, make_context
 from tools import strategies as data
@@ -158,6 +159,84 @@ def test_lines_and_their_joins(
     same(native, lambda engine: engine.line_parser(line_format, parser, **options).flush(carry, NOW_NS))
 
 
+MULTILINES = [
+    of_presets(sorted(PRESETS)),
+    of_presets(["go", "python"], max_lines=3, max_bytes=50),
+    custom("^[a{T]", None, "[}e]$", timeout_ns=10**9),
+    custom(None, r"^\s|^at", None, max_lines=2),
+    custom(None, None, "x"),
+]
+TRACE_LINES = st.one_of(
+    st.sampled_from(
+        [
+            "Traceback (most recent call last):", '  File "x", line 1', "KeyError: 'x'", "", "\r", "panic: x",
+            "During handling of the above exception, another exception occurred:", "goroutine 1 [running]:",
+            "main.main()", "\t/a.go:1", "java.lang.Error: \x00é", "\tat a.b(C.java)", '{"a":1}',
+            "exit status 2",
+        ]
+    ).map(str.encode),
+    data.messages(),
+)  # fmt: skip
+
+
+def wrapped(line_format: LineFormat, lines: list[tuple[bytes, int, str, str]]) -> bytes:
+    block = b""
+    for line, second, stream, tag in lines:
+        text = line.replace(b"\n", b" ")
+        time = f"2026-01-31T12:00:{second:02}Z"
+        if line_format == "cri":
+            block += f"{time} {stream} {tag} ".encode() + text + b"\n"
+        elif line_format == "docker":
+            log = text.decode("utf-8", "replace") + "\n" * (tag == "F")
+            attrs = {"attrs": {"n": second}} if second % 2 else {}
+            block += json.dumps({"log": log, "stream": stream, **attrs, "time": time}).encode() + b"\n"
+        else:
+            block += text + b"\n"
+    return block
+
+
+@pytest.mark.parametrize("line_format", ["cri", "docker", "plain"])
+@given(
+    lines=st.lists(
+        st.tuples(
+            TRACE_LINES, st.integers(0, 9), st.sampled_from(["stdout", "stderr"]), st.sampled_from("FFFP")
+        ),
+        max_size=14,
+    ),
+    multiline=st.sampled_from(MULTILINES),
+    name=st.sampled_from(["json", "raw", "json time"]),
+    max_line=st.sampled_from([7, MAX_LINE, 1 << 20]),
+    cut=st.integers(0, 14),
+)
+@parity(60)
+def test_multiline(
+    native: Engine, context: Context, line_format: LineFormat, lines: Any, multiline: Any, name: str,
+    max_line: int, cut: int,
+) -> None:  # fmt: skip
+    """Lines of several events and streams: whole, and cut into two blocks."""
+    parser = known_parser(name, context)
+
+    made = {
+        engine.name: engine.line_parser(line_format, parser, max_line=max_line, multiline=multiline)
+        for engine in (PYTHON, native)
+    }
+
+    def make(engine: Engine) -> Any:
+        return made[engine.name]
+
+    carry, entries = b"", b""
+    for block in (wrapped(line_format, lines[:cut]), wrapped(line_format, lines[cut:])):
+        parsed = same(
+            native, lambda engine, block=block, carry=carry: make(engine).parse(block, carry, NOW_NS)
+        )
+        carry, entries = parsed.carry, entries + parsed.entries
+    flushed = same(native, lambda engine: make(engine).flush(carry, NOW_NS))
+    whole = same(native, lambda engine: make(engine).parse(wrapped(line_format, lines), b"", NOW_NS))
+    assert whole.entries == entries
+    assert whole.carry == carry
+    assert PYTHON.count(flushed.entries) == flushed.events
+
+
 @pytest.mark.parametrize("name", sorted(PARSERS))
 @given(lines=st.lists(data.messages(), max_size=4))
 @parity(12)
@@ -202,6 +281,12 @@ def test_parsers_run_natively(context: Context, name: str) -> None:
                 msgpack.packb({"stderr": [5, b"abc", False], "stdout": [2**63, b"\xff" * 70, True]}),
                 msgpack.packb({"other": [-1, b"", False]}),
                 msgpack.packb({"stdout": [1.0, b"", False]}),
+                msgpack.packb(
+                    {
+                        "stdout+": [5, 6, b"Traceback", False, 1, 2, b"\x81\xa1a\x01", [[7, b"", True]]],
+                        "+": [5, 6, b"x", True, 99, 0, b"", []],
+                    }
+                ),
             ]
         )
     )

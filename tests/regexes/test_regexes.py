@@ -92,6 +92,7 @@ def test_what_is_not_of_the_dialect_is_refused_with_a_reason(engine, pattern, wh
 @pytest.mark.parametrize("pattern", EXPONENTIAL + POLYNOMIAL)
 def test_slow_patterns_are_refused_where_only_re_could_match_them(pattern, monkeypatch):
     monkeypatch.setitem(sys.modules, "re2", None)
+    compile_regex.cache_clear()
     with pytest.raises(ValueError, match=r"without the native engine .* google-re2"):
         compile_regex(pattern)
 
@@ -126,8 +127,10 @@ def test_google_re2_takes_what_re_would_be_slow_for(monkeypatch):
     re2 = ModuleType("re2")
     re2.compile, re2.error = re.compile, re.error
     monkeypatch.setitem(sys.modules, "re2", re2)
+    compile_regex.cache_clear()
     regex = compile_regex(r"(a+)+b")
     assert regex.fields("aab") == {}
+    compile_regex.cache_clear()
     re2.compile = lambda text: (_ for _ in ()).throw(re.error("too large"))
     with pytest.raises(ValueError, match=r"google-re2 refuses .*too large"):
         compile_regex(r"(a+)+b")

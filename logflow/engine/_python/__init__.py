@@ -43,6 +43,7 @@ from logflow.engine.api import (
     Scanned,
 )
 from logflow.expressions import Expression
+from logflow.multiline import Multiline
 from logflow.regexes import compile_regex
 
 
@@ -54,10 +55,12 @@ class PythonEngine:
 
     def line_parser(
         self, format: LineFormat, parser: Parser, *, max_line: int, stream: str | None = None,  # noqa: A002
-        message_key: str = "message",
+        message_key: str = "message", multiline: Multiline | None = None,
     ) -> LineParser:  # fmt: skip
         """Compile a parser of lines."""
-        return PythonLineParser(format, parser, max_line, stream, message_key)
+        return PythonLineParser(
+            format, parser, max_line=max_line, stream=stream, message_key=message_key, multiline=multiline
+        )
 
     def normalize(
         self, data: Buffer, now_ns: int, *, limit: int | None = None, group: bytes | None = b""

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from logflow.config.fields import Duration, NonEmpty, ParserField, Size, parse_size
+from logflow.config.multiline import MultilineConfig
 from logflow.config.options import SourceConfig
 from logflow.sources.tail.discovery import expand_braces
 from logflow.sources.tail.tags import TagTemplate
@@ -38,6 +39,11 @@ class TailConfig(SourceConfig):
         "beginning",
         description="Where to begin with files that are there at the start and were never seen before; "
         "`beginning` reads a container's rotated files as well, where they are not compressed.",
+    )
+    multiline: MultilineConfig | None = Field(
+        None,
+        description="Join lines that are one event, per stream.",
+        examples=[{"presets": ["java", "python"]}],
     )
     max_line: Size = Field(
         parse_size("1MiB"), ge=64, description="Longest message; what is longer is cut there and marked."

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from logflow.batch import Batch
 from logflow.component import ComponentConfig, Context, Emit, Source
+from logflow.config.multiline import rules_of
 from logflow.engine.api import LineFormat, LineParser
 from logflow.errors import Unsupported
 from logflow.sources.tail.catalogue import Catalogue
@@ -76,6 +77,7 @@ class TailSource(Source):
             max_line=self.config.max_line,
             stream=self.config.stream,
             message_key=self.config.message_key,
+            multiline=rules_of(self.config.multiline),
         )
 
     def tag_of(self, path: str) -> str | None:

@@ -1,0 +1,111 @@
+"""Messages of several lines: see :mod:`logflow.multiline`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from logflow.event import Record
+from logflow.multiline import END, Multiline
+from logflow.packing import to_text
+from logflow.regexes import compile_regex
+
+OPEN_MARK = "+"
+"""What follows the stream in the carry's key of an open event."""
+
+Sink: TypeAlias = Callable[[int, bytes, Record, bool], None]
+"""Takes a finished message: its time, text, the fields to add, and whether it was cut."""
+
+
+@dataclass(slots=True)
+class Held:
+    """A line that may turn out not to belong to the event."""
+
+    time_ns: int
+    text: bytes
+    cut: bool
+
+
+@dataclass(slots=True)
+class Open:
+    """An event that is not finished."""
+
+    time_ns: int
+    last_ns: int
+    text: bytes
+    cut: bool
+    state: int
+    extra: Record
+    lines: int = 1
+    held: list[Held] = field(default_factory=list)
+
+
+class Joiner:
+    """Joins messages of several streams; the open events are given in and out with each block."""
+
+    def __init__(self, multiline: Multiline, max_line: int, *, timed: bool) -> None:
+        """``timed``: whether the lines carry their times."""
+        self._rules = [
+            (rule.states, compile_regex(rule.pattern).found, rule.negate, rule.to) for rule in multiline.rules
+        ]
+        self._held = multiline.held
+        self._timeout_ns = multiline.timeout_ns if timed else None
+        self._max_lines = multiline.max_lines
+        self._max_bytes = min(multiline.max_bytes, max_line)
+        self.spares_json = multiline.spares_json
+
+    def add(self, opens: dict[str, Open], key: str, line: Held, extra: Record, sink: Sink) -> None:
+        """Take a line of a stream."""
+        if self._timeout_ns is not None:
+            for other in sorted(opens):
+                if line.time_ns - opens[other].last_ns > self._timeout_ns:
+                    close(opens, other, sink)
+        text = to_text(line.text)
+        event = opens.get(key)
+        if event is not None:
+            state = self._next(event.state, text)
+            if state is not None:
+                self._go_on(opens, key, line, state, sink)
+                return
+            close(opens, key, sink)
+        spared = self.spares_json and text.startswith("{")
+        state = None if spared else self._next(0, text)
+        if state is None or state == END:
+            sink(line.time_ns, line.text, extra, line.cut)
+        else:
+            opens[key] = Open(line.time_ns, line.time_ns, line.text, line.cut, state, extra)
+
+    def _next(self, state: int, text: str) -> int | None:
+        for states, found, negate, to in self._rules:
+            if state in states and found(text) is not negate:
+                return to
+        return None
+
+    def _go_on(self, opens: dict[str, Open], key: str, line: Held, state: int, sink: Sink) -> None:
+        event = opens[key]
+        event.last_ns, event.state = line.time_ns, state
+        if state in self._held and event.lines + len(event.held) < self._max_lines:
+            event.held.append(line)
+            return
+        lines = [*event.held, line]
+        text = b"\n".join([part.text for part in lines])
+        cut = any(part.cut for part in lines)
+        event.held = []
+        if event.lines + len(lines) > self._max_lines or len(event.text) + 1 + len(text) > self._max_bytes:
+            sink(event.time_ns, event.text, event.extra, event.cut)
+            event.time_ns, event.text, event.cut, event.lines = lines[0].time_ns, text, cut, len(lines)
+        else:
+            event.text += b"\n" + text
+            event.cut = event.cut or cut
+            event.lines += len(lines)
+        if state == END:
+            close(opens, key, sink)
+
+
+def close(opens: dict[str, Open], key: str, sink: Sink) -> None:
+    """Finish the event of a stream."""
+    event = opens.pop(key)
+    sink(event.time_ns, event.text, event.extra, event.cut)
+    for line in event.held:
+        sink(line.time_ns, line.text, event.extra, line.cut)
