@@ -41,6 +41,8 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "parse": "logflow.filters.parse:ParseFilter",
         "python": "logflow.filters.python:PythonFilter",
         "select": "logflow.filters.select:SelectFilter",
+        "set": "logflow.filters.set:SetFilter",
+        "tag": "logflow.stages.tag:TagStage",
     },
     "output": {
         "file": "logflow.outputs.file:FileOutput",

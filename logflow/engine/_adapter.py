@@ -18,6 +18,7 @@ from typing_extensions import Buffer
 from logflow.component import Parser
 from logflow.engine._python import PythonEngine
 from logflow.engine.api import (
+    Assignment,
     Computation,
     Condition,
     FieldParser,
@@ -188,6 +189,16 @@ class NativeEngine:
         """Put divided entries back into their order."""
         merged: bytes = self._native.interleave(kept, rest, marks)
         return merged
+
+    def assignment(self, fields: Sequence[tuple[str, Expression]]) -> Assignment:
+        """Compile fields that are set to what expressions give."""
+        try:
+            described = [(_steps(path), encode(expression.program)) for path, expression in fields]
+            assignment: Assignment = self._native.assignment(described)
+        except Unsupported as reason:
+            self._note(reason)
+            return self._twin.assignment(fields)
+        return assignment
 
     def condition(self, expression: Expression) -> Condition:
         """Compile a condition."""

@@ -242,6 +242,14 @@ class Condition(Protocol):
         ...
 
 
+class Assignment(Protocol):
+    """Compiled fields with their expressions; may be used from any thread."""
+
+    def apply(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> bytes:
+        """Return the entries with the fields of every record set."""
+        ...
+
+
 class Computation(Protocol):
     """A compiled expression whose value is wanted; may be used from any thread."""
 
@@ -440,6 +448,14 @@ class Engine(Protocol):
 
         Raises:
             MalformedData: there are fewer entries than marks.
+        """
+        ...
+
+    def assignment(self, fields: Sequence[tuple[str, Expression]]) -> Assignment:
+        """Compile fields that are set to what expressions give, as (path, expression).
+
+        Every value is that of the event as it came in. They are put as :meth:`modify` puts them; where a
+        value is None nothing is set.
         """
         ...
 

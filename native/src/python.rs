@@ -589,6 +589,29 @@ fn expression(program: &[u8]) -> PyResult<Expression> {
     Ok(Expression(expressions::Program::new([program])?))
 }
 
+#[pyclass(frozen, module = "logflow.engine._native")]
+struct Assignment(records::Assignment);
+
+#[pymethods]
+impl Assignment {
+    fn apply<'py>(
+        &self, entries: &Bound<'py, PyAny>, tag: &str, source: Option<&str>, now_ns: i128,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let data = Data::of(entries)?;
+        let bytes = data.as_bytes();
+        let around = Surroundings { tag, source, now_ns };
+        let changed = run(data.py(), bytes.len(), || self.0.apply(bytes, around))?;
+        Ok(PyBytes::new(data.py(), &changed))
+    }
+}
+
+#[pyfunction]
+fn assignment(fields: Vec<(Steps, Vec<u8>)>) -> PyResult<Assignment> {
+    let program = expressions::Program::new(fields.iter().map(|(_, program)| &**program))?;
+    let paths = fields.into_iter().map(|(steps, _)| path(steps)).collect();
+    Ok(Assignment(records::Assignment { paths, program }))
+}
+
 #[pyfunction]
 fn divide<'py>(
     entries: &Bound<'py, PyAny>, marks: &[u8],
@@ -628,6 +651,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Modify>()?;
     module.add_class::<Expression>()?;
     module.add_function(wrap_pyfunction!(expression, module)?)?;
+    module.add_class::<Assignment>()?;
+    module.add_function(wrap_pyfunction!(assignment, module)?)?;
     module.add_function(wrap_pyfunction!(divide, module)?)?;
     module.add_function(wrap_pyfunction!(interleave, module)?)?;
     module.add_class::<FieldParser>()?;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::entries;
 use crate::error::Error;
+use crate::expressions::{self, Program, Surroundings};
 use crate::lines;
 use crate::mp::{self, MAX_DEPTH, Value};
 use crate::ndjson::{Writer, key_text};
@@ -421,10 +422,10 @@ impl<'a> Record<'a> {
 
     /// The top-level key that a path begins with, and the steps after it.
     fn effective<'p>(&self, path: &'p Path) -> (&'p Target, &'p [Step]) {
-        if let Some(exact) = &path.exact {
-            if self.position(&exact.name).is_some() {
-                return (exact, &[]);
-            }
+        if let Some(exact) = &path.exact
+            && self.position(&exact.name).is_some()
+        {
+            return (exact, &[]);
         }
         match path.steps.split_first() {
             Some((Step::Key(first), rest)) => (first, rest),
@@ -585,6 +586,45 @@ fn same_steps(one: &[Step], other: &[Step]) -> bool {
         _ => false,
     };
     one.len() == other.len() && one.iter().zip(other).all(same)
+}
+
+/// Sets fields to what expressions give; see `logflow.engine.api.Assignment`.
+pub struct Assignment {
+    pub paths: Vec<Path>,
+    pub program: Program,
+}
+
+impl Assignment {
+    pub fn apply(&self, data: &[u8], around: Surroundings<'_>) -> Result<Vec<u8>, Error> {
+        let mut out = Out::with_capacity(data.len() + data.len() / 4);
+        let mut event = self.program.event(around);
+        let (mut record, mut packed) = (Record::default(), Out::default());
+        let mut at = 0;
+        while at < data.len() {
+            let head = entries::head(data, at)?;
+            event.begin(head.time_ns());
+            record.items.clear();
+            record.made.clear();
+            let items = &mut record.items;
+            let end = each_pair(data, head.first, head.pairs, |key, value| {
+                self.program.note(&mut event, key, value);
+                items.push((key, Packed::Lent(value)));
+            })?;
+            for (path, value) in self.paths.iter().zip(self.program.evaluate_all(&mut event)) {
+                if matches!(value, expressions::Value::None) {
+                    continue;
+                }
+                packed.truncate(0);
+                value.pack(&mut packed);
+                let made = record.make(packed.as_slice());
+                record.put(path, made);
+            }
+            out.extend(&data[at..at + ENTRY_HEAD]);
+            record.write(&mut out);
+            at = end;
+        }
+        Ok(out.into_vec())
+    }
 }
 
 /// Parses the text of one field; see `logflow.engine.api.FieldParser`.

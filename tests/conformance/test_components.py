@@ -30,6 +30,8 @@ FILTERS: dict[str, dict[str, Any]] = {
     "parse": {"field": "message", "parser": {"type": "json"}},
     "python": {},
     "select": {"keep": "len(message) > 0 or n == 1"},
+    "set": {"fields": {"size": "len(message)", "nested.b": "n + 1"}},
+    "tag": {"tag": "f'app.{level}'"},
 }
 
 

@@ -68,6 +68,23 @@ def test_a_computation_gives_a_packed_value_for_each_event(engine: Engine) -> No
     ]  # fmt: skip
 
 
+def test_fields_are_set_to_what_expressions_give(engine: Engine) -> None:
+    """Each is of the event as it came in; nothing is set where the value is None."""
+    fields = {
+        "status": "status + 1",
+        "was": "status",
+        "a.b": "level",
+        "never": "missing",
+        "level": "upper(level)",
+    }
+    assignment = engine.assignment([(path, compile_expression(text)) for path, text in fields.items()])
+    changed = Batch("app", assignment.apply(ENTRIES, "app", None, 0), 4)
+    records = [record for _, record in changed.events()]
+    assert records[0] == {"level": "DEBUG", "status": 201, "was": 200, "a": {"b": "debug"}}
+    assert list(records[0]) == ["level", "status", "was", "a"]
+    assert records[3] == {}
+
+
 def test_binary_text_times_and_odd_keys_read_as_in_json_lines(engine: Engine) -> None:
     record = msgpack.packb({b"a": b"\xff!", 5: 1, "t": msgpack.ExtType(0, bytes(8)), "nan": float("nan")})
     entry = b"\x92\xd7\x00" + bytes(8) + record
@@ -171,6 +188,12 @@ def test_the_engines_agree_on_any_expression(text: str, records: list[dict[str, 
     assert [list(map(show, result)) for result in results[1:]] == [list(map(show, results[0]))] * (
         len(results) - 1
     )
+    paths = ["new", "a", "b.c", "c[0]"]
+    assigned = [
+        engine.assignment([(path, expression) for path in paths]).apply(entries, "app", "x", 5)
+        for engine in both_engines()
+    ]
+    assert assigned.count(assigned[0]) == len(assigned)
     splits = [engine.condition(expression).split(entries, "app.web", None, 0) for engine in both_engines()]
     assert splits.count(splits[0]) == len(splits)
 

@@ -98,3 +98,20 @@ def test_a_mistake_in_it_is_found_when_it_is_loaded(tmp_path: Path, where: str, 
         ValidationError, match=message.replace("(", r"\(").replace(")", r"\)").replace("?", r"\?")
     ):
         make(tmp_path, [{"match": "**", "where": where, "outputs": ["archive"]}])
+
+
+async def test_an_event_with_a_new_tag_is_routed_anew(tmp_path: Path) -> None:
+    step = {"type": "tag", "tag": "'odd' if n % 2 else None"}
+    routes = [
+        {"match": "app", "filters": [step], "outputs": ["archive"]},
+        {"match": "odd", "outputs": ["pager"]},
+    ]
+    assert await send(make(tmp_path, routes), 1, 2, 3, 4) == {
+        "pager": [{"n": 1}, {"n": 3}], "archive": [{"n": 2}, {"n": 4}],
+    }  # fmt: skip
+
+
+async def test_fields_are_computed(tmp_path: Path) -> None:
+    step = {"type": "set", "fields": {"half": "n / 2", "kind": "'odd'"}, "where": "n % 2"}
+    found = await send(make(tmp_path, [{"match": "**", "filters": [step], "outputs": ["archive"]}]), 1, 2)
+    assert found["archive"] == [{"n": 1, "half": 0.5, "kind": "odd"}, {"n": 2}]

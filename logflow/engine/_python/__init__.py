@@ -30,6 +30,7 @@ from logflow.engine._python.normal import normalize
 from logflow.engine._python.values import json_lines
 from logflow.engine._python.walk import scan_frames
 from logflow.engine.api import (
+    Assignment,
     Computation,
     Condition,
     FieldParser,
@@ -134,6 +135,10 @@ class PythonEngine:
     def interleave(self, kept: bytes, rest: bytes, marks: bytes) -> bytes:
         """Put divided entries back into their order."""
         return _expressions.interleave(kept, rest, marks)
+
+    def assignment(self, fields: Sequence[tuple[str, Expression]]) -> Assignment:
+        """Compile fields that are set to what expressions give."""
+        return _expressions.PythonAssignment(fields)
 
     def condition(self, expression: Expression) -> Condition:
         """Compile a condition."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import compress, pairwise
 
-from logflow.engine._python.entries import bounds, time_ns
+from logflow.engine._python.entries import HEADER_SIZE, bounds, time_ns
+from logflow.engine._python.fields import put, take_apart
 from logflow.engine._python.plain import plain_records
 from logflow.errors import MalformedData
 from logflow.expressions import Event, Expression
 from logflow.expressions.values import Value
 from logflow.packing import pack_value
+from logflow.paths import parse_path
 
 
 def _values(expression: Expression, entries: bytes, found: list[int], event: Event) -> Iterator[Value]:
@@ -69,6 +71,28 @@ class PythonComputation:
         """Return what the expression gives for each event, packed."""
         event = Event({}, tag, 0, source, now_ns)
         return [pack_value(value) for value in _values(self._expression, entries, bounds(entries), event)]
+
+
+class PythonAssignment:
+    """See :class:`logflow.engine.api.Assignment`."""
+
+    def __init__(self, fields: Sequence[tuple[str, Expression]]) -> None:
+        self._fields = [(parse_path(path), expression.evaluate) for path, expression in fields]
+
+    def apply(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> bytes:
+        """Return the entries with the fields of every record set."""
+        found = bounds(entries)
+        event = Event({}, tag, 0, source, now_ns)
+        parts: list[bytes] = []
+        for (start, end), record in zip(pairwise(found), plain_records(entries, found), strict=True):
+            event.record, event.time_ns = record, time_ns(entries, start)
+            values = [evaluate(event) for _, evaluate in self._fields]
+            fields = take_apart(entries[start + HEADER_SIZE : end])
+            for (path, _), value in zip(self._fields, values, strict=True):
+                if value is not None:
+                    put(fields, path, pack_value(value))
+            parts += (entries[start : start + HEADER_SIZE], fields.pack())
+        return b"".join(parts)
 
 
 def divide(entries: bytes, marks: bytes) -> tuple[bytes, bytes]:
