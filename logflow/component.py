@@ -370,7 +370,8 @@ class Stage(Component):
 class Output(Component):
     """Where chunks are delivered.
 
-    The host calls :meth:`open` before the first write, and again with back-off when it raises.
+    The host calls :meth:`open` before the first write, and again with back-off when it raises. What it can
+    never get over, such as a missing certificate, is a ``ComponentError``, which ends the service.
     """
 
     groups: ClassVar[bool] = False

@@ -83,12 +83,28 @@ class _Doubt:
         until_s: monotonic time after which another may be.
         request: what it was sent; ``None`` if an earlier process did that.
         cuts: how often it closed the connection instead of acknowledging.
+        telling: how many of these came after it had acknowledged others: not for being down.
+        acked: how many chunks it had acknowledged at the last of them.
     """
 
     server: Server
     until_s: float
     request: Request | None = None
     cuts: int = 0
+    telling: int = 0
+    acked: int = -1
+
+    def cut(self, now_s: float) -> bool:
+        """The connection was closed again; whether that tells that the server refuses the frame.
+
+        The parts would be new to a server that has the whole, so one that is just down, or killed time and
+        again, must not count: it acknowledges others in between, or is like this until the doubt ends.
+        """
+        self.cuts += 1
+        if self.server.chunks != self.acked:
+            self.acked = self.server.chunks
+            self.telling += 1
+        return self.telling >= _MOST_CUTS or (self.cuts >= _MOST_CUTS and now_s >= self.until_s)
 
 
 class ForwardOutput(Output):
@@ -390,8 +406,9 @@ class ForwardOutput(Output):
             del self._doubts[next(iter(self._doubts))]
         self._doubts[chunk.id] = doubt
         doubt.request = request
-        doubt.cuts += not request.in_flight and not request.given_up
-        if doubt.cuts >= _MOST_CUTS and request.size > max(server.largest, _LEAST_HALVED):
+        closed = not request.in_flight and not request.given_up
+        refused = closed and doubt.cut(self.context.clock.monotonic())
+        if refused and request.size > max(server.largest, _LEAST_HALVED):
             del self._doubts[chunk.id]
             self._halve(chunk, server, request.size)
 

@@ -133,6 +133,8 @@ class Flusher:
         while True:
             try:
                 await self.output.open()
+            except ComponentError:
+                raise  # it can never work as it is configured, which is true of a write too
             except Exception as error:
                 self.status.failed(error, "cannot be opened")
                 await self._clock.sleep(backoff.next_delay_s())
@@ -304,6 +306,13 @@ class Flusher:
         if isinstance(answer, ChunkTooLarge):
             limit = min(limit, answer.limit_hint or limit)
             self._learned = (limit, self._clock.monotonic() + _LEARNED_S)
+            try:  # what is delivered in pieces must not come whole after a restart
+                self.output.context.checkpoints.note(self.name, delivery.chunk.id, f"{_CUT}{limit}")
+            except OSError as error:
+                self.status.failed(error, "cannot note how a chunk is cut")
+                delivery.pieces.appendleft(piece)
+                delivery.error = error
+                return
         smaller = await self._cut(piece, limit)
         delivery.noted += [part.id for part in smaller]
         delivery.pieces.extendleft(reversed(smaller))

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from logflow import encoders
 from logflow.batch import Batch, Chunk
 from logflow.compression import decompress
-from logflow.errors import ComponentError, DeliveryError, MalformedData
+from logflow.errors import DeliveryError, MalformedData
 from logflow.outputs.file import FileOutput, writer
 from logflow.outputs.file.disk import Disk
 from logflow.testing import FakeClock, make_context
@@ -319,7 +319,7 @@ async def test_something_that_is_no_file_is_refused(make, tmp_path):
 
 async def test_a_directory_that_cannot_be_made_is_a_clear_error(make, tmp_path):
     (tmp_path / "out").write_bytes(b"a file")
-    with pytest.raises(ComponentError, match=r"cannot make the directory .*out"):
+    with pytest.raises(DeliveryError, match=r"cannot make the directory .*out"):
         await make().open()
 
 

@@ -713,6 +713,17 @@ async def test_frames_that_a_server_resets_time_and_again_are_halved_with_an_exp
         await output.write(make_chunk(2, "app", bytes(75_000)))
 
 
+async def test_a_server_that_is_down_for_a_while_is_asked_again_with_the_whole(open_output):
+    """Its proxy accepts and closes: it may have stored the chunk before, and the parts would be new to it."""
+    async with scripted_server(cut) as server, open_output(where(server), clock=FakeClock()) as output:
+        for _ in range(9):
+            with pytest.raises(DeliveryError) as caught:
+                await output.write(make_chunk(2, "app", bytes(150_000)))
+            assert not isinstance(caught.value, ChunkTooLarge)
+        server.answer = ack
+        await output.write(make_chunk(2, "app", bytes(150_000)))
+
+
 async def test_a_server_that_took_such_a_frame_before_is_asked_again_with_the_whole(open_output):
     """It was killed three times, perhaps: the parts would be new to it."""
     async with scripted_server() as server, open_output(where(server)) as output:

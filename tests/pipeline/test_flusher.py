@@ -18,7 +18,15 @@ from logflow.batch import Batch, Chunk, PartialDelivery, Span
 from logflow.buffers.memory import MemoryBuffer
 from logflow.component import Output
 from logflow.config.options import GroupOutputConfig, OutputConfig
-from logflow.errors import ChunkTooLarge, DeliveryError, LimitExceeded, PermanentError, RetryAfter, Undecided
+from logflow.errors import (
+    ChunkTooLarge,
+    ComponentError,
+    DeliveryError,
+    LimitExceeded,
+    PermanentError,
+    RetryAfter,
+    Undecided,
+)
 from logflow.pipeline.flusher import Flusher
 from logflow.pipeline.progress import describe
 from logflow.receipt import Receipt
@@ -377,6 +385,41 @@ async def test_a_chunk_that_is_too_large_is_halved_and_the_size_remembered() -> 
     assert bench.account.balanced
 
 
+async def test_a_chunk_that_was_refused_for_its_size_comes_in_the_same_pieces_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    """The whole would be new to a destination that has some of its pieces."""
+    seen: dict[bytes, list[int]] = {}
+
+    async def live(deliver: int) -> None:
+        checkpoints = Checkpoints(tmp_path / "checkpoints")
+        checkpoints.open()
+        bench, left = Bench([], checkpoints=checkpoints), deliver
+
+        async def write(chunk: Chunk) -> None:
+            nonlocal left
+            if chunk.size > 500 and not chunk.resumed:
+                raise ChunkTooLarge("too large", 500)
+            if not left:
+                await asyncio.Event().wait()
+            left -= 1
+            numbers = [record["n"] for _, record in chunk.events()]
+            assert seen.setdefault(chunk.id, numbers) == numbers
+
+        bench.output.write = write  # type: ignore[method-assign]
+        events: list[tuple[int, dict[str, Any]]] = [(1, {"n": number}) for number in range(100)]
+        batch = Batch.from_events("t", events, Span("a", 0, 1000))
+        bench.account.enter(100)
+        await bench.buffer.put(batch, bench.account, Receipt(1))
+        async with bench.running():
+            await bench.advance(1)
+        checkpoints.flush()  # then kill -9
+
+    await live(deliver=2)
+    await live(deliver=99)
+    assert sorted(number for numbers in seen.values() for number in numbers) == list(range(100))
+
+
 async def test_an_event_that_cannot_be_rendered_does_not_hold_up_its_neighbours() -> None:
     """It is found, and becomes a dead letter with the reason."""
     bench, picky = Bench([]), Picky(poison=37)
@@ -553,6 +596,23 @@ async def test_opens_with_back_off() -> None:
         assert bench.flusher.status.problem == "OSError: refused"
         await bench.clock.advance(3)
     assert bench.account.delivered == 1
+
+
+@pytest.mark.parametrize("when", ["open", "write"])
+async def test_what_an_output_can_never_get_over_ends_the_service(when: str) -> None:
+    """A missing certificate, a closed standard output: whether it shows in open or in write."""
+    error = ComponentError("cannot use the authorities in ca.pem")
+    bench = Bench([error] if when == "write" else [])
+    bench.output.open_script = [error] if when == "open" else []
+    await bench.put()
+    task = asyncio.create_task(bench.flusher.run())
+    await bench.clock.advance(0)
+    assert task.done()
+    raised = task.exception()
+    while isinstance(raised, BaseExceptionGroup):
+        raised = raised.exceptions[0]
+    assert raised is error
+    assert bench.buffer.waiting.events == 1
 
 
 async def test_works_on_several_tags_at_once() -> None:

@@ -23,7 +23,7 @@ from logflow.component import Context, Output
 from logflow.compression import Compression
 from logflow.config.fields import Duration, Size
 from logflow.encoders import TextOptions
-from logflow.errors import ComponentError
+from logflow.errors import DeliveryError
 from logflow.outputs.file.disk import Disk
 from logflow.outputs.file.journal import FileJournal
 from logflow.outputs.file.render import Renderer
@@ -149,7 +149,7 @@ class FileOutput(Output):
         try:
             self.disk.make_directories(str(root))
         except OSError as error:
-            raise ComponentError(
+            raise DeliveryError(
                 f"cannot make the directory {root}: {error.strerror}; make it writable or change path"
             ) from error
         self._count_damage(self._journal.open())
