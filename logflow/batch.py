@@ -70,7 +70,8 @@ class Batch:
         origin: where the batch came from.
         attributes: what holds for every event of the batch and is not part of its record. Filters and
             stages may read it; it ends with the batch, as no buffer keeps it. Well-known keys are
-            ``source`` (the source's name), ``path`` (of the file) and ``peer`` (``host:port``).
+            ``source`` (the source's name), ``path`` (of the file), ``peer`` (``host:port``) and
+            ``acknowledged`` (whether the sender sends again what is not acknowledged).
     """
 
     tag: str

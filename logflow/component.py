@@ -170,6 +170,8 @@ class Source(Component):
     """
 
     exit_status: int | None = None
+    acknowledges: ClassVar[bool] = False
+    """Whether whoever sends waits for an answer to every batch, and sends again without one."""
 
     @abstractmethod
     async def run(self, emit: Emit) -> None:
@@ -386,9 +388,10 @@ class Output(Component):
         """Deliver one chunk.
 
         Returning means delivered: it will never be presented again. Raising ``PermanentError`` sends it
-        to the dead letters, ``PartialDelivery`` tells its parts apart, ``ComponentError`` ends the service
-        (this output can never go on); any other exception has it presented again later, with the same
-        id. May be cancelled at any await (timeout, shutdown); then it is presented again.
+        to the dead letters, ``PartialDelivery`` tells its parts apart, ``OutputEnded`` ends the service
+        (this output can never go on); any other exception, ``ComponentError`` among them, has it presented
+        again later, with the same id. May be cancelled at any await (timeout, shutdown); then it is
+        presented again.
         """
 
     async def write_group(self, chunks: Sequence[Chunk]) -> Sequence[Exception | None]:

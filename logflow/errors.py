@@ -5,6 +5,7 @@
     LogflowError
     ├── ConfigError            the configuration cannot be used; carries every problem found
     ├── ComponentError         a component cannot start or go on (a port in use, a missing file)
+    │   └── OutputEnded        ... and never will: what it writes to is gone for good
     ├── DeliveryError          an output could not deliver a chunk: it is tried again
     │   ├── RetryAfter         ... and the destination said when
     │   ├── Undecided          ... so far: it may have been delivered, and asking again costs nothing
@@ -33,6 +34,10 @@ class ConfigError(LogflowError):
 
 class ComponentError(LogflowError):
     """A component cannot start or go on."""
+
+
+class OutputEnded(ComponentError):
+    """An output can never go on, as with standard output that nobody reads: the service ends."""
 
 
 class DeliveryError(LogflowError):

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from logflow.batch import Batch, Chunk
+from logflow.config.options import BufferOptions
 from logflow.receipt import Receipt
 from logflow.telemetry.ledger import Account
 
@@ -56,6 +57,21 @@ Dropped: TypeAlias = Mapping[str, int]
 """How many events of a chunk were not delivered, by the reason under which they are accounted for."""
 
 NOTHING_DROPPED: Dropped = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What becomes of the events that a buffer holds when the process ends.
+
+    Attributes:
+        on_disk: events that stay on disk.
+        again: events that their sources read again, or are sent again.
+        lost: events that nobody has but this buffer.
+    """
+
+    on_disk: int = 0
+    again: int = 0
+    lost: int = 0
 
 
 class Buffer(ABC):
@@ -171,6 +187,17 @@ class Buffer(ABC):
     @abstractmethod
     def waiting(self) -> Waiting:
         """How much waits."""
+
+    def left(self) -> Left:
+        """What becomes of the events that wait if the process ends now."""
+        return Left(on_disk=self.waiting.events)
+
+    def abandon(self, reason: str, *, everything: bool = False) -> None:  # noqa: B027 - of a disk nothing is lost
+        """Drop what would be lost, or everything that is only in memory; accounted for under ``reason``."""
+
+    def reconfigure(self, options: BufferOptions) -> bool:  # noqa: ARG002
+        """Go on with other options of the same type of buffer; ``False`` if that takes a restart."""
+        return False
 
     @abstractmethod
     async def close(self) -> None:

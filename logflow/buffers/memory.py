@@ -36,6 +36,7 @@ from logflow.buffers.base import (
     Buffer,
     Dropped,
     GroupLimits,
+    Left,
     Waiting,
     account_for,
 )
@@ -420,6 +421,35 @@ class MemoryBuffer(Buffer):
         """Whoever takes chunks takes those of all tags in one go."""
         self._schedule.pace_together(interval_s)
 
+    # -- the end ----------------------------------------------------------------------------------
+
+    def _items(self) -> list[_Item]:
+        waiting = [item for queue in self._queues.values() for lane in queue.lanes.values() for item in lane]
+        return [item for items in self._taken.values() for item in items] + waiting
+
+    def left(self) -> Left:
+        """What was read or sent and not acknowledged comes again; the rest is lost with the process."""
+        again = sum(item.batch.count for item in self._items() if _can_come_again(item.batch))
+        return Left(again=again, lost=self._events - again)
+
+    def abandon(self, reason: str, *, everything: bool = False) -> None:
+        """Drop events; nothing is handed out afterwards."""
+        for item in self._items():
+            if everything or not _can_come_again(item.batch):
+                item.account.drop(item.batch.count, reason)
+                self._finish([item])
+        self._queues.clear()
+        self._taken.clear()
+
+    def reconfigure(self, options: BufferOptions) -> bool:
+        """Other limits hold from now on; chunks that were cut stay as they are."""
+        if options.when_full != self._options.when_full:
+            return False
+        self._options = options
+        self._room.set()
+        self._room.clear()
+        return True
+
     def _finish_all(self, queue: _Queue, items: list[_Item]) -> None:
         self._finish(items)
         queue.busy = False
@@ -451,6 +481,11 @@ class MemoryBuffer(Buffer):
         """Have whoever waits for room look again."""
         self._room.set()
         self._room.clear()
+
+
+def _can_come_again(batch: Batch) -> bool:
+    """Whether a source reads it again, or a peer sends it again, as it was not acknowledged."""
+    return batch.origin is not None or bool(batch.attributes.get("acknowledged"))
 
 
 def _stream(batch: Batch) -> str | None:

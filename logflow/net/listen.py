@@ -13,6 +13,7 @@ import socket
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,39 @@ from logflow.net.tls import Tls, TlsAcceptor
 _BACKLOG = 512
 _HEARTBEAT = b"\x00"
 _NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+
+_listening: dict[tuple[Any, ...], socket.socket] = {}
+"""What this process listens on, by kind and address."""
+
+_taken: ContextVar[set[tuple[Any, ...]] | None] = ContextVar("taken", default=None)
+
+
+@contextmanager
+def handing_over() -> Iterator[None]:
+    """Within the block, whoever opens an address that this process listens on shares the socket.
+
+    So a source takes over from the one before it, and nobody is refused in between. Each socket is handed
+    over once: two sources that are to listen on one address are a mistake, now as ever.
+    """
+    token = _taken.set(set())
+    try:
+        yield
+    finally:
+        _taken.reset(token)
+
+
+def is_handing_over() -> bool:
+    """Whether there may be another source that still serves the same address."""
+    return _taken.get() is not None
+
+
+def _share(key: tuple[Any, ...]) -> socket.socket | None:
+    """Another descriptor of a socket that is handed over, if there is one."""
+    taken, there = _taken.get(), _listening.get(key)
+    if taken is None or there is None or key in taken or there.fileno() < 0:
+        return None
+    taken.add(key)
+    return there.dup()
 
 
 class Listeners:
@@ -44,6 +78,7 @@ class Listeners:
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server | TlsAcceptor] = []
         self._heartbeats: list[asyncio.DatagramTransport] = []
+        self._noted: list[tuple[tuple[Any, ...], socket.socket]] = []
 
     @property
     def port(self) -> int:
@@ -69,19 +104,21 @@ class Listeners:
                     await self._open_tcp(*self._address)
             if self._unix is not None:
                 with _named(str(self._unix)):
-                    self._sockets.append(_open_unix(self._unix))
+                    listener = _share(("unix", self._unix)) or _open_unix(self._unix)
+                self._sockets.append(listener)
+                self._note(("unix", self._unix), listener)
         except OSError:
             self.close()
             raise
 
     async def serve(self, accept: Callable[[], asyncio.BaseProtocol]) -> None:
-        """Accept connections, those that came since :meth:`open` among them.
+        """Accept connections, those that came since :meth:`open` among them; once is enough.
 
         Args:
             accept: makes the protocol of each connection.
         """
         loop = asyncio.get_running_loop()
-        for listener in self._sockets:
+        for listener in [] if self._servers else self._sockets:
             server: asyncio.Server | TlsAcceptor
             if listener.family == socket.AF_UNIX:
                 server = await loop.create_unix_server(accept, sock=listener, backlog=_BACKLOG)
@@ -97,11 +134,14 @@ class Listeners:
             heartbeat.close()
         for server in self._servers:
             server.close()
+        for key, listener in self._noted:
+            if _listening.get(key) is listener:  # nobody has taken it over
+                del _listening[key]
+                if key == ("unix", self._unix) and self._unix is not None:
+                    self._unix.unlink(missing_ok=True)
         for listener in self._sockets:
-            if listener.family == socket.AF_UNIX and self._unix is not None:
-                self._unix.unlink(missing_ok=True)
             listener.close()
-        self._heartbeats, self._servers, self._sockets = [], [], []
+        self._heartbeats, self._servers, self._sockets, self._noted = [], [], [], []
 
     async def _open_tcp(self, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()
@@ -109,20 +149,39 @@ class Listeners:
         missing: OSError | None = None
         for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
             try:
-                listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+                listener = _share(("tcp", *address[:2])) or socket.create_server(
+                    address[:2], family=family, backlog=_BACKLOG
+                )
             except OSError as error:
                 if error.errno not in _NO_SUCH_FAMILY:
                     raise
                 missing = error  # a name may stand for IPv6 as well on a machine that has none
                 continue
             self._sockets.append(listener)
+            self._note(("tcp", *address[:2]), listener)
             if self._udp:
-                heartbeat, _ = await loop.create_datagram_endpoint(
-                    Heartbeats, listener.getsockname(), family=family
-                )
-                self._heartbeats.append(heartbeat)
+                await self._open_udp(family, listener.getsockname()[:2])
         if missing is not None and not self._sockets:
             raise missing
+
+    async def _open_udp(self, family: int, address: tuple[str, int]) -> None:
+        key = ("udp", *address)
+        if (sock := _share(key)) is None:
+            sock = socket.socket(family, socket.SOCK_DGRAM)
+            try:
+                sock.bind(address)
+            except OSError:
+                sock.close()
+                raise
+        sock.setblocking(False)  # noqa: FBT003
+        self._note(key, sock)
+        loop = asyncio.get_running_loop()
+        heartbeat, _ = await loop.create_datagram_endpoint(Heartbeats, sock=sock)
+        self._heartbeats.append(heartbeat)
+
+    def _note(self, key: tuple[Any, ...], listener: socket.socket) -> None:
+        _listening[key] = listener
+        self._noted.append((key, listener))
 
 
 class Heartbeats(asyncio.DatagramProtocol):

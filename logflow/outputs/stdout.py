@@ -12,7 +12,7 @@ from pydantic import Field
 from logflow.batch import Chunk
 from logflow.component import Context, Output
 from logflow.encoders import TextOptions
-from logflow.errors import ComponentError, DeliveryError
+from logflow.errors import DeliveryError, OutputEnded
 
 _INLINE_BYTES = 64 << 10
 _PIECE_BYTES = 4096
@@ -47,7 +47,7 @@ class StdoutOutput(Output):
         """Write a chunk's lines.
 
         Raises:
-            ComponentError: nobody reads standard output any more.
+            OutputEnded: nobody reads standard output any more.
         """
         async with self._lock:
             await self._write_rest()
@@ -80,7 +80,7 @@ class StdoutOutput(Output):
                 if pieces % _PIECES_A_TURN == 0:
                     await asyncio.sleep(0)
         except BrokenPipeError as error:
-            raise ComponentError("standard output was closed by whoever read it") from error
+            raise OutputEnded("standard output was closed by whoever read it") from error
         except OSError as error:
             raise DeliveryError(f"cannot write to standard output: {error.strerror}") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,11 +39,12 @@ if TYPE_CHECKING:
     from logflow.buffers.stranded import Stranded
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pipeline:
-    """Everything that runs, by name."""
+    """Everything that runs, by name; a reload changes parts of it."""
 
     settings: Settings
+    contexts: Contexts
     engine: Engine
     checkpoints: Checkpoints
     ledger: Ledger
@@ -87,14 +88,19 @@ def keeps_state(settings: Settings) -> bool:
 class _Builder:
     """Makes components, and what stands around them."""
 
-    def __init__(self, settings: Settings, clock: Clock, buffers: Callable[[str], Buffer] | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        contexts: Contexts,
+        ledger: Ledger,
+        dead_letters: DeadLetterStore,
+        buffers: Callable[[str], Buffer] | None = None,
+    ) -> None:
         self.settings = settings
+        self.contexts = contexts
+        self.ledger = ledger
+        self.dead_letters = dead_letters
         self._buffers = buffers
-        path = settings.data_dir / "checkpoints" if keeps_state(settings) else None
-        self.contexts = Contexts(
-            load_engine(settings.engine), settings.data_dir, Checkpoints(path),
-            clock=clock, memory=Memory(settings.memory_limit),
-        )  # fmt: skip
         self._names: Counter[str] = Counter()
 
     def buffer(self, name: str, config: OutputConfig) -> Buffer:
@@ -116,15 +122,15 @@ class _Builder:
             counter=partial(self.contexts.metrics.counter, "output", name),
         )
 
-    def flusher(self, name: str, config: ComponentConfig, dead_letters: DeadLetterStore) -> Flusher:
-        """Make an output, its buffer and what moves chunks between them."""
+    def flusher(self, name: str, config: ComponentConfig, buffer: Buffer | None = None) -> Flusher:
+        """Make an output, its buffer unless it has one, and what moves chunks between them."""
         assert isinstance(config, OutputConfig)
         return Flusher(
             name,
             self.contexts.make("output", name, config),
-            self.buffer(name, config),
+            buffer or self.buffer(name, config),
             config,
-            dead_letters=dead_letters,
+            dead_letters=self.dead_letters,
             clock=self.contexts.clock,
             log=logging.getLogger(f"logflow.outputs.{name}"),
         )
@@ -145,7 +151,7 @@ class _Builder:
         """Make the filters of a route or an output, those of named chains among them."""
         return [self.filter(config) for config in self.settings.steps(filters)]
 
-    def router(self, flushers: dict[str, Flusher], ledger: Ledger, dead_letters: DeadLetterStore) -> Router:
+    def router(self, flushers: Mapping[str, Flusher]) -> Router:
         """Make the routes, with their filters and those of the outputs."""
         chains = {
             name: self.output_chain(config)
@@ -153,6 +159,8 @@ class _Builder:
             if _filters(config)
         }
         names: Counter[str] = Counter()
+
+        ledger = self.ledger
 
         def target(route: str, output: str) -> Target:
             account = ledger.account(route, output)
@@ -184,7 +192,7 @@ class _Builder:
             [route(settings) for settings in self.settings.routes],
             ledger,
             unrouted=target(UNROUTED, unrouted) if unrouted not in {"warn", "error"} else unrouted,
-            letters=partial(keep_failed, dead_letters, self.contexts.clock),
+            letters=partial(keep_failed, self.dead_letters, self.contexts.clock),
         )
 
     def output_chain(self, config: ComponentConfig) -> Chain:
@@ -231,26 +239,84 @@ def build(
             f"workers: {settings.workers} processes cannot share a data_dir yet; leave it at 1, and run "
             "several logflow with a configuration each where one core is not enough"
         )
-    builder = _Builder(settings, clock or SystemClock(), buffers)
-    contexts = builder.contexts
+    path = settings.data_dir / "checkpoints" if keeps_state(settings) else None
+    contexts = Contexts(
+        load_engine(settings.engine), settings.data_dir, Checkpoints(path),
+        clock=clock or SystemClock(), memory=Memory(settings.memory_limit),
+    )  # fmt: skip
     ledger = Ledger()
     dead_letters = DeadLetterStore(settings.data_dir / "dead-letters", contexts.clock)
-    flushers = {
-        name: builder.flusher(name, config, dead_letters) for name, config in settings.outputs.items()
-    }
-    router = builder.router(flushers, ledger, dead_letters)
+    builder = _Builder(settings, contexts, ledger, dead_letters, buffers)
+    flushers = {name: builder.flusher(name, config) for name, config in settings.outputs.items()}
+    router = builder.router(flushers)
     sources = {name: contexts.make("source", name, config) for name, config in settings.sources.items()}
     return Pipeline(
         settings=settings,
+        contexts=contexts,
         engine=contexts.engine,
         checkpoints=contexts.checkpoints,
         ledger=ledger,
         metrics=contexts.metrics,
         sources=sources,
-        emits={name: SourceEmit(router, name) for name in sources},
+        emits={name: _emit(router, name, source) for name, source in sources.items()},
         router=router,
         flushers=flushers,
         dead_letters=dead_letters,
         services=contexts.services,
         clock=contexts.clock,
     )
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What changes in a pipeline when its configuration does.
+
+    Attributes:
+        settings: the new configuration.
+        sources: those that are new or changed.
+        kept_sources: names of those that are the same.
+        emits: for every source of the new configuration.
+        flushers: for outputs that are new or changed; the latter have the buffer that they had.
+        router: the new routes, over the buffers of all outputs.
+    """
+
+    settings: Settings
+    sources: dict[str, Source]
+    kept_sources: list[str]
+    emits: dict[str, SourceEmit]
+    flushers: dict[str, Flusher]
+    router: Router
+
+
+def draft(pipeline: Pipeline, settings: Settings) -> Draft:
+    """Build what is new or changed; nothing of what runs is touched.
+
+    Raises:
+        ComponentError: a component cannot be made as configured.
+    """
+    contexts, old = pipeline.contexts, pipeline.settings
+    builder = _Builder(settings, contexts, pipeline.ledger, pipeline.dead_letters)
+    flushers: dict[str, Flusher] = {}
+    for name, config in settings.outputs.items():
+        there = pipeline.flushers.get(name)
+        if there is None or not _same_output(old.outputs[name], config):
+            flushers[name] = builder.flusher(name, config, None if there is None else there.buffer)
+    router = builder.router({**pipeline.flushers, **flushers})
+    kept = [name for name, config in settings.sources.items() if old.sources.get(name) == config]
+    sources = {
+        name: contexts.make("source", name, config)
+        for name, config in settings.sources.items()
+        if name not in kept
+    }
+    emits = {name: pipeline.emits[name] for name in kept}
+    emits.update({name: _emit(router, name, source) for name, source in sources.items()})
+    return Draft(settings, sources, kept, emits, flushers, router)
+
+
+def _emit(router: Router, name: str, source: Source) -> SourceEmit:
+    return SourceEmit(router, name, acknowledges=source.acknowledges)
+
+
+def _same_output(old: ComponentConfig, new: ComponentConfig) -> bool:
+    """Whether nothing but the filters differs, which belong to the routes."""
+    return old.model_copy(update={"filters": []}) == new.model_copy(update={"filters": []})

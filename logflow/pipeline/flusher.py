@@ -9,7 +9,7 @@ what fails does not stand in the way of what does not::
               │   ├─ rejected, or cannot be rendered ─► dead letter ─► commit, accounted for under its reason
               │   ├─ too large ─► halves ─┐
               └───┼───────────────────────┘
-                  ├─ ComponentError ─► put back, and the service ends
+                  ├─ OutputEnded ─► put back, and the service ends
                   ├─ anything else ──► put back: its tag is due again after the back-off
                   │                    (after give_up_after: dead letter ─► commit)
                   └─ cancelled ──────► put back           shutdown: the chunk stays where it was
@@ -34,9 +34,9 @@ from logflow.component import Output
 from logflow.config.options import GroupOptions, GroupOutputConfig, OutputConfig
 from logflow.errors import (
     ChunkTooLarge,
-    ComponentError,
     DeliveryError,
     LimitExceeded,
+    OutputEnded,
     PermanentError,
     RetryAfter,
     Undecided,
@@ -119,14 +119,26 @@ class Flusher:
         self._learned: tuple[int, float] | None = None
         """The size that the destination takes, and until when we believe it."""
         self._hurried_s = -options.retry.max
+        self._not_begun: list[list[Chunk]] = []
+        """Groups that were handed out, and whose task has not come to its first step."""
+
+    def take_over(self, old: Flusher) -> None:
+        """Go on where the flusher of the same buffer stopped: with what is left of chunks that failed."""
+        self._failing = old._failing
+        self._learned = old._learned
 
     async def run(self) -> None:
         """Open the output, trying until it works, then deliver until cancelled."""
         await self._open()
-        async with asyncio.TaskGroup() as group:
-            # Retries first: they are held to their share, so that they cannot starve the others.
-            group.create_task(self._hand_out(group, retries=True))
-            group.create_task(self._hand_out(group, retries=False))
+        try:
+            async with asyncio.TaskGroup() as group:
+                # Retries first: they are held to their share, so that they cannot starve the others.
+                group.create_task(self._hand_out(group, retries=True))
+                group.create_task(self._hand_out(group, retries=False))
+        finally:
+            # A task that is cancelled before its first step does nothing at all.
+            for chunks in self._not_begun:
+                self._put_back(chunks)
 
     async def _open(self) -> None:
         backoff = Backoff(self._options.retry)
@@ -157,6 +169,7 @@ class Flusher:
             except BaseException:
                 self._put_back(chunks)
                 raise
+            self._not_begun.append(chunks)
             group.create_task(self._deal_with(chunks, retries=retries))
             del chunks  # an idle task must not hold the memory of what was delivered
 
@@ -182,6 +195,7 @@ class Flusher:
 
     async def _deal_with(self, chunks: list[Chunk], *, retries: bool) -> None:
         """See a group through: every chunk is committed or put back, and the worker is free again."""
+        self._not_begun.remove(chunks)
         under_way: list[_Delivery] = []
         try:
             try:
@@ -242,11 +256,11 @@ class Flusher:
                 else:
                     await self.output.write(pieces[0])
                     return [None]
-        except ComponentError:
-            raise  # the output says that it can never go on, such as stdout without a reader
+        except OutputEnded:
+            raise
         except Exception as error:
             return [error] * len(pieces)
-        if (broken := next((e for e in answers if isinstance(e, ComponentError)), None)) is not None:
+        if (broken := next((e for e in answers if isinstance(e, OutputEnded)), None)) is not None:
             raise broken
         return answers
 

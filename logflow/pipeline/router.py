@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from logflow.batch import Batch, Span
 from logflow.pipeline.chain import Chain
@@ -24,10 +25,14 @@ from logflow.receipt import Receipt
 from logflow.telemetry.blocked import BlockedOn
 from logflow.telemetry.ledger import Account, Ledger
 
-__all__ = ["UNROUTED", "Route", "Router", "SourceEmit", "Target"]
+__all__ = ["LOST", "UNROUTED", "Route", "Router", "SourceEmit", "Target"]
+
+LOST = "stopped"
+"""Why events are dropped that nobody can give us again once the process has ended."""
 
 _WARNED_TAGS = 100
 _MOST_REROUTES = 8
+_POLL_S = 0.02
 
 _log = logging.getLogger("logflow.routes")
 
@@ -75,10 +80,10 @@ class _Work:
             self.drop(way, events, reason)
         self.failed += passage.failed
 
-    def give_back(self) -> None:
-        """The call ends before its time: the source still has the events, or reads them again."""
+    def give_back(self, *, again: bool) -> None:
+        """The call ends before its time; ``again`` says whether its source can give the events again."""
         for account, events in self.in_hand.items():
-            account.give_back(events)
+            _give_up(account, events, again=again)
 
 
 class Router:
@@ -110,6 +115,9 @@ class Router:
         self._last: dict[str, asyncio.Future[None]] = {}
         self._flushing: set[Chain] = set()
         self._flush_waits: Counter[str] = Counter()
+        self._passing = 0
+        self._successor: Router | None = None
+        self._handed_over = asyncio.Event()
 
     def route(self, tag: str) -> Route:
         """Find the first route that matches; a last one takes what no other wants."""
@@ -131,15 +139,21 @@ class Router:
             batch: what a source emitted.
             blocked_on: counts, by output, who waits for room right now.
         """
+        if self._successor is not None:
+            return await self._hand_on(batch, blocked_on)
         ways = self._plans.ways(batch)
         if len(ways) == 1 and not (route := ways[0][0]).chains and route.targets:
             return await self._put(batch, route, blocked_on)
         if ways and ways[-1][0] is self._rest and not self._rest.targets:
             await self._warn_of_unrouted(batch.tag, blocked_on)
         work = self._route(ways, blocked_on)
-        if not any(route.staged for route, _ in ways):
+        if any(route.staged for route, _ in ways):
+            return await asyncio.shield(self._start(work))
+        self._passing += 1
+        try:
             return await work
-        return await asyncio.shield(self._start(work))
+        finally:
+            self._passing -= 1
 
     async def _put(self, batch: Batch, route: Route, blocked_on: Counter[str]) -> Receipt:
         """The usual way, without filters: straight into the buffers."""
@@ -158,7 +172,7 @@ class Router:
                 left.popleft()
         except BaseException:
             for target in left:
-                target.account.give_back(batch.count)
+                _give_up(target.account, batch.count, again=can_come_again(batch))
             raise
         return receipt
 
@@ -189,7 +203,7 @@ class Router:
                 await self._pass(Flow(batch, (receipt,), route), route, work, 0)
             await self._place(work, blocked_on)
         except BaseException:
-            work.give_back()
+            work.give_back(again=all(can_come_again(batch) for _, batch in ways))
             raise
         receipt.settle()
         return receipt
@@ -339,9 +353,29 @@ class Router:
                 self._leave_output(flows, chain, passage, work)
             await self._place(work, self._flush_waits)
         except BaseException:
-            work.give_back()
+            work.give_back(again=True)
             raise
         return Receipt(0)
+
+    async def retire(self, successor: Router) -> None:
+        """Hand over to another router: what comes to this one from now on goes there.
+
+        What goes through stages waits until they have given out what they hold, so that the events of a
+        stream keep their order. Returns when nothing passes through this router any more.
+        """
+        successor._last = self._last
+        self._successor = successor
+        await self.flush_all()
+        self._handed_over.set()
+        while self._passing:  # noqa: ASYNC110 - rare, and each batch is to pass without waking anybody
+            await asyncio.sleep(_POLL_S)
+        await self.close()
+
+    async def _hand_on(self, batch: Batch, blocked_on: Counter[str]) -> Receipt:
+        assert self._successor is not None
+        if any(route.staged for route in self._plans.plan(batch.tag)):
+            await self._handed_over.wait()
+        return await self._successor.dispatch(batch, blocked_on)
 
     # -- room -------------------------------------------------------------------------------------
 
@@ -376,6 +410,18 @@ class Router:
         for route in (*self.routes, self._rest):
             for chain in route.chains:
                 chain.close()
+
+
+def can_come_again(batch: Batch) -> bool:
+    """Whether the source reads the events again, or is sent them again, as it has not acknowledged them."""
+    return batch.origin is not None or bool(batch.attributes.get("acknowledged"))
+
+
+def _give_up(account: Account, events: int, *, again: bool) -> None:
+    if again:
+        account.give_back(events)
+    else:
+        account.drop(events, LOST)
 
 
 def _is_full(target: Target) -> bool:
@@ -418,17 +464,44 @@ async def _counted(blocked_on: Counter[str], what: str) -> AsyncIterator[None]:
 class SourceEmit:
     """The ``Emit`` of one source; remembers what it waits for."""
 
-    def __init__(self, router: Router, name: str = "") -> None:
-        """Hand on what the source ``name`` emits."""
+    def __init__(self, router: Router, name: str = "", *, acknowledges: bool = False) -> None:
+        """Hand on what the source ``name`` emits; ``acknowledges`` as :attr:`Source.acknowledges`."""
         self._router = router
-        self._name = name if router.filters else ""  # nobody else looks at attributes
+        self._attributes: dict[str, Any] = {"source": name} if name else {}
+        if acknowledges:
+            self._attributes["acknowledged"] = True
+        self._always = acknowledges
         self.blocked_on = BlockedOn()
+        self.open_batches = 0
+        """Batches that are not safe yet."""
+        self.open_spans = 0
+        """Those among them that could be read again."""
+
+    def follow(self, router: Router) -> None:
+        """From now on hand on to another router."""
+        self._router = router
 
     async def __call__(self, batch: Batch) -> Receipt:
         """Admit a batch."""
-        if self._name and "source" not in batch.attributes:
-            batch = replace(batch, attributes={**batch.attributes, "source": self._name})
-        return await self._router.dispatch(batch, self.blocked_on)
+        if self._always or (self._router.filters and self._attributes):  # nobody else looks at attributes
+            batch = replace(batch, attributes={**self._attributes, **batch.attributes})
+        span = isinstance(batch.origin, Span)
+        self.open_batches += 1
+        self.open_spans += span
+        try:
+            receipt = await self._router.dispatch(batch, self.blocked_on)
+        except BaseException:
+            self._closed(span=span)
+            raise
+        receipt.add_done_callback(self._span_closed if span else self._closed)
+        return receipt
+
+    def _span_closed(self) -> None:
+        self._closed(span=True)
+
+    def _closed(self, *, span: bool = False) -> None:
+        self.open_batches -= 1
+        self.open_spans -= span
 
     async def ready(self, tag: str) -> None:
         """Wait until there is room for the tag."""

@@ -5,8 +5,8 @@ Every signal goes to the sources first: an ``exec`` source hands it on to the ap
 =======================  ==================================================================================
 SIGTERM SIGINT SIGQUIT   stop the sources and flush what waits; a second one skips the flush: what is not
                          delivered stays on disk, or in the log files with its position unmoved
-SIGHUP                   if no source took it: load the configuration again; when it is valid, the pipeline
-                         is drained and a new one takes its place, otherwise nothing changes
+SIGHUP                   if no source took it: load the configuration again; what is new or different in it
+                         takes the place of what there was, or nothing changes if it cannot be used
 SIGUSR1 SIGUSR2 SIGWINCH nothing more
 =======================  ==================================================================================
 """
@@ -23,6 +23,7 @@ from typing import Protocol
 from logflow.config.models import AdminOptions, Settings
 from logflow.errors import ComponentError, ConfigError
 from logflow.pipeline.build import Pipeline, build
+from logflow.pipeline.reload import reload
 from logflow.pipeline.runner import Runner
 from logflow.pipeline.signals import SIGNALS, STOPPING, let_through
 from logflow.telemetry.ledger import ledger_table
@@ -54,99 +55,118 @@ MakeAdmin = Callable[[AdminOptions, Now], Admin]
 
 
 class Service:
-    """Runs one pipeline after another: the next one when a reload succeeded."""
+    """Runs one pipeline, and changes it when it is asked to."""
 
     def __init__(
-        self, settings: Settings, reload: Callable[[], Settings] | None, make_admin: MakeAdmin | None = None
+        self, settings: Settings, load: Callable[[], Settings] | None, make_admin: MakeAdmin | None = None
     ) -> None:
-        self._reload = reload
+        self._load = load
         self._make_admin = make_admin
         self._admin: Admin | None = None
-        self._admin_options: AdminOptions | None = None
-        self._next: Pipeline | None = build(settings)
-        self._runner: Runner | None = None
+        self._runner = Runner(build(settings))
+        self._reloading: asyncio.Task[None] | None = None
+        self._again = False
 
     async def run(self) -> int:
         """Run until stopped; returns the exit status."""
-        status = 0
+        options = self._runner.pipeline.settings.admin
+        self._admin = await self._open_admin(options)
         try:
-            while self._next is not None:
-                pipeline, self._next = self._next, None
-                self._runner = Runner(pipeline)
-                await self._open_admin(pipeline.settings.admin)
-                status = await self._runner.run()
-                for line in ledger_table(pipeline.ledger):
-                    _log.info("%s", line)
+            return await self._runner.run()
         finally:
-            await self._close_admin()
-        return status
+            if self._reloading is not None:
+                self._reloading.cancel()
+                await asyncio.gather(self._reloading, return_exceptions=True)
+            if self._admin is not None:
+                await self._admin.close()
+            for line in ledger_table(self._runner.pipeline.ledger):
+                _log.info("%s", line)
 
-    async def _open_admin(self, options: AdminOptions) -> None:
-        """Listen for those who ask how things are; one that listens already goes on."""
-        if options == self._admin_options:
-            return
-        await self._close_admin()
-        if self._make_admin is not None and options.listen is not None:
-            self._admin = self._make_admin(options, self._now)
-            await self._admin.open()
-        self._admin_options = options
-
-    async def _close_admin(self) -> None:
-        if self._admin is not None:
-            await self._admin.close()
-            self._admin = self._admin_options = None
+    async def _open_admin(self, options: AdminOptions) -> Admin | None:
+        """Listen for those who ask how things are."""
+        if self._make_admin is None or options.listen is None:
+            return None
+        admin = self._make_admin(options, self._now)
+        await admin.open()
+        return admin
 
     def _now(self) -> tuple[Pipeline | None, bool]:
-        return (self._runner.pipeline, self._runner.running) if self._runner is not None else (None, False)
+        return self._runner.pipeline, self._runner.running
 
     def on_signal(self, number: int) -> None:
-        """Do what a signal asks for; see the module's text."""
-        taken = self._runner is not None and self._runner.on_signal(number)
+        """Do what a signal asks for; the table above says what that is."""
+        taken = self._runner.on_signal(number)
         if number in STOPPING:
-            self.on_stop()
+            self._runner.stop()
         elif number == signal.SIGHUP and not taken:
             self.on_reload()
 
-    def on_stop(self) -> None:
-        """Stop and drain; the second time at once."""
-        self._next = None
-        if self._runner is not None:
-            self._runner.stop()
-
     def on_reload(self) -> None:
-        """Put a pipeline of the configuration as it is now in the place of the running one."""
-        if self._reload is None or self._runner is None:
+        """Change the pipeline to the configuration as it is now; if one is under way, once more after it."""
+        if self._load is None or not self._runner.running:
             return
+        if self._reloading is not None:
+            self._again = True
+            return
+        self._reloading = asyncio.create_task(self._reload(self._load))
+        self._reloading.add_done_callback(self._reloaded)
+
+    def _reloaded(self, _: asyncio.Task[None]) -> None:
+        self._reloading = None
+        if self._again:
+            self._again = False
+            self.on_reload()
+
+    async def _reload(self, load: Callable[[], Settings]) -> None:
         try:
-            self._next = build(self._reload())
+            await self._change_to(load())
         except (ConfigError, ComponentError) as error:
             _log.error("The configuration is not used; the old one goes on.")
             for problem in str(error).splitlines():
                 _log.error("%s", problem)
+        except Exception as error:
+            _log.exception("The configuration could not be loaded again: %s.", error)
+        else:
+            _log.info("The new configuration is in use.")
+
+    async def _change_to(self, settings: Settings) -> None:
+        """Change everything, or nothing."""
+        old, new = self._runner.pipeline.settings.admin, settings.admin
+        moves = old.listen != new.listen
+        admin = await self._open_admin(new) if moves else None
+        try:
+            await reload(self._runner, settings)
+        except BaseException:
+            if admin is not None:
+                await admin.close()
+            raise
+        if old == new:
             return
-        _log.info("The configuration is valid; the pipeline is drained and started anew.")
-        self._runner.stop()
+        if self._admin is not None:
+            await self._admin.close()
+        self._admin = admin if moves else await self._open_admin(new)
 
 
 async def serve(
     settings: Settings,
-    reload: Callable[[], Settings] | None = None,
+    load: Callable[[], Settings] | None = None,
     make_admin: MakeAdmin | None = None,
 ) -> int:
     """Run the pipeline of ``settings`` until SIGTERM, SIGINT or the end of all sources.
 
     Args:
         settings: a validated configuration.
-        reload: loads the configuration again, for SIGHUP.
+        load: loads the configuration again, for SIGHUP.
         make_admin: makes the admin endpoint; without it there is none.
 
     Returns:
-        The exit status: 0, or that of the application which an ``exec`` source ran.
+        The exit status: that of the application which an ``exec`` source ran; otherwise 1 if events were lost
+        at the stop, 0 if not.
 
     Raises:
         ComponentError: something cannot start.
     """
-    service = Service(settings, reload, make_admin)
+    service = Service(settings, load, make_admin)
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, partial(service.on_signal, number))

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ import pytest
 from logflow import registry
 from logflow.admin import AdminServer
 from logflow.admin.status import status
-from logflow.batch import Batch, Chunk
+from logflow.batch import Batch, Chunk, Span
 from logflow.component import Emit, Output, Source
 from logflow.config.models import Settings
 from logflow.config.options import OutputConfig, SourceConfig
@@ -25,6 +26,7 @@ from logflow.pipeline.runner import Runner
 from logflow.pipeline.service import serve
 from logflow.pipeline.signals import held_back
 from logflow.receipt import Receipt
+from logflow.testing.processes import free_ports
 
 
 class CountConfig(SourceConfig):
@@ -34,6 +36,7 @@ class CountConfig(SourceConfig):
     fail_open: bool = False
     takes_signals: bool = False
     status: int | None = None
+    spans: bool = False
 
 
 class CountSource(Source):
@@ -58,7 +61,8 @@ class CountSource(Source):
         if self.config.fail_first and CountSource.runs == 1:
             raise RuntimeError("a bug")
         for number in range(self.config.events):
-            self.receipts.append(await emit(Batch.from_events("count", [(1, {"n": number})])))
+            origin = Span("numbers", number, number + 1) if self.config.spans else None
+            self.receipts.append(await emit(Batch.from_events("count", [(1, {"n": number})], origin)))
         if self.config.forever:
             await asyncio.Event().wait()
         self.exit_status = self.config.status
@@ -136,7 +140,7 @@ async def test_sigterm_drains_and_returns_zero(tmp_path: Path) -> None:
 
 
 async def test_a_second_sigterm_does_not_wait(tmp_path: Path) -> None:
-    """When nothing can be delivered, a second signal ends the drain."""
+    """When nothing can be delivered, a second signal ends the drain; what was in memory is lost."""
     settings = make_settings(tmp_path, source={"forever": True}, output={"broken": True})
     task = asyncio.create_task(serve(settings))
     await eventually(lambda: len(CountSource.receipts) == 3)
@@ -144,14 +148,43 @@ async def test_a_second_sigterm_does_not_wait(tmp_path: Path) -> None:
     await asyncio.sleep(0.05)
     assert not task.done()
     os.kill(os.getpid(), signal.SIGTERM)
-    assert await asyncio.wait_for(task, 10) == 0
-    assert not any(receipt.done for receipt in CountSource.receipts)
+    assert await asyncio.wait_for(task, 10) == 1
 
 
-async def test_the_drain_has_a_deadline(tmp_path: Path) -> None:
-    """shutdown_timeout bounds a stop."""
-    settings = make_settings(tmp_path, output={"broken": True}, shutdown_timeout="50ms")
-    assert await asyncio.wait_for(serve(settings), 10) == 0
+async def test_what_is_lost_at_a_stop_is_in_the_ledger_and_the_exit_status(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A source that cannot ask again, a memory buffer, an output that fails until shutdown_timeout."""
+    pipeline = build(make_settings(tmp_path, output={"broken": True}, shutdown_timeout="50ms"))
+    assert await asyncio.wait_for(Runner(pipeline).run(), 10) == 1
+    account = pipeline.ledger.account("**", "kept")
+    assert account.dropped == {"stopped": 3}
+    assert account.balanced
+    assert "3 events that wait for output kept are lost" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("buffer", "spans", "said"),
+    [
+        ("disk", False, "3 events stay on disk and are delivered after the next start."),
+        (
+            "memory",
+            True,
+            "3 events were not delivered; they were not acknowledged, and are read or sent again.",
+        ),
+    ],
+)
+async def test_a_stop_does_not_wait_for_outputs_that_fail_when_nothing_can_be_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, buffer: str, *, spans: bool, said: str
+) -> None:
+    """What is on disk or in log files is there after the next start; the exit status is 0."""
+    settings = make_settings(
+        tmp_path, source={"spans": spans}, shutdown_timeout="1h",
+        output={"broken": True, "buffer": {"type": buffer}},
+    )  # fmt: skip
+    assert await asyncio.wait_for(serve(settings), 20) == 0
+    assert said in caplog.text
+    assert "lost" not in caplog.text
 
 
 async def test_a_source_that_fails_is_started_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -190,8 +223,8 @@ async def test_two_processes_cannot_share_a_data_directory(
     await asyncio.gather(first, return_exceptions=True)
 
 
-async def test_sighup_puts_a_new_pipeline_in_place(tmp_path: Path) -> None:
-    """A valid configuration takes over; nothing that waited is lost."""
+async def test_sighup_replaces_what_changed(tmp_path: Path) -> None:
+    """A valid configuration takes over; nothing that waited is lost, and the books go on."""
     settings = make_settings(tmp_path, source={"forever": True})
     task = asyncio.create_task(serve(settings, lambda: make_settings(tmp_path, source={"events": 2})))
     await eventually(lambda: len(CountSource.receipts) == 3)
@@ -317,3 +350,38 @@ async def test_a_buffer_that_no_output_uses_any_more_is_named(
     account = pipeline.ledger.account("(stranded)", "kept")
     assert (account.read, account.waiting) == (3, 3)
     assert status(pipeline, running=True)["stranded"][0]["output"] == "kept"
+
+
+async def test_a_reload_moves_the_admin_endpoint_or_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It goes on where it is if the new address is taken, and no request is refused meanwhile."""
+    taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    first, second = free_ports(2)
+    ports = iter([taken.sockets[0].getsockname()[1], second])
+
+    def at(port: int) -> Settings:
+        return make_settings(tmp_path, source={"forever": True}, admin={"listen": f"127.0.0.1:{port}"})
+
+    task = asyncio.create_task(serve(at(first), lambda: at(next(ports)), AdminServer))
+    await eventually(lambda: len(CountSource.receipts) == 3)
+    async with aiohttp.ClientSession() as session:
+
+        async def healthy(port: int) -> bool:
+            async with session.get(f"http://127.0.0.1:{port}/healthz") as response:
+                return response.status == 200
+
+        os.kill(os.getpid(), signal.SIGHUP)
+        await eventually(lambda: "admin.listen: cannot listen" in caplog.text)
+        assert await healthy(first)
+        os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(10):
+            while True:
+                with suppress(aiohttp.ClientError):
+                    if await healthy(second):
+                        break
+                await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(task, 10) == 0
+    assert CountSource.runs == 1
+    taken.close()

@@ -32,7 +32,7 @@ from logflow.config.options import SourceConfig
 from logflow.config.tls import ServerTls
 from logflow.errors import ComponentError
 from logflow.net.complaints import Complaints
-from logflow.net.listen import Listeners
+from logflow.net.listen import Listeners, is_handing_over
 from logflow.net.tls import HandshakeFailures, Tls
 from logflow.sources.http.bodies import BodyReader
 from logflow.sources.http.requests import Limits, RequestHandler, check_tag
@@ -45,6 +45,8 @@ _STOP_GRACE_S = 1.0
 
 class HttpSource(Source):
     """Listens for HTTP. See the module's text."""
+
+    acknowledges = True
 
     class Config(SourceConfig):
         """Options of the source ``http``."""
@@ -127,7 +129,8 @@ class HttpSource(Source):
                 "stop what listens there, or set another address"
             ) from error
         self._listeners = listeners
-        await listeners.serve(self._connection)
+        if not is_handing_over():  # else whom we replace goes on answering until we can
+            await listeners.serve(self._connection)
 
     async def run(self, emit: Emit) -> None:
         """Take requests until cancelled; those under way are answered until :meth:`drain`."""
@@ -135,14 +138,18 @@ class HttpSource(Source):
             await self.open()
         assert self._listeners is not None
         self._handler.emit = emit
+        await self._listeners.serve(self._connection)
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            self._handler.emit = None
             self._listeners.close()
+            if self._server is not None:
+                # Idle connections end here; what is on its way in the others is answered until `drain`.
+                self._server.pre_shutdown()
 
     async def drain(self) -> None:
         """Answer what is still open, then close the connections."""
+        self._handler.emit = None
         self._handler.release()
         if self._listeners is not None:
             self._listeners.close()
