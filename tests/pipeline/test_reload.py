@@ -177,14 +177,15 @@ async def test_what_is_the_same_goes_on_as_it_is(tmp_path: Path) -> None:
     """Neither the source is started again nor the output opened; the books and counters go on."""
     async with running(settings(tmp_path)) as runner:
         before = dict(runner.pipeline.sources), dict(runner.pipeline.flushers)
-        await asyncio.sleep(0.02)
-        delivered = runner.pipeline.ledger.account("**", "kept").delivered
-        assert delivered
+        account = runner.pipeline.ledger.account("**", "kept")
+        while not (delivered := account.delivered):
+            await asyncio.sleep(0.001)
         await reload(runner, settings(tmp_path, routes=[
             {"match": "**", "filters": [{"type": "note"}], "outputs": ["kept"]}
         ]))  # fmt: skip
         assert (runner.pipeline.sources, runner.pipeline.flushers) == before
-        assert runner.pipeline.ledger.account("**", "kept").delivered >= delivered
+        assert runner.pipeline.ledger.account("**", "kept") is account
+        assert account.delivered >= delivered
         assert Note.open_now == 1
     assert Note.open_now == 0
     assert (Lines.runs, Keep.opened) == (1, 1)
@@ -327,7 +328,8 @@ async def test_an_output_that_is_gone_drops_what_it_did_not_take(
         routes=[{"match": "**", "outputs": ["void"]}],
     )  # fmt: skip
     async with running(first) as runner:
-        await asyncio.sleep(0.02)
+        while not runner.pipeline.flushers["kept"].buffer.waiting.events:
+            await asyncio.sleep(0.001)
         await reload(runner, second)
         dropped = runner.pipeline.ledger.account("**", "kept").dropped["output_removed"]
         assert dropped
