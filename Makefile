@@ -86,6 +86,8 @@ sbom: $(INSTALLED) ## write a bill of materials in the CycloneDX form to dist/sb
 docs: $(INSTALLED) ## write the generated pages of docs/
 	$(PYTHON) -m logflow.config.reference > $(VENV)/configuration.md
 	mv $(VENV)/configuration.md docs/configuration.md
+	$(PYTHON) -m logflow.expressions.reference docs/expressions.md > $(VENV)/expressions.md
+	mv $(VENV)/expressions.md docs/expressions.md
 
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) build dist native/target *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
