@@ -89,7 +89,7 @@ class Shared:
         groups: whether the fields of a group are added to its events.
         account: told of events that are no good, or were put right: the tag, who sent them, and the part.
         spawn: starts a task that the source owns.
-        complain: logs one sentence about a peer, or counts it when there were too many lately.
+        complain: logs one sentence about a peer, and who it is, or counts it if there were too many lately.
         secrets: what the handshake asks for; ``None`` for no handshake.
     """
 
@@ -104,7 +104,7 @@ class Shared:
     account: Callable[[str, str, Part], None]
     secrets: ServerSecrets | None
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
-    complain: Callable[[str], None]
+    complain: Callable[[str, str], None]
     frames_rejected: Counter
     frames_ignored: Counter
     handshakes_refused: Counter
@@ -157,7 +157,7 @@ class Receiver(asyncio.BufferedProtocol):
         shared = self._shared
         if len(shared.receivers) >= shared.limits.max_connections:
             shared.connections_refused()
-            shared.complain(f"Refused a connection from {self._address}: max_connections are open.")
+            self._complain("Refused a connection from {peer}: max_connections are open.")
             transport.abort()
             return
         shared.receivers.add(self)
@@ -230,7 +230,7 @@ class Receiver(asyncio.BufferedProtocol):
             return
         self._shared.connections_timed_out()
         if reason:
-            self._shared.complain(f"Closed the connection from {self._address}: {reason}.")
+            self._complain(f"Closed the connection from {{peer}}: {reason}.")
         self._forget()
         self._abort()
 
@@ -248,9 +248,7 @@ class Receiver(asyncio.BufferedProtocol):
     def give_way(self) -> None:
         """Close the connection, as others wait for the memory that its begun frame takes."""
         self._shared.connections_timed_out()
-        self._shared.complain(
-            f"Closed the connection from {self._address}: a frame comes slowly, and others need the memory."
-        )
+        self._complain("Closed the connection from {peer}: a frame comes slowly, and others need the memory.")
         self._forget()
         self._abort()
 
@@ -363,9 +361,7 @@ class Receiver(asyncio.BufferedProtocol):
         if self._reader.pending and not self._problem:
             self._shared.frames_rejected()
             size = self._reader.pending
-            self._shared.complain(
-                f"The connection from {self._address} ended within a frame, after {size:,} bytes of it."
-            )
+            self._complain(f"The connection from {{peer}} ended within a frame, after {size:,} bytes of it.")
         self._release()
 
     # -- handling ---------------------------------------------------------------------------------
@@ -382,6 +378,8 @@ class Receiver(asyncio.BufferedProtocol):
                     self._slab_bytes -= _memory_of(slab)
                 self._shared.pool.give(slab.data)
                 self._scan()
+                if self._slabs:
+                    await asyncio.sleep(0)  # others have their turn, however much this one sends
             if self._problem is not None:
                 raise self._problem
         except MalformedData as error:
@@ -471,7 +469,9 @@ class Receiver(asyncio.BufferedProtocol):
     def _refuse(self, problem: MalformedData, counter: Counter) -> None:
         """Count and report what the client did wrong; close once earlier requests are answered."""
         counter()
-        self._shared.complain(f"Refused what {self._address} sent, and closed the connection: {problem}.")
+        self._shared.complain(
+            f"Refused what {self._address} sent, and closed the connection: {problem}.", self._address
+        )
         self._forget()
         self._ending = True
         self._steer()
@@ -496,6 +496,9 @@ class Receiver(asyncio.BufferedProtocol):
             self._shared.receivers.discard(self)
         elif not len(self._acks):
             self._transport.close()
+
+    def _complain(self, sentence: str) -> None:
+        self._shared.complain(sentence.replace("{peer}", self._address), self._address)
 
     def _abort(self) -> None:
         self._ending = True

@@ -1,4 +1,4 @@
-"""The sockets that a source listens on: TCP (with TLS if asked), UDP heartbeats, and a unix socket.
+"""The sockets that a source listens on: TCP (with TLS if asked), UDP beside it, and a unix socket.
 
 They listen from :meth:`Listeners.open` on, so that nobody is refused while the service starts, and are
 served from :meth:`Listeners.serve` on.
@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from logflow.net.tls import Tls, TlsAcceptor
+from logflow.net.acceptor import Acceptor
+from logflow.net.tls import Tls
 
 _BACKLOG = 512
-_HEARTBEAT = b"\x00"
 _NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 _listening: dict[tuple[Any, ...], socket.socket] = {}
@@ -61,23 +61,31 @@ class Listeners:
     """All listening sockets of one source."""
 
     def __init__(
-        self, address: tuple[str, int] | None, unix: Path | None, tls: Tls | None, *, udp: bool
+        self,
+        address: tuple[str, int] | None,
+        unix: Path | None = None,
+        tls: Tls | None = None,
+        *,
+        datagrams: Callable[[], asyncio.DatagramProtocol] | None = None,
+        complain: Callable[[str, str], None] | None = None,
     ) -> None:
         """Describe them; nothing is opened yet.
 
         Args:
-            address: host and port for TCP; port 0 has the system choose.
+            address: host and port for TCP; port 0 has the system choose, and ``::`` takes IPv4 too.
             unix: path of a unix socket.
             tls: encrypt TCP.
-            udp: answer UDP heartbeats on the TCP port as well.
+            datagrams: makes what takes UDP datagrams on the TCP port as well.
+            complain: logs a sentence about what keeps us from accepting.
         """
         self._address = address
         self._unix = unix
         self._tls = tls
-        self._udp = udp
+        self._datagrams = datagrams
+        self._complain = complain
         self._sockets: list[socket.socket] = []
-        self._servers: list[asyncio.Server | TlsAcceptor] = []
-        self._heartbeats: list[asyncio.DatagramTransport] = []
+        self._servers: list[Acceptor] = []
+        self._endpoints: list[asyncio.DatagramTransport] = []
         self._noted: list[tuple[tuple[Any, ...], socket.socket]] = []
 
     @property
@@ -117,21 +125,14 @@ class Listeners:
         Args:
             accept: makes the protocol of each connection.
         """
-        loop = asyncio.get_running_loop()
         for listener in [] if self._servers else self._sockets:
-            server: asyncio.Server | TlsAcceptor
-            if listener.family == socket.AF_UNIX:
-                server = await loop.create_unix_server(accept, sock=listener, backlog=_BACKLOG)
-            elif self._tls is not None:
-                server = TlsAcceptor(self._tls, listener, accept)
-            else:
-                server = await loop.create_server(accept, sock=listener, backlog=_BACKLOG)
-            self._servers.append(server)
+            tls = None if listener.family == socket.AF_UNIX else self._tls
+            self._servers.append(Acceptor(listener, accept, tls, self._complain))
 
     def close(self) -> None:
         """Close them all; connections stay. Safe twice."""
-        for heartbeat in self._heartbeats:
-            heartbeat.close()
+        for endpoint in self._endpoints:
+            endpoint.close()
         for server in self._servers:
             server.close()
         for key, listener in self._noted:
@@ -141,16 +142,19 @@ class Listeners:
                     self._unix.unlink(missing_ok=True)
         for listener in self._sockets:
             listener.close()
-        self._heartbeats, self._servers, self._sockets, self._noted = [], [], [], []
+        self._endpoints, self._servers, self._sockets, self._noted = [], [], [], []
 
     async def _open_tcp(self, host: str, port: int) -> None:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
         missing: OSError | None = None
         for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
             try:
+                # What the system says of IPv4 in IPv6 is not the same everywhere: :: means both.
+                both = family == socket.AF_INET6 and address[0] == "::" and socket.has_dualstack_ipv6()
                 listener = _share(("tcp", *address[:2])) or socket.create_server(
-                    address[:2], family=family, backlog=_BACKLOG
+                    address[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=both
                 )
             except OSError as error:
                 if error.errno not in _NO_SUCH_FAMILY:
@@ -159,42 +163,37 @@ class Listeners:
                 continue
             self._sockets.append(listener)
             self._note(("tcp", *address[:2]), listener)
-            if self._udp:
-                await self._open_udp(family, listener.getsockname()[:2])
+            if self._datagrams is not None:
+                await self._open_udp(self._datagrams, listener, dualstack=both)
         if missing is not None and not self._sockets:
             raise missing
 
-    async def _open_udp(self, family: int, address: tuple[str, int]) -> None:
-        key = ("udp", *address)
-        if (sock := _share(key)) is None:
-            sock = socket.socket(family, socket.SOCK_DGRAM)
-            try:
-                sock.bind(address)
-            except OSError:
-                sock.close()
-                raise
-        sock.setblocking(False)  # noqa: FBT003
-        self._note(key, sock)
-        loop = asyncio.get_running_loop()
-        heartbeat, _ = await loop.create_datagram_endpoint(Heartbeats, sock=sock)
-        self._heartbeats.append(heartbeat)
+    async def _open_udp(
+        self, make: Callable[[], asyncio.DatagramProtocol], listener: socket.socket, *, dualstack: bool
+    ) -> None:
+        key = ("udp", *listener.getsockname()[:2])
+        udp = _share(key) or _udp_beside(listener, dualstack=dualstack)
+        self._note(key, udp)
+        endpoint, _ = await asyncio.get_running_loop().create_datagram_endpoint(make, sock=udp)
+        self._endpoints.append(endpoint)
 
     def _note(self, key: tuple[Any, ...], listener: socket.socket) -> None:
         _listening[key] = listener
         self._noted.append((key, listener))
 
 
-class Heartbeats(asyncio.DatagramProtocol):
-    """Answers the one byte that Fluentd sends, and nothing else: nobody can be flooded through us."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember whom to answer through."""
-        self._transport = cast("asyncio.DatagramTransport", transport)
-
-    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        """Answer a heartbeat."""
-        if data == _HEARTBEAT:
-            self._transport.sendto(_HEARTBEAT, addr)
+def _udp_beside(listener: socket.socket, *, dualstack: bool) -> socket.socket:
+    """Bind a UDP socket to the address of a TCP one."""
+    udp = socket.socket(listener.family, socket.SOCK_DGRAM)
+    try:
+        if listener.family == socket.AF_INET6:
+            udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dualstack)
+        udp.bind(listener.getsockname())
+        udp.setblocking(False)  # noqa: FBT003
+    except OSError:
+        udp.close()
+        raise
+    return udp
 
 
 @contextmanager

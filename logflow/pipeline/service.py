@@ -22,6 +22,7 @@ from typing import Protocol
 
 from logflow.config.models import AdminOptions, Settings
 from logflow.errors import ComponentError, ConfigError
+from logflow.net.descriptors import raise_limit
 from logflow.pipeline.build import Pipeline, build
 from logflow.pipeline.reload import reload
 from logflow.pipeline.runner import Runner
@@ -166,6 +167,7 @@ async def serve(
     Raises:
         ComponentError: something cannot start.
     """
+    raise_limit()
     service = Service(settings, load, make_admin)
     loop = asyncio.get_running_loop()
     for number in SIGNALS:

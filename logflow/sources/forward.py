@@ -24,6 +24,7 @@ from logflow.config.tls import ServerTls
 from logflow.errors import ComponentError
 from logflow.forward.endpoint import DEFAULT_PORT
 from logflow.forward.handshake import ServerSecrets
+from logflow.forward.heartbeats import Heartbeats
 from logflow.forward.intake import PART_BYTES, Part
 from logflow.forward.receiver import Limits, Receiver, Shared
 from logflow.memory import Share
@@ -130,7 +131,10 @@ class ForwardSource(Source):
         config = self.config
         address = config.listen or (None if config.unix else ("127.0.0.1", DEFAULT_PORT))
         tls = Tls(config.tls.context(), config.read_timeout, self._handshake_failures) if config.tls else None
-        listeners = Listeners(address, config.unix, tls, udp=config.udp_heartbeat)
+        listeners = Listeners(
+            address, config.unix, tls,
+            datagrams=Heartbeats if config.udp_heartbeat else None, complain=self._complaints,
+        )  # fmt: skip
         try:
             await listeners.open()
         except OSError as error:
@@ -218,7 +222,9 @@ class ForwardSource(Source):
             self._mended[what](events)
         if part.skipped:
             reasons = ", ".join(f"{events} ({reason})" for reason, events in part.skipped.items())
-            self._complaints(f"Left out events of {tag!r} from {address} that are no good: {reasons}.")
+            self._complaints(
+                f"Left out events of {tag!r} from {address} that are no good: {reasons}.", address
+            )
 
     async def _expire_connections(self, shared: Shared) -> None:
         config, clock = self.config, self.context.clock

@@ -24,3 +24,15 @@ async def test_ten_a_minute_are_logged_and_how_many_were_not_is_said(
     assert all(": A frame is torn." in line for line in lines)
     assert lines[-1].endswith(" 5 more were not logged.")
     assert {record.levelname for record in caplog.records} == {"WARNING"}
+
+
+async def test_one_peer_does_not_hide_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Only all together are bounded, far above that."""
+    complain = Complaints(make_context(tmp_path, clock=FakeClock()))
+    for _ in range(1000):
+        complain("A frame is torn.", "10.0.0.1")
+    complain("Another frame is torn.", "10.0.0.2")
+    assert "Another frame" in caplog.text
+    for number in range(1000):
+        complain("A frame is torn.", f"10.0.1.{number}")
+    assert len(caplog.records) == 100

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from logflow.net.tls import Tls, TlsAcceptor
+from logflow.net.acceptor import Acceptor
+from logflow.net.tls import Tls
 from logflow.testing.forwarding import Certificates, make_certificates
 
 
@@ -36,7 +37,7 @@ class Server:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         settings = Tls(tls, timeout_s, lambda *failure: self.failures.put_nowait(failure))
-        self.acceptor = TlsAcceptor(settings, self.listener, Echo)
+        self.acceptor = Acceptor(self.listener, Echo, settings)
 
     async def failure(self) -> tuple[str, str]:
         return await asyncio.wait_for(self.failures.get(), 20)
@@ -133,7 +134,7 @@ async def test_a_client_that_only_looks_whether_the_port_is_open_is_not(
 async def test_closing_ends_handshakes_under_way(serve: Serve) -> None:
     async with serve() as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        while not server.acceptor._handshakes:
+        while not server.acceptor._starting:
             await asyncio.sleep(0.002)
         server.acceptor.close()
         assert await asyncio.wait_for(reader.read(), 20) == b""

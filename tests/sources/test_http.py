@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import json
 import logging
 import ssl
 import zlib
@@ -131,9 +132,9 @@ async def test_msgpack_is_records_or_entries(serve, content_type):
         (b'{"n":1}\n\n{"n":\n{"n":3}', "application/json", "line 3 is not json: '{\"n\":'"),
         (b'{"n":1}\nx\x00\xff' + b"y" * 1000, "application/x-ndjson", r"line 2 is not json: 'x\x00\\xffyyy"),
         (b"5", "application/json", "line 1 is not json"),
-        (b'[{"n":1},{"n":2}', "application/json", "not a JSON array"),
-        (b'[{"n":1}, 5]', "application/json", "line 2 is not json"),
-        (b"[" * 100_000, "application/json", "not a JSON array"),
+        (b'[{"n":1},{"n":2}', "application/json", "in the middle of an array"),
+        (b'[{"n":1}, 5]', "application/json", "no JSON object"),
+        (b"[" * 100_000, "application/json", "no JSON object"),
         (b'{"a":' * 200 + b"1" + b"}" * 200, "application/json", "line 1 is not json"),
         (b'{"a":"x\ny"}', "application/json", "line 1 is not json"),
         (b"\x81\xa1n", "application/msgpack", "not msgpack at byte 0"),
@@ -461,3 +462,46 @@ async def test_https_is_spoken_and_whose_handshake_failed_is_told(serve, tmp_pat
     async with server.session.post(url, data=b"{}", ssl=context) as response:
         assert response.status == 200
     assert server.collector.count == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"n":1}{"n":2}{"n":3}', b'{"n":1}\n{"n":\n2}{"n":3}', b'[{"n":1},\n{"n":2}]{"n":3}',
+        b'[{"n":1}][{"n":2},{"n":3}]',
+    ],
+)  # fmt: skip
+async def test_objects_are_taken_however_they_are_written(serve, body):
+    """As Fluent Bit's ``json`` and ``json_stream`` do it, and others."""
+    server = await serve()
+    assert await server.post("/t", body, "application/json") == (200, '{"events": 3}')
+    assert [record["n"] for record in server.collector.records()] == [1, 2, 3]
+
+
+async def test_a_large_array_is_read_in_pieces(serve, monkeypatch):
+    monkeypatch.setattr("logflow.sources.http.bodies._PIECE_BYTES", 100)
+    server = await serve()
+    body = json.dumps([{"n": number, "x": "y" * (number % 300)} for number in range(500)], indent=1).encode()
+    assert (await server.post("/t", body, "application/json"))[0] == 200
+    assert [record["n"] for record in server.collector.records()] == list(range(500))
+    lines = b"\n\n".join(json.dumps({"n": number}).encode() for number in range(500))
+    assert (await server.post("/t", lines, "application/json"))[0] == 200
+
+
+async def test_the_time_of_the_request_is_honoured_or_refused(serve):
+    server = await serve()
+    assert (await server.post("/t?time=1700000000.25", b'{"n":1}', "application/json"))[0] == 200
+    assert int(server.collector.events()[0][0]) == 1_700_000_000_250_000_000
+    for wrong in ("now", "-1", "1e300", "nan", ""):
+        status, text = await server.post(f"/t?time={wrong}", b'{"n":1}', "application/json")
+        assert (status, "seconds since 1970" in text) == (400, True)
+
+
+async def test_refused_requests_are_logged(serve, caplog):
+    """Without a flood of lines."""
+    server = await serve()
+    for _ in range(30):
+        await server.post("/t", b"5", "application/json")
+    lines = [record.getMessage() for record in caplog.records if "Refused POST" in record.getMessage()]
+    assert len(lines) == 10
+    assert "'/t' from 127.0.0.1: 400, line 1 is not json" in lines[0]

@@ -85,8 +85,10 @@ class HttpSource(Source):
     def __init__(self, config: HttpSource.Config, context: Context) -> None:
         super().__init__(config, context)
         self.config: HttpSource.Config = config
+        complaints = Complaints(context)
         self._handler = RequestHandler(
             context,
+            complaints,
             BodyReader(context, context.parser(config.parse), config.max_body),
             Limits(config.max_body, config.max_in_flight, config.read_timeout, config.safe_timeout),
             auth=config.auth,
@@ -96,7 +98,8 @@ class HttpSource(Source):
         self._server: web.Server | None = None
         self._malformed = context.counter("requests_malformed", "Requests that were not HTTP.")
         self._refused = context.counter("connections_refused", "Connections beyond max_connections.")
-        self._handshake_failures = HandshakeFailures(context, Complaints(context))
+        self._complaints = complaints
+        self._handshake_failures = HandshakeFailures(context, complaints)
 
     @property
     def port(self) -> int:
@@ -115,7 +118,7 @@ class HttpSource(Source):
             if self.config.tls
             else None
         )
-        listeners = Listeners(self.config.listen, None, tls, udp=False)
+        listeners = Listeners(self.config.listen, None, tls, complain=self._complaints)
         self._server = web.Server(
             self._handler, access_log=None, logger=_protocol_log(self._malformed), auto_decompress=False,
             keepalive_timeout=self.config.idle_timeout, lingering_time=_LINGER_S,

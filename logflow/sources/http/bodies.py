@@ -3,7 +3,7 @@
 ::
 
     application/msgpack, x-msgpack, vnd.msgpack    records (maps), or entries [time, record], concatenated
-    anything else, with the parser json            JSON Lines; one JSON array of objects; one object
+    anything else, with the parser json            JSON Lines, arrays of objects, or objects one after another
     anything else, with another parser             lines for that parser
 
 Blank lines are skipped where the parser does not match them. A body is taken whole or not at all: a line
@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import msgpack
-import msgspec
 
 from logflow.component import Context, Parser
 from logflow.engine.api import Parsed
@@ -26,6 +25,8 @@ from logflow.packing import ENTRY_HEADER, to_text
 
 _MSGPACK = {"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"}
 _EXCERPT_CHARACTERS = 80
+_PIECE_BYTES = 256 << 10
+"""What is parsed at once: the memory that this takes is bounded, and so is the time without a pause."""
 
 
 class Entries(NamedTuple):
@@ -53,28 +54,58 @@ class BodyReader:
         """
         if content_type.lower() in _MSGPACK:
             return self._read_msgpack(body, now_ns)
-        if self._json and body.lstrip()[:1] == b"[":
-            body = _array_to_lines(body)
-        if not body.strip():
-            return Entries(b"", 0)
-        parsed = self._parse(body, now_ns)
-        if parsed.unparsed:
-            parsed = self._parse(self._repair(body), now_ns)
-        return Entries(parsed.entries, parsed.events)
+        entries, events, start = bytearray(), 0, 0
+        is_lines = not (self._json and body.lstrip()[:1] == b"[")
+        array = False
+        while start < len(body):
+            piece = _piece(body, start)
+            if is_lines and (parsed := self._read_lines(piece, body, start, now_ns)) is not None:
+                start += len(piece)
+            else:
+                is_lines = False
+                parsed, used, array = self._read_objects(body, start, now_ns, array=array)
+                start += used
+            entries += parsed.entries
+            events += parsed.events
+        if array:
+            raise MalformedData("the body ends in the middle of an array")
+        return Entries(bytes(entries), events)
+
+    def _read_lines(self, piece: bytes, body: bytes, start: int, now_ns: int) -> Parsed | None:
+        """Parse whole lines; ``None`` if they are JSON that is not written as lines."""
+        if not piece.strip():
+            return Parsed(b"", 0, len(piece), b"", 0, 0, 0, 0)
+        parsed = self._parse(piece, now_ns)
+        if not parsed.unparsed:
+            return parsed
+        lines = piece.split(b"\n")
+        for number, line in enumerate(lines, start=1 + body.count(b"\n", 0, start)):
+            if line.strip() and self._parser.parse(line.removesuffix(b"\r")) is None:
+                if self._json and line.lstrip()[:1] == b"{":
+                    return None  # over several lines, or several on one
+                raise _bad_line(number, line, self._parser.config.type)
+        return self._parse(b"\n".join(line for line in lines if line.strip()), now_ns)
+
+    def _read_objects(self, body: bytes, start: int, now_ns: int, *, array: bool) -> tuple[Parsed, int, bool]:
+        """Parse objects however they are written; how much was used, whether an array is open."""
+        size = _PIECE_BYTES
+        while True:
+            found = self._engine.json_lines(body[start : start + size], array=array)
+            if found.consumed:
+                break
+            if start + size >= len(body):
+                raise _bad_line(1 + body.count(b"\n", 0, start), body[start:].partition(b"\n")[0], "json")
+            size *= 2
+        if not found.lines:
+            return Parsed(b"", 0, 0, b"", 0, 0, 0, 0), found.consumed, found.array
+        parsed = self._parse(found.lines, now_ns)
+        for line in found.lines.split(b"\n") if parsed.unparsed else ():
+            if line and self._parser.parse(line) is None:
+                raise _bad_line(1 + body.count(b"\n", 0, start), line, "json")
+        return parsed, found.consumed, found.array
 
     def _parse(self, body: bytes, now_ns: int) -> Parsed:
         return self._lines.parse(body if body.endswith(b"\n") else body + b"\n", b"", now_ns)
-
-    def _repair(self, body: bytes) -> bytes:
-        """Remove blank lines, or put an object that spans lines on one; raise for anything else."""
-        lines = body.split(b"\n")
-        for number, line in enumerate(lines, start=1):
-            if line.strip() and self._parser.parse(line.removesuffix(b"\r")) is None:
-                if self._json and self._parser.parse(body) is not None:
-                    return _on_one_line(body)
-                text = to_text(line.strip()[: 4 * _EXCERPT_CHARACTERS])[:_EXCERPT_CHARACTERS]
-                raise MalformedData(f"line {number} is not {self._parser.config.type}: {text!a}")
-        return b"\n".join(line for line in lines if line.strip())
 
     def _read_msgpack(self, body: bytes, now_ns: int) -> Entries:
         if body and (body[0] & 0xF0 == 0x80 or body[0] in (0xDE, 0xDF)):
@@ -88,17 +119,15 @@ class BodyReader:
         return Entries(done.entries, done.events)
 
 
-def _array_to_lines(body: bytes) -> bytes:
-    try:
-        items = msgspec.json.decode(body, type=list[msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise MalformedData(f"the body is not a JSON array: {error}") from None
-    return b"\n".join(_on_one_line(bytes(item)) for item in items)
+def _piece(body: bytes, start: int) -> bytes:
+    """Whole lines from ``start`` on, about as many as are parsed at once."""
+    end = body.find(b"\n", start + _PIECE_BYTES) + 1
+    return body[start : end or None]
 
 
-def _on_one_line(text: bytes) -> bytes:
-    """Join lines of right JSON: a newline is a blank there, as strings cannot hold one."""
-    return text.replace(b"\r", b" ").replace(b"\n", b" ")
+def _bad_line(number: int, line: bytes, kind: str) -> MalformedData:
+    text = to_text(line.strip()[: 4 * _EXCERPT_CHARACTERS])[:_EXCERPT_CHARACTERS]
+    return MalformedData(f"line {number} is not {kind}: {text!a}")
 
 
 def _records_to_entries(body: bytes, now_ns: int) -> bytes:

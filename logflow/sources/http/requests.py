@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
@@ -17,13 +18,18 @@ from logflow.component import Context, Emit
 from logflow.compression import decompress
 from logflow.config.auth import HttpAuth
 from logflow.errors import LimitExceeded, MalformedData
+from logflow.event import MAX_TIME_NS, NANOSECOND
+from logflow.net.complaints import Complaints
 from logflow.receipt import Receipt
 from logflow.sources.http.bodies import BodyReader
 
 _INLINE_BYTES = 16 << 10
 """Bodies above this, and compressed ones, are read in a thread, so that the event loop is not held up."""
 _MAX_TAG = 512
+_SHOWN = 100
 _RETRY_AFTER_S = 1
+_GROWTH = 5
+"""Bytes that a body takes while it is read, for each of its own, besides itself."""
 _ENCODINGS: dict[str, Any] = {"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd", "deflate": "deflate"}
 
 
@@ -63,6 +69,7 @@ class RequestHandler:
     def __init__(
         self,
         context: Context,
+        complain: Complaints,
         reader: BodyReader,
         limits: Limits,
         *,
@@ -71,6 +78,7 @@ class RequestHandler:
     ) -> None:
         self.emit: Emit | None = None
         self._context = context
+        self._complain = complain
         self._reader = reader
         self._limits = limits
         self._auth = auth
@@ -91,7 +99,14 @@ class RequestHandler:
         try:
             return await self._answer(request)
         except _RefusedError as refusal:
-            (self._deferred if refusal.status in (429, 503) else self._rejected)()
+            later = refusal.status in (429, 503)
+            (self._deferred if later else self._rejected)()
+            if not later:
+                peer = request.remote or "unix"
+                self._complain(
+                    f"Refused {request.method} {request.path[:_SHOWN]!a} from {peer}: "
+                    f"{refusal.status}, {refusal}.", peer,
+                )  # fmt: skip
             response = web.Response(status=refusal.status, text=f"{refusal}\n", headers=refusal.headers)
             if refusal.status == 503 or not request.content.at_eof():
                 response.force_close()
@@ -123,11 +138,15 @@ class RequestHandler:
     async def _take(self, request: web.BaseRequest, tag: str, emit: Emit) -> int:
         """Read a body and see to it that its events are safe; returns their number."""
         with self._holding() as held:
+            now_ns = self._time(request)
             body = await self._read_body(request, held)
+            # What it is decompressed to, and what the events take, of which the smallest grow most.
+            compressed = request.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
+            held(_GROWTH * (self._limits.body_bytes if compressed else len(body)))
             if len(body) > _INLINE_BYTES or "Content-Encoding" in request.headers:
-                batch = await asyncio.to_thread(self._batch, request, tag, body)
+                batch = await asyncio.to_thread(self._batch, request, tag, body, now_ns)
             else:
-                batch = self._batch(request, tag, body)
+                batch = self._batch(request, tag, body, now_ns)
             if not batch.count:
                 return 0
             try:
@@ -183,7 +202,20 @@ class RequestHandler:
             raise _RefusedError(400, f"the body is broken: {error}") from None
         return bytes(body)
 
-    def _batch(self, request: web.BaseRequest, tag: str, body: bytes) -> Batch:
+    def _time(self, request: web.BaseRequest) -> int:
+        """Time of events without one of their own: ``?time=`` in seconds since 1970, as Fluentd has it."""
+        text = request.query.get("time")
+        if text is None:
+            return self._context.clock.time_ns()
+        try:
+            time_ns = int(Decimal(text) * NANOSECOND)
+        except (ArithmeticError, ValueError):
+            time_ns = -1
+        if not 0 <= time_ns <= MAX_TIME_NS:
+            raise _RefusedError(400, "time is a number of seconds since 1970")
+        return time_ns
+
+    def _batch(self, request: web.BaseRequest, tag: str, body: bytes, now_ns: int) -> Batch:
         encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
         key = request.headers.get("Idempotency-Key")
         try:
@@ -191,7 +223,7 @@ class RequestHandler:
                 if encoding not in _ENCODINGS:
                     raise _RefusedError(415, "Content-Encoding may be gzip, zstd or deflate")
                 body = decompress(body, _ENCODINGS[encoding], self._limits.body_bytes)
-            entries, events = self._reader.read(body, request.content_type, self._context.clock.time_ns())
+            entries, events = self._reader.read(body, request.content_type, now_ns)
         except LimitExceeded as error:
             raise _RefusedError(413, str(error)) from None
         except MalformedData as error:
@@ -205,7 +237,9 @@ class RequestHandler:
 
         def held(size: int) -> None:
             nonlocal total
-            if self._held_bytes + size > self._limits.in_flight_bytes:
+            # Whoever is alone may have more than that, or a large body would never come in.
+            others = self._held_bytes - total
+            if others and self._held_bytes + size > self._limits.in_flight_bytes:
                 self._refuse_for_now(429, "too much is being received now")
             total += size
             self._held_bytes += size
