@@ -344,6 +344,94 @@ async def test_the_files_used_longest_ago_are_closed_first(make):
     assert [Path(path).name for path in output._writer._files] == ["a.jsonl", "c.jsonl"]
 
 
+class CountingDisk(Disk):
+    def __init__(self):
+        self.syncs = 0
+
+    def sync(self, fd):
+        self.syncs += 1
+
+    def sync_directory(self, path):
+        self.syncs += 1
+
+
+async def test_many_tags_are_written_together_with_few_syncs(make, tmp_path):
+    """One of the data of each file, one of their directory; the journal's come once for all."""
+    disk = CountingDisk()
+    output = make(disk=disk, sync="batch", max_open_files=500)
+    await output.open()
+    group = [chunk({"n": n}, tag=f"tag-{n}") for n in range(200)]
+    disk.syncs = 0
+    assert await output.write_group(group) == [None] * 200
+    assert disk.syncs <= 200 + 1
+    assert len(files(tmp_path)) == 200
+    assert await output.write_group(group) == [None] * 200
+    assert all(text.count(b"\n") == 1 for text in files(tmp_path).values()), "a repeat writes nothing"
+
+
+async def test_a_bad_destination_in_a_group_harms_no_other(make, tmp_path):
+    output = make(max_open_files=4)
+    await output.open()
+    (tmp_path / "out" / "bad.jsonl").mkdir()
+    tags = ["a", "bad", "c", "d", "e", "f"]
+    results = await output.write_group([chunk({"n": 1}, tag=tag) for tag in tags])
+    assert [type(result) for result in results] == [type(None), DeliveryError, *[type(None)] * 4]
+    assert sorted(files(tmp_path)) == ["a.jsonl", "c.jsonl", "d.jsonl", "e.jsonl", "f.jsonl"]
+
+
+async def test_chunks_of_one_group_for_one_file_keep_their_order(make, tmp_path):
+    output = make("all.jsonl", tag_key=None, time_key=None)
+    await output.open()
+    await output.write_group([chunk({"n": n}, tag=f"tag-{n}") for n in range(50)])
+    text = files(tmp_path)["all.jsonl"]
+    assert text == b"".join(b'{"n":%d}\n' % n for n in range(50))
+
+
+async def test_modes_can_be_chosen_and_hold_whatever_the_umask(make, tmp_path):
+    """For the directories above as well."""
+    output = make("a/b/{tag}.jsonl", file_mode="0644", directory_mode="0755")
+    before = os.umask(0o077)
+    try:
+        await deliver(output, chunk({"n": 1}))
+    finally:
+        os.umask(before)
+    out = tmp_path / "out"
+    modes = [path.stat().st_mode & 0o777 for path in (out, out / "a", out / "a/b", out / "a/b/app.jsonl")]
+    assert modes == [0o755, 0o755, 0o755, 0o644]
+
+
+async def test_no_directory_is_open_to_everybody_by_itself(make, tmp_path):
+    before = os.umask(0)
+    try:
+        await deliver(make("a/b/{tag}.jsonl"), chunk({"n": 1}))
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").rglob("*") if path.is_dir()} == {0o750}
+
+
+async def test_the_time_zone_of_paths_can_be_chosen(make, tmp_path):
+    """T0 is 22:13 UTC: in Kolkata it is the next day already, and midnight is at half past in UTC."""
+    output = make("%Y-%m-%d.jsonl", timezone="Asia/Kolkata")
+    midnight = T0 - T0 % DAY + 18 * 3600 * 10**9 + 1800 * 10**9
+    events = [(midnight - 1, {"n": 1}), (midnight, {"n": 2}), (T0, {"n": 3})]
+    batch = Batch.from_events("app", events)
+    await deliver(output, Chunk(os.urandom(16), "app", (batch.entries,), 3))
+    assert {name: text.count(b"\n") for name, text in files(tmp_path).items()} == {
+        "2023-11-14.jsonl": 1,
+        "2023-11-15.jsonl": 2,
+    }
+
+
+async def test_a_tag_that_looks_like_a_rotated_file_of_another_is_not_deleted(make, tmp_path):
+    output = make("{tag}", rotate_size=50, keep=1)
+    await output.open()
+    await output.write(chunk({"n": 1}, tag="app.20201127-000000"))
+    for n in range(5):
+        await output.write(chunk({"n": n, "pad": "x" * 60}, tag="app"))
+    assert "app%2E20201127-000000" in files(tmp_path)
+    assert len(files(tmp_path)) == 3
+
+
 async def test_chunks_of_many_tags_may_be_written_at_once(make, tmp_path):
     output = make("all.jsonl", time_key=None, sync="never")
     await output.open()

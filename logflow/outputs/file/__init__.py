@@ -12,16 +12,18 @@ be read by ``zcat`` and ``zstdcat`` at any time.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, ClassVar, Literal, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from logflow.batch import Chunk
 from logflow.component import Context, Output
 from logflow.compression import Compression
-from logflow.config.fields import Duration, Size
+from logflow.config.fields import Duration, Notation, Size
 from logflow.encoders import TextOptions
 from logflow.errors import DeliveryError
 from logflow.outputs.file.disk import Disk
@@ -34,6 +36,30 @@ from logflow.storage.fs import Fs
 T = TypeVar("T")
 
 _SUFFIXES: dict[Compression, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+
+
+def _read_mode(value: object) -> int:
+    if not re.fullmatch(r"0?[0-7]{3,4}", str(value)):
+        raise ValueError(f"{value!r} is not a mode; write octal digits, such as '0640'")
+    return int(str(value), 8)
+
+
+Mode = Annotated[
+    int,
+    BeforeValidator(_read_mode),
+    Notation("mode", "0640", {"type": ["string", "integer"], "pattern": "^0?[0-7]{3,4}$"}),
+]
+
+
+def _check_timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"no time zone is called {name!r}; write one such as Europe/Berlin") from None
+    return name
+
+
+Timezone = Annotated[str, AfterValidator(_check_timezone)]
 
 
 def _check_path(text: str) -> str:
@@ -55,7 +81,7 @@ class FileOutput(Output):
         type: Literal["file"] = "file"
         path: Annotated[str, AfterValidator(_check_path)] = Field(
             description="Where events go: `{tag}`, `{tag[0]}`, `{hostname}`, `{field}`, and "
-            "`%Y %m %d %j %H %M %S` of the event's time in UTC. Values never leave the directory.",
+            "`%Y %m %d %j %H %M %S` of the event's time. Values never leave the directory.",
             examples=["/var/log/archive/{tag}/%Y-%m-%d.jsonl"],
         )
         format: Literal["ndjson", "msgpack", "raw", "ltsv", "csv"] = Field(
@@ -77,6 +103,13 @@ class FileOutput(Output):
             f"{CACHED_BYTES >> 20}MiB of a file stay in the page cache; `never`: they survive `kill -9` "
             "only.",
         )
+        file_mode: Mode | None = Field(
+            None, description="Permissions of new files; 0640, as far as the umask allows, unless set."
+        )
+        directory_mode: Mode | None = Field(
+            None, description="Permissions of new directories; 0750, as far as the umask allows, unless set."
+        )
+        timezone: Timezone = Field("UTC", description="Time zone of `path`, such as `Europe/Berlin`.")
         max_open_files: int = Field(256, ge=1, le=65536, description="Most files that are kept open.")
         idle_close: Duration = Field(60.0, gt=0, description="Close a file that was not written for so long.")
 
@@ -91,7 +124,7 @@ class FileOutput(Output):
     def __init__(self, config: FileOutput.Config, context: Context) -> None:
         super().__init__(config, context)
         suffix = _SUFFIXES[config.compress]
-        self._template = PathTemplate(config.path.removesuffix(suffix) + suffix)
+        self._template = PathTemplate(config.path.removesuffix(suffix) + suffix, ZoneInfo(config.timezone))
         self._renderer = Renderer(
             self._template, config.encoder(context.engine), config.compress, context.engine
         )
@@ -105,6 +138,8 @@ class FileOutput(Output):
             keep=config.keep,
             max_open=config.max_open_files,
             idle_s=config.idle_close,
+            file_mode=config.file_mode,
+            directory_mode=config.directory_mode,
         )
         self._writer = Writer(self._journal, options, disk=self.disk, clock=context.clock, log=context.log)
         self._threads: ThreadPoolExecutor | None = None
@@ -147,7 +182,7 @@ class FileOutput(Output):
     def _recover(self) -> None:
         root = self._template.root
         try:
-            self.disk.make_directories(str(root))
+            self.disk.make_directories(str(root), self.config.directory_mode)
         except OSError as error:
             raise DeliveryError(
                 f"cannot make the directory {root}: {error.strerror}; make it writable or change path"

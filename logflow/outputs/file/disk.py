@@ -5,7 +5,9 @@ They stand here, one method each, so that a test can fail or stop the process be
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import suppress
 
 
 class Disk:
@@ -49,9 +51,24 @@ class Disk:
         """Remove a file."""
         os.unlink(path)  # noqa: PTH108
 
-    def make_directories(self, path: str) -> None:
-        """Make a directory and those above it."""
-        os.makedirs(path, mode=0o750, exist_ok=True)  # noqa: PTH103
+    def make_directories(self, path: str, mode: int | None = None) -> None:
+        """Make a directory and those above it, all with the same permissions.
+
+        Args:
+            path: of the directory.
+            mode: whatever the umask; ``None`` for 0750 as far as the umask allows.
+        """
+        missing = []
+        while not os.path.isdir(path):  # noqa: PTH112
+            missing.append(path)
+            path = os.path.dirname(path)  # noqa: PTH120
+        for directory in reversed(missing):
+            with suppress(FileExistsError):
+                os.mkdir(directory, 0o750)  # noqa: PTH102
+                if mode is not None:
+                    os.chmod(directory, mode)  # noqa: PTH101
+        if missing and not os.path.isdir(missing[0]):  # noqa: PTH112
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), missing[0])
 
     def sync_directory(self, path: str) -> None:
         """Return when names in a directory would survive a power cut."""

@@ -3,7 +3,7 @@
 ::
 
     /var/log/archive/{tag[0]}/{kubernetes.pod}/%Y-%m-%d.jsonl
-    └─ static root ─┘└─ tag ─┘└── a field ───┘└─ event time, UTC ─┘
+    └─ static root ─┘└─ tag ─┘└── a field ───┘└─── event time ────┘
 
 ``{tag}``, ``{tag[0]}``, ``{tag[-1]}`` (parts between dots), ``{hostname}``, ``{field}`` (or ``{a.b}`` for
 nested fields), ``{{`` and ``}}`` for braces, ``%Y %y %m %d %j %H %M %S`` and ``%%``.
@@ -14,7 +14,9 @@ What stands in for a placeholder never leaves its place in the path. The mapping
 2. ``/``, ``%`` and every character that is not printable (NUL and newline among them) become ``%XX`` for each
    of their UTF-8 bytes, so that different values have different names;
 3. a value of dots alone has its first dot written ``%2E``: ``..`` becomes ``%2E.``;
-4. a value too long for a file name is cut, and ``~`` and 16 hex digits of its hash are added.
+4. a value too long for a file name is cut, and ``~`` and 16 hex digits of its hash are added;
+5. a file name that ends in a value, and looks like one that rotation gives (``app.20260131-120000``), has
+   the dot before the digits written ``%2E``: a tag of that form is no rotated file of another tag.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import re
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
@@ -36,6 +38,9 @@ from logflow.event import NANOSECOND, Record
 _TOKEN = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]+)\}|%(?P<time>.?)|[^{}%]+|.", re.DOTALL)
 _TAG_PART = re.compile(r"tag\[(-?\d{1,3})\]")
 _PERIODS_S = {"S": 1, "M": 60, "H": 3600} | dict.fromkeys("Yymdj", 86400)
+_ZONE_PERIOD_S = 900
+_COMPRESSED = re.compile(r"\.(?:gz|zst)")
+_ROTATED = re.compile(r"\.(\d{8}-\d{6}(?:-\d{1,9})?(?:\.gz|\.zst)?)$")
 _TIME_WIDTH = 4
 _NAME_BYTES = 210
 """File systems take names of 255 bytes; the rest is for the suffixes of rotation and compression."""
@@ -83,8 +88,8 @@ class PathTemplate:
             in the path only by tag and fields; 0 when the time is not used.
     """
 
-    def __init__(self, text: str) -> None:
-        """Compile.
+    def __init__(self, text: str, timezone: tzinfo = UTC) -> None:
+        """Compile; times are those of ``timezone``.
 
         Raises:
             ValueError: the template cannot be used; the text says why.
@@ -106,6 +111,11 @@ class PathTemplate:
         self.period_s = min(
             (_PERIODS_S[piece.directive] for piece in pieces if isinstance(piece, _Time)), default=0
         )
+        self._timezone = timezone
+        if timezone is not UTC:  # days and hours begin at any quarter of an hour of UTC
+            self.period_s = min(self.period_s, _ZONE_PERIOD_S)
+        last = [p for p in components[-1] if not (isinstance(p, str) and _COMPRESSED.fullmatch(p))]
+        self._may_look_rotated = isinstance(last[-1], _Value)
 
     def render(self, tag: str, time_ns: int, record: Record) -> str:
         """The absolute path for an event; always below :attr:`root`."""
@@ -124,7 +134,7 @@ class PathTemplate:
             yield path
 
     def _fill(self, tag: str, time_ns: int, texts: tuple[str, ...]) -> str:
-        moment = datetime.fromtimestamp(time_ns // NANOSECOND, UTC)
+        moment = datetime.fromtimestamp(time_ns // NANOSECOND, self._timezone)
         fields = dict(zip(self._fields, texts, strict=True))
 
         def fill(piece: _Piece) -> str:
@@ -137,7 +147,9 @@ class PathTemplate:
                     text = fields[name] if piece.is_field else piece.resolve(tag)
                     return safe_name(text, limit_bytes)
 
-        names = ("".join(map(fill, component)) for component in self._components)
+        names = ["".join(map(fill, component)) for component in self._components]
+        if self._may_look_rotated:
+            names[-1] = _ROTATED.sub(r"%2E\1", names[-1])
         return str(self.root.joinpath(*names))
 
 

@@ -40,7 +40,8 @@ import re
 import stat
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -58,6 +59,8 @@ from logflow.outputs.file.journal import FileJournal, Owned, Written
 
 _TAIL_BYTES = 64
 CACHED_BYTES = 4 << 20
+_MANY_FILES = 8
+_SYNCERS = 16
 _UNCACHE_BYTES = 2 << 20
 """What stays in the system's cache of a file that is written to, and what is given up at once."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
@@ -76,6 +79,8 @@ class WriterOptions:
         keep: rotated files kept for each file; ``None``: all.
         max_open: files kept open.
         idle_s: a file not written for so long is closed.
+        file_mode: permissions of new files, whatever the umask; ``None``: 0640 as far as the umask allows.
+        directory_mode: the same for new directories; ``None``: 0750.
     """
 
     text: bool
@@ -85,6 +90,8 @@ class WriterOptions:
     keep: int | None
     max_open: int
     idle_s: float
+    file_mode: int | None = None
+    directory_mode: int | None = None
 
 
 class Pieces(NamedTuple):
@@ -106,6 +113,8 @@ class _File:
     tail: bytes = b""
     end: int = 0
     """Bytes of chunks that are whole in it, those of the group that is being written among them."""
+    opened: bool = False
+    """It was opened just now, and a power cut may take that back."""
     uncut: bool = False
     """A failed write could not be cut off: it is before anything else is written."""
     cached_from: int = 0
@@ -127,6 +136,7 @@ class Writer:
         self._log = log
         self._lock = threading.Lock()
         self._files: dict[str, _File] = {}
+        self._syncers: ThreadPoolExecutor | None = None
 
     # -- chunks -----------------------------------------------------------------------------------
 
@@ -143,6 +153,7 @@ class Writer:
             with ExitStack() as stack:
                 # In one order for all, so that two groups never wait for each other.
                 files = self._use_all(stack, chunks)
+                self._make_known([file for file in files.values() if isinstance(file, _File)])
                 written = []
                 for index, chunk in enumerate(chunks):
                     if not self._journal.committed(chunk.id):
@@ -168,6 +179,18 @@ class Writer:
             except DeliveryError as error:
                 files[path] = error
         return files
+
+    def _make_known(self, files: Sequence[_File]) -> None:
+        """See to it that files opened just now, and their lengths in the journal, survive a power cut.
+
+        From then on data may reach the disk before the commit does: recovery knows what to cut.
+        """
+        opened = [file for file in files if file.opened]
+        if opened:
+            self._sync_names({file.path for file in opened if not file.end})
+            self._journal.settle(durable=self._options.durable)
+        for file in opened:
+            file.opened = False
 
     def _append(self, chunk: Pieces, files: Mapping[str, _File | Exception]) -> Exception | None:
         """Write a chunk's slices; when that fails, nothing of it stays."""
@@ -201,8 +224,7 @@ class Writer:
             return
         try:
             if self._options.durable:
-                for file in grown:
-                    self._disk.sync(file.fd)
+                self._sync_all([file.fd for file in grown])
             self._journal.commit(
                 chunk_ids, [Written(file.owned, file.end, _hash(file.tail)) for file in grown if file.owned]
             )
@@ -216,6 +238,17 @@ class Writer:
             file.written_ns = self._clock.time_ns()
             if self._options.durable:
                 self._uncache(file, file.end)
+
+    def _sync_all(self, fds: Sequence[int]) -> None:
+        """Sync files; many at the same time, as a file system commits together what waits for it."""
+        if len(fds) < _MANY_FILES:
+            for fd in fds:
+                self._disk.sync(fd)
+            return
+        if self._syncers is None:
+            self._syncers = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="file-sync")
+        for _ in self._syncers.map(self._disk.sync, fds):
+            pass
 
     def _write_slices(self, file: _File, slices: Iterable[bytes]) -> None:
         """Write behind what was written before."""
@@ -304,6 +337,8 @@ class Writer:
             if not stat.S_ISREG(status.st_mode):
                 raise DeliveryError(f"{file.path} is not a regular file; move it away")
             _lock(fd, file.path)
+            if not status.st_size and self._options.file_mode is not None:
+                os.fchmod(fd, self._options.file_mode)
             file.tail = os.pread(fd, _TAIL_BYTES, max(0, status.st_size - _TAIL_BYTES))
             file.owned = self._journal.own(file.path, status, _hash(file.tail))
         except BaseException:
@@ -312,21 +347,18 @@ class Writer:
         file.fd, file.written_ns, file.uncut = fd, status.st_mtime_ns, False
         file.end = status.st_size
         file.cached_from = status.st_size
-        if not status.st_size:
-            self._sync_names(file.path)
-        # Data may reach the disk before the commit does: from here on the journal must know the length.
-        self._journal.settle(durable=self._options.durable)
+        file.opened = True
 
     def _make_directories(self, directory: Path) -> None:
         missing = [path for path in (directory, *directory.parents) if not path.exists()]
-        self._disk.make_directories(str(directory))
-        for path in missing:
-            self._sync_names(str(path))
+        self._disk.make_directories(str(directory), self._options.directory_mode)
+        self._sync_names({str(path) for path in missing})
 
-    def _sync_names(self, path: str) -> None:
-        """See to it that a new name survives a power cut."""
+    def _sync_names(self, paths: Collection[str]) -> None:
+        """See to it that new names survive a power cut."""
         if self._options.durable:
-            self._disk.sync_directory(str(Path(path).parent))
+            for directory in sorted({str(Path(path).parent) for path in paths}):
+                self._disk.sync_directory(directory)
 
     def _release(self, file: _File) -> None:
         """Close a file whose end is committed (or is no longer there)."""
@@ -368,6 +400,9 @@ class Writer:
                 with suppress(OSError):
                     self._disk.close(file.fd)
             self._files.clear()
+        if self._syncers is not None:
+            self._syncers.shutdown()
+            self._syncers = None
 
     # -- rotation ---------------------------------------------------------------------------------
 
@@ -394,7 +429,7 @@ class Writer:
         target = f"{base}.{stamp}{f'-{number}' if number else ''}{suffix}"
         self._disk.rename(file.path, target)
         self._release(file)
-        self._sync_names(target)
+        self._sync_names({target})
         if self._options.keep is not None:
             rotated.append((stamp, number, target))
             for _, _, path in rotated[: max(len(rotated) - self._options.keep, 0)]:

@@ -122,9 +122,9 @@ class FaultyDisk(Disk):
         self._step()
         super().unlink(path)
 
-    def make_directories(self, path):
+    def make_directories(self, path, mode=None):
         self._step()
-        super().make_directories(path)
+        super().make_directories(path, mode)
 
     def sync_directory(self, path):
         self._step()
