@@ -5,6 +5,7 @@ r"""Encoders: how events look outside, for outputs to files, to terminals and ov
 ``msgpack``  the packed entries as they are: ``[EventTime, record]``, one after the other
 ``raw``      the message alone, one per line; a record without one is written as its JSON
 ``ltsv``     ``label:value`` separated by tabs; in values ``\\ \t \n \r`` are escaped with a backslash
+             (in both, other control characters as ``\xNN``: what reads them may be a terminal)
 ``csv``      the chosen columns (RFC 4180, with ``\n``); no header, as files are appended to and rotated
 
 ``ndjson``, ``json`` and ``msgpack`` are the engine's work; the others decode every event.
@@ -15,6 +16,7 @@ it still lies in the processor's cache. An encoder knows nothing of where the sl
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import re
@@ -22,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec.msgpack import Ext
 from pydantic import Field, model_validator
 
 from logflow.config.fields import NonEmpty
@@ -47,6 +50,7 @@ CONTENT_TYPES: dict[Format, str] = {
 }
 
 _NOT_IN_LABELS = re.compile(r"[^0-9A-Za-z_.@-]")
+_CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -169,6 +173,8 @@ def text_of(value: object) -> str:
             return to_text(value)
         case EventTime():
             return value.isoformat()
+        case Ext():
+            return base64.b64encode(value.data).decode()
         case _:
             try:
                 return msgspec.json.encode(value, enc_hook=str).decode()
@@ -192,7 +198,12 @@ def _ltsv_line(row: Record) -> str:
         f"{_NOT_IN_LABELS.sub('_', text_of(key))}:{text_of(value).translate(_ESCAPES)}"
         for key, value in row.items()
     )
-    return "\t".join(fields) + "\n"
+    return _visible("\t".join(fields)) + "\n"
+
+
+def _visible(text: str) -> str:
+    """Escape control characters, which could tell a terminal to do things, except for tabs and newlines."""
+    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def _messages(entries: bytes, key: str, engine: Engine) -> Iterator[bytes]:
@@ -200,4 +211,4 @@ def _messages(entries: bytes, key: str, engine: Engine) -> Iterator[bytes]:
         if record.get(key) is None:
             yield engine.to_ndjson(pack_entry(time, record), "", None, None)
         else:
-            yield text_of(record[key]).encode() + b"\n"
+            yield _visible(text_of(record[key])).encode() + b"\n"

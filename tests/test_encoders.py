@@ -45,6 +45,13 @@ def test_raw_is_the_message_alone_and_nothing_is_lost(engine):
     assert render(engine, {"log": "x"}, format="raw", message_key="log") == b"x\n"
 
 
+@pytest.mark.parametrize("name", ["raw", "ltsv"])
+def test_no_terminal_escapes_pass_through(engine, name):
+    text = render(engine, {"message": "a\x1b[2Jb\x07\x9b0m\x7f\tc"}, format=name, time_key=None, tag_key=None)
+    assert not set(text.decode()) & set(map(chr, [*range(9), *range(11, 32), *range(0x7F, 0xA0)]))
+    assert b"a\\x1b[2Jb\\x07\\x9b0m\\x7f" in text
+
+
 def test_ltsv_escapes_what_would_break_it(engine):
     record = {"a": "x\ty\nz\\", "b:c": 1}
     assert render(engine, record, format="ltsv").decode() == (
@@ -99,7 +106,7 @@ def test_slices_together_are_the_text_of_all_entries(sizes, name):
     ("value", "text"),
     [("a\ud800", "a\\ud800"), (None, ""), (True, "true"), (1.5, "1.5"), ({"a": [None]}, '{"a":[null]}'),
      (EventTime(T0), STAMP), ({(1, 2): 3}, None), ({b"k": 1}, None),
-     (msgspec.msgpack.Ext(5, b"x"), None)],
+     (msgspec.msgpack.Ext(5, b"x"), "eA==")],
 )  # fmt: skip
 def test_text_of_a_field(value, text):
     assert text is None or text_of(value) == text

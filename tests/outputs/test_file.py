@@ -432,6 +432,33 @@ async def test_a_tag_that_looks_like_a_rotated_file_of_another_is_not_deleted(ma
     assert len(files(tmp_path)) == 3
 
 
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [("directory", "outside of"), ("file", "is a symbolic link"), ("hard", "another name")],
+)
+async def test_links_that_lead_elsewhere_are_not_followed(make, tmp_path, kind, problem):
+    """Neither as a directory on the way, nor as the file; the root itself may be a link."""
+    output = make("{tag}/x.jsonl")
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "out"
+    elsewhere.mkdir()
+    (elsewhere / "x.jsonl").write_text("precious\n")
+    (tmp_path / "real").mkdir()
+    out.symlink_to(tmp_path / "real")
+    if kind == "directory":
+        (out / "app").symlink_to(elsewhere)
+    else:
+        (out / "app").mkdir()
+        link = (
+            (out / "app" / "x.jsonl").symlink_to if kind == "file" else (out / "app" / "x.jsonl").hardlink_to
+        )
+        link(elsewhere / "x.jsonl")
+    await output.open()
+    with pytest.raises(DeliveryError, match=problem):
+        await output.write(chunk({"n": 1}))
+    assert (elsewhere / "x.jsonl").read_text() == "precious\n"
+    await output.write(chunk({"n": 1}, tag="good"))
+
+
 async def test_chunks_of_many_tags_may_be_written_at_once(make, tmp_path):
     output = make("all.jsonl", time_key=None, sync="never")
     await output.open()

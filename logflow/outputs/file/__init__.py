@@ -140,6 +140,7 @@ class FileOutput(Output):
             idle_s=config.idle_close,
             file_mode=config.file_mode,
             directory_mode=config.directory_mode,
+            root=self._template.root,
         )
         self._writer = Writer(self._journal, options, disk=self.disk, clock=context.clock, log=context.log)
         self._threads: ThreadPoolExecutor | None = None

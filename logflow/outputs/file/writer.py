@@ -81,6 +81,7 @@ class WriterOptions:
         idle_s: a file not written for so long is closed.
         file_mode: permissions of new files, whatever the umask; ``None``: 0640 as far as the umask allows.
         directory_mode: the same for new directories; ``None``: 0750.
+        root: files must stay below, whatever links there are; ``None``: anywhere.
     """
 
     text: bool
@@ -92,6 +93,7 @@ class WriterOptions:
     idle_s: float
     file_mode: int | None = None
     directory_mode: int | None = None
+    root: Path | None = None
 
 
 class Pieces(NamedTuple):
@@ -327,6 +329,7 @@ class Writer:
     def _open(self, file: _File) -> None:
         """Open or make a file and begin to write at its end."""
         self._recover(file.path)
+        self._check_links(file.path)
         try:
             fd = self._disk.open(file.path, _FLAGS, 0o640)
         except FileNotFoundError:
@@ -336,6 +339,8 @@ class Writer:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise DeliveryError(f"{file.path} is not a regular file; move it away")
+            if status.st_nlink > 1:
+                raise DeliveryError(f"{file.path} has another name too (a hard link); move it away")
             _lock(fd, file.path)
             if not status.st_size and self._options.file_mode is not None:
                 os.fchmod(fd, self._options.file_mode)
@@ -348,6 +353,16 @@ class Writer:
         file.end = status.st_size
         file.cached_from = status.st_size
         file.opened = True
+
+    def _check_links(self, path: str) -> None:
+        """Refuse links out of the output's directory: who may write there could aim them anywhere."""
+        if self._options.root is None:
+            return
+        root, parent = (os.path.realpath(each) for each in (self._options.root, Path(path).parent))
+        if parent != root and not parent.startswith(f"{root.rstrip('/')}/"):
+            raise DeliveryError(f"{path} leads outside of {root} over a symbolic link; remove it")
+        if Path(path).is_symlink():
+            raise DeliveryError(f"{path} is a symbolic link; move it away")
 
     def _make_directories(self, directory: Path) -> None:
         missing = [path for path in (directory, *directory.parents) if not path.exists()]
