@@ -20,7 +20,7 @@ from logflow.config.fields import (
     StepField,
     Use,
 )
-from logflow.config.options import Options
+from logflow.config.options import Options, OutputConfig
 from logflow.expressions import Expression
 from logflow.memory import DEFAULT_LIMIT_BYTES
 from logflow.patterns import compile_pattern
@@ -134,6 +134,15 @@ class Settings(Options):
         if isinstance(value, dict):
             return {key: item for key, item in value.items() if not str(key).startswith("x-")}
         return value
+
+    @model_validator(mode="after")
+    def _check_claims(self) -> Settings:
+        claimed: dict[str, str] = {}
+        for name, output in self.outputs.items():
+            claim = output.claim() if isinstance(output, OutputConfig) else None
+            if claim is not None and (other := claimed.setdefault(claim, name)) != name:
+                raise ValueError(f"the outputs {other} and {name} both write to {claim}; use two paths")
+        return self
 
     @model_validator(mode="after")
     def _check_names(self) -> Settings:

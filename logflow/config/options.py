@@ -131,3 +131,7 @@ class OutputConfig(ComponentConfig):
     concurrency: int = Field(
         4, ge=1, le=256, description="Deliveries under way at once; events of one tag stay in order."
     )
+
+    def claim(self) -> str | None:
+        """Name what no other output may write to; nothing unless overridden."""
+        return None

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from logflow import encoders
 from logflow.batch import Batch, Chunk
 from logflow.compression import decompress
+from logflow.config.models import Settings
 from logflow.errors import DeliveryError, MalformedData
 from logflow.outputs.file import FileOutput, writer
 from logflow.outputs.file.disk import Disk
@@ -493,6 +494,20 @@ async def test_chunks_of_many_tags_may_be_written_at_once(make, tmp_path):
 def test_a_mistake_in_the_configuration_is_explained(options, problem):
     with pytest.raises(ValidationError, match=re.escape(problem)):
         FileOutput.Config(**options)
+
+
+@pytest.mark.parametrize("other", ["/x/{tag}.jsonl", "/x/./{tag}.jsonl"])
+def test_two_outputs_with_one_path_are_a_mistake(other):
+    """They would lock each other out of their files."""
+    settings = {
+        "sources": {"in": {"type": "stdin", "tag": "app"}},
+        "routes": [{"match": "**", "outputs": ["a", "b"]}],
+        "outputs": {"a": {"type": "file", "path": "/x/{tag}.jsonl"}, "b": {"type": "file", "path": other}},
+    }
+    with pytest.raises(ValidationError, match="the outputs a and b both write to"):
+        Settings.model_validate(settings)
+    settings["outputs"]["b"]["path"] = "/x/{tag}.log"
+    Settings.model_validate(settings)
 
 
 async def test_close_is_safe_without_open_and_twice(make):

@@ -12,6 +12,7 @@ be read by ``zcat`` and ``zstdcat`` at any time.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -112,6 +113,10 @@ class FileOutput(Output):
         timezone: Timezone = Field("UTC", description="Time zone of `path`, such as `Europe/Berlin`.")
         max_open_files: int = Field(256, ge=1, le=65536, description="Most files that are kept open.")
         idle_close: Duration = Field(60.0, gt=0, description="Close a file that was not written for so long.")
+
+        def claim(self) -> str:
+            """The files that this output alone may write to."""
+            return os.path.abspath(self.path)  # noqa: PTH100 - no I/O, as resolve() does
 
         @model_validator(mode="after")
         def _check_keep(self) -> FileOutput.Config:
