@@ -14,7 +14,7 @@ import pytest
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Origin, Span
 from logflow.buffers.base import TAG_BYTES, GroupLimits
-from logflow.buffers.disk import DiskBuffer
+from logflow.buffers.disk import DiskBuffer, Storage
 from logflow.clock import Clock, SystemClock
 from logflow.config.options import BufferOptions
 from logflow.errors import ComponentError
@@ -47,7 +47,7 @@ class Bench:
         self.account = Account("**", "out")
         self.buffer = DiskBuffer(
             "out", self.directory, self.options, self.checkpoints, clock=self.clock,
-            log=logging.getLogger("logflow.test"), segment_bytes=segment_bytes,
+            log=logging.getLogger("logflow.test"), storage=Storage(segment_bytes=segment_bytes),
             counter=lambda name, text: self.metrics.counter("buffer", "out", name, text),
         )  # fmt: skip
         self.opened.append(self.buffer)

@@ -29,7 +29,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Origin, Span
 from logflow.buffers.base import TAG_BYTES
-from logflow.buffers.disk import DiskBuffer
+from logflow.buffers.disk import DiskBuffer, Storage
 from logflow.config.options import BufferOptions
 from logflow.receipt import Receipt
 from logflow.storage.checkpoints import Checkpoints
@@ -78,8 +78,8 @@ class World:
             self.checkpoints = Checkpoints(CHECKPOINTS, fs=self.fs, executor=Inline())
             self.buffer = DiskBuffer(
                 "out", DIRECTORY, self.options, self.checkpoints, clock=self.clock,
-                log=logging.getLogger("logflow.test"), fs=self.fs, executor=Inline(),
-                segment_bytes=self.segment_bytes,
+                log=logging.getLogger("logflow.test"),
+                storage=Storage(self.fs, Inline(), self.segment_bytes),
             )  # fmt: skip
             try:
                 self.checkpoints.open()

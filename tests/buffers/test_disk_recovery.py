@@ -14,7 +14,7 @@ from random import Random
 import pytest
 
 from logflow.batch import Batch, Chunk, DeliveryKey
-from logflow.buffers.disk import DiskBuffer
+from logflow.buffers.disk import DiskBuffer, Storage
 from logflow.clock import SystemClock
 from logflow.config.options import BufferOptions
 from logflow.errors import ComponentError
@@ -48,7 +48,7 @@ async def run(
     options = BufferOptions(type="disk", chunk_limit=chunk_limit, flush_interval=0)
     buffer = DiskBuffer(
         "out", directory, options, Checkpoints(None), clock=SystemClock(),
-        log=logging.getLogger("logflow.test"), segment_bytes=900, fs=fs,
+        log=logging.getLogger("logflow.test"), storage=Storage(fs or Fs(), segment_bytes=900),
         counter=lambda name, text: metrics.counter("buffer", "out", name, text),
     )  # fmt: skip
     await buffer.open(lambda _: outcome.account)
@@ -304,7 +304,7 @@ async def test_a_recovery_that_is_cancelled_ends_and_leaves_the_buffer_free(stor
     fs = SlowFs()
     buffer = DiskBuffer(
         "out", stored, BufferOptions(type="disk"), Checkpoints(None), clock=SystemClock(),
-        log=logging.getLogger("logflow.test"), fs=fs,
+        log=logging.getLogger("logflow.test"), storage=Storage(fs),
     )  # fmt: skip
     opening = asyncio.ensure_future(buffer.open(lambda _: Account("**", "out")))
     await asyncio.to_thread(fs.reading.wait, 10)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Span
-from logflow.buffers.disk import DiskBuffer
+from logflow.buffers.disk import DiskBuffer, Storage
 from logflow.clock import SystemClock
 from logflow.config.options import BufferOptions
 from logflow.outputs.file.journal import FileJournal
@@ -49,7 +49,8 @@ async def open_buffer(
     options = BufferOptions(type="disk", flush_interval=0, chunk_limit=1 << 20)
     buffer = DiskBuffer(
         "out", data_dir / "buffers/out", options, checkpoints, clock=SystemClock(), log=LOG,
-        segment_bytes=600, counter=lambda name, text: metrics.counter("buffer", "out", name, text),
+        storage=Storage(segment_bytes=600),
+        counter=lambda name, text: metrics.counter("buffer", "out", name, text),
     )  # fmt: skip
     await buffer.open(lambda _: account)
     return buffer

@@ -35,6 +35,12 @@ module          what it knows
 ``buffer``      the whole, as routers and flushers see it
 ==============  ===============================================================================
 
+The way of a batch, all of it in ``buffer``: :meth:`put` admits it, gives it a number and hands it to the
+writer. The writer takes what has gathered, writes (and syncs) it in one go, and says where each record
+lies; the buffer settles the receipts and puts a row into the tag's queue. When the queue is due, a cut
+names the rows that are a chunk; once it is stored too, the chunk is read and handed out. When it was
+delivered, a record says that its rows are done. A segment whose rows are all done is deleted, oldest first.
+
 Why nothing is lost
     A receipt is settled after the write (and sync) of its batch. A segment is deleted only when each
     of its batches is done, after the records that say so are as durable as ``sync`` promises.
@@ -51,5 +57,6 @@ Limits: a batch of 1 GiB, a description (tag, origin) of 64 KiB, 2**32 segments 
 """
 
 from logflow.buffers.disk.buffer import DiskBuffer
+from logflow.buffers.disk.files import Storage
 
-__all__ = ["DiskBuffer"]
+__all__ = ["DiskBuffer", "Storage"]

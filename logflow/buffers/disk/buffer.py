@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from logflow.buffers.base import NOTHING_DROPPED, Buffer, Dropped, GroupLimits, 
 from logflow.buffers.dedup import AcceptedKeys
 from logflow.buffers.disk.compaction import Compaction
 from logflow.buffers.disk.deletion import Deletion
-from logflow.buffers.disk.files import BufferFiles
+from logflow.buffers.disk.files import BufferFiles, Storage
 from logflow.buffers.disk.index import Queue, Row
 from logflow.buffers.disk.reading import read_batches
 from logflow.buffers.disk.records import (
@@ -36,6 +36,7 @@ from logflow.buffers.disk.records import (
 from logflow.buffers.disk.recovery import Recovered
 from logflow.buffers.disk.segments import Place, Segment
 from logflow.buffers.disk.stock import Stock
+from logflow.buffers.disk.threads import run_beside
 from logflow.buffers.disk.writer import Item, Writer
 from logflow.buffers.schedule import Schedule
 from logflow.clock import Clock
@@ -43,7 +44,6 @@ from logflow.component import Counter
 from logflow.config.options import BufferOptions
 from logflow.receipt import Receipt
 from logflow.storage.checkpoints import Checkpoints, Mark
-from logflow.storage.fs import Fs
 from logflow.telemetry.ledger import Account
 
 _UNWRITTEN_BYTES = 32 << 20
@@ -67,13 +67,14 @@ class DiskBuffer(Buffer):
 
     _files: BufferFiles
     _writer: Writer
+    _writing: asyncio.Task[None]
     _compaction: Compaction
     _deletion: Deletion
 
     def __init__(
         self, name: str, directory: Path, options: BufferOptions, checkpoints: Checkpoints, *,
         clock: Clock, log: logging.Logger, counter: Callable[[str, str], Counter] | None = None,
-        fs: Fs | None = None, executor: Executor | None = None, segment_bytes: int | None = None,
+        storage: Storage | None = None,
     ) -> None:  # fmt: skip
         """Make the buffer of the output called ``name``; nothing is touched before :meth:`open`.
 
@@ -85,9 +86,7 @@ class DiskBuffer(Buffer):
             clock: tells the time.
             log: is told of damage, and of a disk that takes no writes.
             counter: makes the counters of damage.
-            fs: file operations; the real ones unless given.
-            executor: runs them; threads of the buffer's own unless given.
-            segment_bytes: size at which a segment is followed by a new one.
+            storage: what the files are made with; the usual unless given.
         """
         self._name = name
         self._directory = directory
@@ -95,9 +94,10 @@ class DiskBuffer(Buffer):
         self._checkpoints = checkpoints
         self._clock = clock
         self._log = log
-        self._fs = fs or Fs()
-        self._executor = executor
-        self._segment_bytes = segment_bytes or min(max(options.limit_bytes // 16, 4 << 20), 32 << 20)
+        storage = storage or Storage()
+        self._fs = storage.fs
+        self._executor = storage.executor
+        self._segment_bytes = storage.segment_bytes or min(max(options.limit_bytes // 16, 4 << 20), 32 << 20)
         counter = counter or _uncounted
         self._count_lost = counter("buffer_corrupt_events", "Events lost to damage in the disk buffer.")
         self._count_damage = counter("buffer_corrupt_bytes", "Damaged bytes found in the disk buffer.")
@@ -137,8 +137,7 @@ class DiskBuffer(Buffer):
         self._is_open = True
         self._writer = Writer(
             files.segments, files.reserve, sync=self._options.sync, in_thread=self._in_thread,
-            checkpoints=self._checkpoints, tidy=self._tidy, progress=self._stored_some, clock=self._clock,
-            log=self._log,
+            checkpoints=self._checkpoints, clock=self._clock, log=self._log,
         )  # fmt: skip
         self._compaction = Compaction(
             self._stock, files.segments, self._writer, read=self._read, lose=self._lose_idle, log=self._log
@@ -149,7 +148,7 @@ class DiskBuffer(Buffer):
             log=self._log,
         )  # fmt: skip
         await self._adopt(files.found, account_of)
-        self._writer.start()
+        self._writing = run_beside(self._write_on(), self._log)
 
     async def _adopt(self, found: Recovered, account_of: Callable[[str], Account]) -> None:
         self._next_seq = found.next_seq
@@ -196,7 +195,8 @@ class DiskBuffer(Buffer):
         """Write what is on its way, and release everything."""
         if self._is_open:
             self._compaction.stop()
-            await self._writer.close()
+            self._writer.end()
+            await asyncio.gather(self._writing, return_exceptions=True)
             await self._deletion.stop()
             self._mark()
             await self._in_thread(self._files.close)
@@ -208,6 +208,32 @@ class DiskBuffer(Buffer):
     async def _in_thread(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         call = partial(function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    async def _write_on(self) -> None:
+        """Write group after group, do what follows once something is stored, and give space back."""
+        try:
+            async for stored, dead in self._writer.groups():
+                for item, place in stored:
+                    if item.stored is not None:
+                        item.stored(place)
+                self._mark()
+                self._wake_puts()
+                self._cut_what_is_stuck()
+                await self._deletion.start(dead)
+                self._compaction.start_if_worthwhile()
+        except Exception as error:
+            self._writer.problem = f"internal error: {error!r}"
+            raise
+
+    def _cut_what_is_stuck(self) -> None:
+        """When the disk begins to take no writes, cut what is stored: only deliveries give space back."""
+        if self._writer.problem is not None and not self._stuck:
+            for queue in self._stock.queues.values():  # once; later as batches arrive
+                if queue.cutting and not queue.cuts:
+                    self._cut_stored(queue)
+        self._stuck = self._writer.problem is not None
 
     # -- how it is --------------------------------------------------------------------------------
 
@@ -237,10 +263,6 @@ class DiskBuffer(Buffer):
     def _mark(self) -> None:
         """Note what is held, so that it is noticed when something of it is gone."""
         self._checkpoints.mark(self._name, Mark(self._files.segments.size, self._stock.events))
-
-    def _stored_some(self) -> None:
-        self._mark()
-        self._wake_puts()
 
     def _oldest_ns(self) -> int | None:
         """Since when the oldest batch waits; of very many tags, as it was up to a second ago."""
@@ -618,16 +640,6 @@ class DiskBuffer(Buffer):
             self._checkpoints.note(self._name, chunk_id, "")
 
         self._writer.note(Item(done_record(tag, first, last), stored))
-
-    async def _tidy(self, dead: list[Segment]) -> None:
-        """Give space back; called by the writer between groups."""
-        if self._writer.problem is not None and not self._stuck:
-            for queue in self._stock.queues.values():  # once, when it begins; later as batches arrive
-                if queue.cutting and not queue.cuts:
-                    self._cut_stored(queue)
-        self._stuck = self._writer.problem is not None
-        await self._deletion.start(dead)
-        self._compaction.start_if_worthwhile()
 
 
 def _description_bytes(batch: Batch) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from logflow.buffers.disk.recovery import Recovered, recover
@@ -12,6 +14,21 @@ from logflow.buffers.disk.window import Key, KeyFile
 from logflow.clock import Clock
 from logflow.errors import ComponentError
 from logflow.storage.fs import Fs
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What a buffer's files are made with.
+
+    Attributes:
+        fs: file operations.
+        executor: runs them; threads of the buffer's own unless given.
+        segment_bytes: size at which a segment is followed by a new one; it depends on the limit unless given.
+    """
+
+    fs: Fs = field(default_factory=Fs)
+    executor: Executor | None = None
+    segment_bytes: int | None = None
 
 
 class BufferFiles:

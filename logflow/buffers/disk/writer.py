@@ -8,7 +8,7 @@
                 ┌────────── write (and sync) one group: all notes, then batches up to 16 MiB ◄─┐
                 │ stored                                                               0.5 s, or a new note
                 ▼                                                                              │
-    tell everybody, in order         failed ──► try the notes alone ──► delete what is done ───┘
+    the buffer does what follows     failed ──► try the notes alone ──► delete what is done ───┘
 
 While the disk is full the notes go on, on the room of the reserve if need be: deliveries need them, and only
 deliveries give space back.
@@ -19,14 +19,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from logflow.buffers.disk.records import Record, length_of
 from logflow.buffers.disk.segments import Place, Reserve, Segment, SegmentLog
-from logflow.buffers.disk.threads import InThread, run_beside
+from logflow.buffers.disk.threads import InThread
 from logflow.clock import Clock
 from logflow.storage.checkpoints import Checkpoints
 
@@ -46,16 +46,25 @@ class Item:
 
     Attributes:
         record: what to write; ``None`` for nothing.
-        stored: called on the event loop, in the order in which items were given, with the place of the
-            record once it is written (and synced).
-        sync: whether the record must survive a power cut before ``stored`` is called.
-        wanted: asked right before the record is written; if not, it is left out, ``stored`` not called.
+        stored: what follows once the record is written (and synced), given its place. The buffer does it, in
+            the order in which items were given.
+        sync: whether the record must survive a power cut before it counts as stored.
+        wanted: asked right before the record is written; if not, it is left out.
     """
 
     record: Record | None
     stored: Callable[[Place | None], None] | None = None
     sync: bool = False
     wanted: Callable[[], bool] | None = None
+
+
+class Step(NamedTuple):
+    """What came of an attempt to write."""
+
+    stored: list[tuple[Item, Place | None]]
+    """What was written (and synced), in order, and where."""
+    dead: list[Segment]
+    """The oldest segments in which nothing waits; what says so is written, as far as the disk takes it."""
 
 
 class Writer:
@@ -68,9 +77,7 @@ class Writer:
 
     def __init__(
         self, segments: SegmentLog, reserve: Reserve, *, sync: Literal["batch", "interval", "never"],
-        in_thread: InThread, checkpoints: Checkpoints,
-        tidy: Callable[[list[Segment]], Awaitable[None]], progress: Callable[[], None],
-        clock: Clock, log: logging.Logger,
+        in_thread: InThread, checkpoints: Checkpoints, clock: Clock, log: logging.Logger,
     ) -> None:  # fmt: skip
         """Write to ``segments``.
 
@@ -80,9 +87,6 @@ class Writer:
             sync: the policy.
             in_thread: runs what touches the disk.
             checkpoints: name the streams of the batches.
-            tidy: called between groups with the oldest segments in which nothing waits; what says so is
-                written, as far as the disk takes it.
-            progress: called when something was stored.
             clock: waits between attempts.
             log: is told of problems.
         """
@@ -93,8 +97,6 @@ class Writer:
         self._sync = sync
         self._in_thread = in_thread
         self._checkpoints = checkpoints
-        self._tidy = tidy
-        self._progress = progress
         self._clock = clock
         self._log = log
         self._group_bytes = _GROUP_BYTES
@@ -106,26 +108,12 @@ class Writer:
         self._owes_reserve = False
         self._log_again_s = 0.0
         self._closing = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._stored: list[tuple[Item, Place | None]] = []
 
-    def start(self) -> None:
-        """Begin to write."""
-        writing = run_beside(self._run(), self._log)
-        writing.add_done_callback(self._ended)
-        self._tasks.append(writing)
-        if self._sync == "interval":
-            self._tasks.append(asyncio.create_task(self._tick()))
-
-    async def close(self) -> None:
-        """Write what waits, if the disk takes it, and end. Safe twice."""
+    def end(self) -> None:
+        """Have :meth:`groups` end once what waits is written, if the disk takes it."""
         self._closing = True
         self._wake.set()
-        if self._tasks:
-            writing, *ticking = self._tasks
-            self._tasks = []
-            for task in ticking:
-                task.cancel()
-            await asyncio.gather(writing, *ticking, return_exceptions=True)
 
     @property
     def idle(self) -> bool:
@@ -156,24 +144,34 @@ class Writer:
             await self._in_thread(self._reserve.release)
             self._wants_reserve = self._owes_reserve = True
 
-    async def _run(self) -> None:
-        while not (self._closing and self.idle):
-            if self.idle and not (self.problem or self._sync_due or self._wants_reserve):
-                await self._wake.wait()
-            self._wake.clear()
-            dead = self._segments.dead()  # before the write, so that it holds every note about them
-            if self._wants_reserve:
-                await self._in_thread(self._reserve.take)
-                self._wants_reserve = self._owes_reserve = self._owes_reserve and not self._reserve.held
-            if not self._owes_reserve and await self._write(notes_only=False):
-                await self._tidy(dead)
-                await self._sync_if_due()
-                continue
-            await self._write_notes()
-            await self._tidy(await self._dead_although_full())
-            if self._closing:
-                return
-            await self._pause()
+    async def groups(self) -> AsyncIterator[Step]:
+        """Write group after group; yields what came of each attempt, until :meth:`end`."""
+        ticking = asyncio.create_task(self._tick()) if self._sync == "interval" else None
+        try:
+            while not (self._closing and self.idle):
+                if self.idle and not (self.problem or self._sync_due or self._wants_reserve):
+                    await self._wake.wait()
+                self._wake.clear()
+                dead = self._segments.dead()  # before the write, so that it holds every note about them
+                if self._wants_reserve:
+                    await self._in_thread(self._reserve.take)
+                    self._wants_reserve = self._owes_reserve = self._owes_reserve and not self._reserve.held
+                if not self._owes_reserve and await self._write(notes_only=False):
+                    yield self._step(dead)
+                    await self._sync_if_due()
+                    continue
+                await self._write_notes()
+                yield self._step(await self._dead_although_full())
+                if self._closing:
+                    return
+                await self._pause()
+        finally:
+            if ticking is not None:
+                ticking.cancel()
+
+    def _step(self, dead: list[Segment]) -> Step:
+        stored, self._stored = self._stored, []
+        return Step(stored, dead)
 
     async def _dead_although_full(self) -> list[Segment]:
         """Segments that can be deleted now that every note is written, the newest one among them."""
@@ -214,7 +212,8 @@ class Writer:
         for _ in batches:
             item = self._batches.popleft()
             self.waiting_bytes -= length_of(item.record) if item.record is not None else 0
-        self._tell(group, places)
+        place = iter(places)
+        self._stored += [(item, next(place) if item.record is not None else None) for item in group]
         if not notes_only:
             self._succeeded()
         return True
@@ -236,15 +235,6 @@ class Writer:
             size += length_of(item.record) if item.record is not None else 0
         return group
 
-    def _tell(self, group: list[Item], places: list[Place]) -> None:
-        place = iter(places)
-        for item in group:
-            where = next(place) if item.record is not None else None
-            if item.stored is not None:
-                item.stored(where)
-        if group:
-            self._progress()
-
     def _failed(self, error: OSError) -> None:
         self.problem = str(error)
         self._group_bytes = 0  # one batch may find room where many do not
@@ -261,7 +251,6 @@ class Writer:
         if self.problem is not None and not self._batches:
             self.problem = None
             self._log.info("The disk buffer can be written to again.")
-            self._progress()
 
     async def _pause(self) -> None:
         """Wait a little, or until there is a note to write."""
@@ -274,10 +263,6 @@ class Writer:
         finally:
             for wait in waits:
                 wait.cancel()
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.problem = f"internal error: {error!r}"
 
     async def _tick(self) -> None:
         while True:
