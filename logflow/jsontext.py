@@ -22,6 +22,11 @@ _decoder = msgspec.json.Decoder(dict[str, Any])
 _decode, _decode_lines = _decoder.decode, _decoder.decode_lines
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _encode = msgspec.json.Encoder().encode
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u([dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""An escape; one of a surrogate that is half of no pair has a group."""
 _MAY_BEGIN = b"{ \t\r\n"
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
@@ -46,14 +51,22 @@ def decode_object(text: bytes) -> Record | None:
     if text[:1] not in _MAY_BEGIN:
         return None  # sooner than by an exception
     try:
+        record: Record = _decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        text = _mended(text)
         try:
-            record: Record = _decode(text)
-        except UnicodeDecodeError:
-            text = text.decode("utf-8", "logflow.json").encode()
             record = _decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return None
+        except (msgspec.DecodeError, RecursionError):
+            return None
     return record if _depth_allowed(text) else None
+
+
+def _mended(text: bytes) -> bytes:
+    """Escape what is not UTF-8, and put U+FFFD where a surrogate is escaped that is half of no pair."""
+    text = text.decode("utf-8", "logflow.json").encode()
+    if b"\\ud" in text or b"\\uD" in text:
+        text = _ESCAPE.sub(lambda match: b"\\ufffd" if match[1] else match[0], text)
+    return text
 
 
 def decode_objects(texts: list[bytes]) -> list[Record | None]:

@@ -175,6 +175,8 @@ def _packable(value: Any, level: int) -> Any:
     match value:
         case EventTime():
             return Ext(0, value.to_ext())
+        case msgpack.Timestamp():
+            return Ext(-1, value.to_bytes())
         case bool() | None | float() | bytes() | Ext():
             return value
         case int():

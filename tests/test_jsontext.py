@@ -26,6 +26,11 @@ from tools.strategies import deep_json, messages
         (b'{"\xe2\x82":1}', {"\\xe2\\x82": 1}),
         (b'{"a":"\\u0000\x7f\xe2\x80\xa8\\ud83d\\ude00"}', {"a": "\0\x7f\u2028😀"}),
         (b'{"a":1e-999}', {"a": 0.0}),
+        (
+            rb'{"a":"\ud83d \ud83d\ude00 \uDE00 \\ud800","\udc00":1}',
+            {"a": "\ufffd 😀 \ufffd \\ud800", "\ufffd": 1},
+        ),
+        (b'{"a":"\xff\\ud800"}', {"a": "\\xff\ufffd"}),
         (deep_json(MAX_DEPTH), None),
     ],
 )
@@ -43,7 +48,8 @@ def test_what_parses(text: bytes, expected: dict[str, Any] | None) -> None:
     "text",
     [
         b"", b" ", b"[]", b"1", b'"a"', b"null", b"{", b'{"a":1,}', b"{'a':1}", b"{a:1}", b'{"a":01}',
-        b'{"a":1.}', b'{"a":NaN}', b'{"a":Infinity}', b'{"a":1e999}', b'{"a":"\\ud800"}', b'{"a":"\\udc00"}',
+        b'{"a":1.}', b'{"a":NaN}', b'{"a":Infinity}', b'{"a":1e999}',
+        b'{"a":"\\ud80"}', b'{"a":"\\ud800\\u"}',
         b'{"a":"\x01"}', b'{"a":"\n"}', b'{"a":"\\x"}', b'{"a":1}x', b"{}{}", b"{} {}", b"\xef\xbb\xbf{}",
         b"\x0c{}", b"{\xff}", b'{"a":"\\\xff"}', b'{"a":' + b"9" * 4301 + b"}", b'{"a":tru}', b"{1:2}", b"\0",
         deep_json(MAX_DEPTH + 1), deep_json(5000), b'{"a":' * 5000, b'{"a":' * 200 + b"1" + b"}" * 200,

@@ -18,8 +18,9 @@ JSON
     must be an object to become fields. Duplicate keys: the first one's place, the last one's value.
     Integers beyond [-2**63, 2**64) become strings of their digits (over 4,300 characters: does not parse);
     ``-0`` is the integer 0. A number with a fraction or an exponent is the nearest float64. One out of
-    float64's range, NaN, Infinity, a lone surrogate escape, a raw control character in a string, or more
-    than ``MAX_DEPTH`` levels of nesting (the outer object is level 1): the text does not parse. Blanks
+    float64's range, NaN, Infinity, a raw control character in a string, or more
+    than ``MAX_DEPTH`` levels of nesting (the outer object is level 1): the text does not parse. An escaped
+    surrogate that is half of no pair is U+FFFD, as in Go. Blanks
     around the object (space, tab, CR, LF) are allowed; a byte-order mark is not.
 A line that does not parse
     is kept whole as ``message`` and counted as ``unparsed``. Nothing is dropped.
@@ -90,7 +91,7 @@ class LineParser(Protocol):
     def parse(self, block: Buffer, carry: bytes, now_ns: int) -> Parsed:
         r"""Parse the whole lines of ``block``; what follows its last newline is not consumed.
 
-        CRI: ``<RFC3339Nano> <stdout|stderr> <tags> <content>``; P pieces are joined per stream until
+        CRI: ``<RFC3339Nano> <stdout|stderr> <tags>[ <content>]``; P pieces are joined per stream until
         an F; the time is that of the first piece. Docker: one JSON object a line; joined until ``log``
         ends with a newline, which is removed; ``attrs`` of the last piece becomes the field ``attrs``. In
         both, a time that RFC 3339 does not allow or an EventTime cannot carry makes a line malformed, as
@@ -350,7 +351,8 @@ class Engine(Protocol):
         Canonical entries can always be formatted: whatever makes them bounds their depth.
 
         Times are RFC 3339 UTC with nine digits. bin is text; NaN and infinities are null; ext type 0 of 8
-        bytes is an RFC 3339 string, other ext a base64 string; map keys that are not strings are written
+        bytes, and msgpack's own timestamp (type -1) where an event could have that time, are RFC 3339
+        strings, other ext a base64 string; map keys that are not strings are written
         as their JSON text in a string, of which 256 characters are kept, as escapes within escapes grow
         without bound (bin and ext: as that text, whole). Of keys that are then equal, the first
         one's place and the last one's value count. Escapes: ``\" \\ \b \f \n \r \t`` and ``\u00xx``

@@ -17,7 +17,7 @@ from logflow.event import EventTime
 from logflow.packing import to_text
 from logflow.timestamps import RFC3339_PARTS, rfc3339_ns
 
-_match = re.compile(RFC3339_PARTS + rb" (stdout|stderr) ([PF])(?::[^ ]*)? (.*)", re.DOTALL).fullmatch
+_match = re.compile(RFC3339_PARTS + rb" (stdout|stderr) ([PF])(?::[^ ]*)?(?: (.*))?", re.DOTALL).fullmatch
 
 
 class CriLine(NamedTuple):
@@ -38,7 +38,7 @@ def split_cri(line: bytes) -> CriLine | None:
     time_ns = rfc3339_ns(moment, fraction, offset)
     if time_ns is None:
         return None
-    return CriLine(time_ns, stream.decode(), partial=tag == b"P", content=content)
+    return CriLine(time_ns, stream.decode(), partial=tag == b"P", content=content or b"")
 
 
 class CriParser(Parser):

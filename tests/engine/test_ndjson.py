@@ -176,3 +176,24 @@ def test_every_line_is_json(engine: Engine, entries: bytes, tag: str) -> None:
         assert {"@timestamp", "@tag"} <= found.keys()
         if not {"@tag", b"@tag"} & record.keys():
             assert found["@tag"] == tag
+
+
+@pytest.mark.parametrize(
+    ("ext", "text"),
+    [
+        (b"\xd6\xff\x00\x00\x00\x01", "1970-01-01T00:00:01.000000000Z"),
+        (b"\xd7\xff" + (5 << 34 | 1).to_bytes(8, "big"), "1970-01-01T00:00:01.000000005Z"),
+        (b"\xc7\x0c\xff\0\0\0\x07" + (2).to_bytes(8, "big"), "1970-01-01T00:00:02.000000007Z"),
+        (b"\xd7\x00\x00\x00\x00\x01\x00\x00\x00\x02", "1970-01-01T00:00:01.000000002Z"),
+        (b"\xd7\xff" + (10**9 << 34).to_bytes(8, "big"), "7msoAAAAAAA="),
+        (b"\xd7\xff" + (1 << 33).to_bytes(8, "big"), "AAAAAgAAAAA="),
+        (b"\xc7\x0c\xff" + b"\xff" * 12, "////////////////"),
+        (b"\xc7\x05\xff" + b"12345", "MTIzNDU="),
+        (b"\xd4\xff\x01", "AQ=="),
+    ],
+)
+def test_times_within_records_are_text(engine: Engine, ext: bytes, text: str) -> None:
+    """EventTime and msgpack's own timestamp; where they are no times, they are bytes like others."""
+    record = b"\x83\xa1a" + ext + b"\xa1l\x92" + ext + b"\xc4\x01\xff" + ext + b"\x01"
+    line = engine.to_ndjson(pack_entries([0], [{}])[:-1] + record, "t", None, None)
+    assert json.loads(line) == {"a": text, "l": [text, "\\xff"], text: 1}

@@ -27,7 +27,7 @@ def test_a_partial_line_is_marked(make_parser: Callable[..., Parser]) -> None:
     [
         b"",
         b"hello",
-        b"1970-01-01T00:00:00Z stdout F",
+        b"1970-01-01T00:00:00Z stdout",
         b"1970-01-01T00:00:00Z stdin F x",
         b"1970-01-01T00:00:00Z stdout X x",
         b"1970-01-01T00:00:00Z stdout FP x",

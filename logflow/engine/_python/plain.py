@@ -18,8 +18,9 @@ import msgspec
 from typing_extensions import Buffer
 
 from logflow.engine._python.entries import HEADER_SIZE, bounds, time_ns
+from logflow.engine._python.walk import Short, head
 from logflow.errors import MalformedData
-from logflow.event import EventTime
+from logflow.event import NANOSECOND, EventTime
 from logflow.jsontext import json_text
 from logflow.packing import to_text
 
@@ -34,6 +35,7 @@ _Level3 = _Scalar | list[_Level2] | dict[str, _Level2]
 SimpleRecord = dict[str, _Level3]
 _decode_simple = msgspec.msgpack.Decoder(SimpleRecord).decode
 _decode_lot = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, SimpleRecord]]).decode
+_decode_scalar = msgspec.msgpack.Decoder(int | float | bool | None).decode
 _TOGETHER = 128
 
 
@@ -48,9 +50,44 @@ def plain_record(packed: bytes | memoryview) -> dict[str, Any]:
             packed, raw=False, unicode_errors="backslashreplace", strict_map_key=False, use_list=True,
             object_pairs_hook=_from_pairs, ext_hook=_from_ext, list_hook=_from_list,
         )  # fmt: skip
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, msgpack.UnpackException):
+        record = _read_exactly(bytes(packed))
+    return record
+
+
+def _read_exactly(packed: bytes) -> dict[str, Any]:
+    """Decode a record whose extensions of type -1 are not times that the library knows."""
+    try:
+        record: dict[str, Any] = _read(packed, 0)[0]
+    except (Short, RecursionError) as error:
         raise MalformedData(f"a packed record is damaged: {error}") from error
     return record
+
+
+def _read(data: bytes, at: int) -> tuple[Any, int]:
+    kind, count, at_content = head(data, at)
+    if kind == "map":
+        pairs: list[tuple[Any, Any]] = []
+        for _ in range(count):
+            key, middle = _read(data, at_content)
+            value, at_content = _read(data, middle)
+            pairs.append((key, value))
+        return _from_pairs(pairs), at_content
+    if kind == "array":
+        items: list[Any] = []
+        for _ in range(count):
+            item, at_content = _read(data, at_content)
+            items.append(item)
+        return items, at_content
+    end = at_content + count
+    if end > len(data):
+        raise Short(end)
+    if kind == "text":
+        return to_text(data[at_content:end]), end
+    if kind == "ext":
+        code = int.from_bytes(data[at_content : at_content + 1], "big", signed=True)
+        return _from_ext(code, data[at_content + 1 : end]), end
+    return _decode_scalar(data[at:end]), end
 
 
 def plain_events(entries: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -78,6 +115,10 @@ def plain_value(packed: Buffer) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, msgpack.Timestamp):
+        if not 0 <= value.seconds < 1 << 32:
+            raise ValueError("not a time of an event")
+        return EventTime.from_parts(value.seconds, value.nanoseconds).isoformat()
     return to_text(value) if isinstance(value, bytes) else value
 
 
@@ -96,4 +137,21 @@ def _key_text(key: Any) -> str:
 def _from_ext(code: int, data: bytes) -> str:
     if code == 0 and len(data) == 8:
         return EventTime.from_ext(data).isoformat()
+    if code == -1 and (parts := _timestamp(data)) is not None:
+        return EventTime.from_parts(*parts).isoformat()
     return base64.b64encode(data).decode()
+
+
+def _timestamp(data: bytes) -> tuple[int, int] | None:
+    """Seconds and nanoseconds of msgpack's own timestamp, if an event could have that time."""
+    number = int.from_bytes(data, "big")
+    match len(data):
+        case 4:
+            seconds, nanoseconds = number, 0
+        case 8:
+            seconds, nanoseconds = number & ((1 << 34) - 1), number >> 34
+        case 12:
+            seconds, nanoseconds = number & ((1 << 64) - 1), number >> 64
+        case _:
+            return None
+    return (seconds, nanoseconds) if seconds < 1 << 32 and nanoseconds < NANOSECOND else None
