@@ -112,7 +112,12 @@ def _compile_parts(text: str) -> list[re.Pattern[str] | None]:
 
 def _part(text: str) -> re.Pattern[str]:
     """Compile one part, in which ``*`` stands for any text."""
-    return re.compile(".*".join(re.escape(piece) for piece in text.split("*")), re.DOTALL)
+    first, *rest = map(re.escape, text.split("*"))
+    if not rest:
+        return re.compile(first)
+    *middle, last = rest
+    # A piece is taken where it comes first and not looked for again, or hostile tags would take for ever.
+    return re.compile(first + "".join(f"(?>.*?{piece})" for piece in middle) + f".*{last}", re.DOTALL)
 
 
 def _match_parts(pattern: Sequence[re.Pattern[str] | None], parts: Sequence[str]) -> bool:

@@ -98,3 +98,17 @@ def test_a_template_that_can_make_a_tag_may_be_matched(pattern: str, template: s
 
 def test_covering_takes_no_exponential_time() -> None:
     assert not covers(".".join(["**", "a"] * 30 + ["b"]), ".".join(["a"] * 60))
+
+
+@given(st.text("ab*", max_size=8), st.text("ab", max_size=8))
+def test_stars_within_a_part_stand_for_any_text(part: str, tag: str) -> None:
+    """As a regular expression would have it, but in linear time."""
+    if not part or "**" in part or not tag:
+        return
+    expected = re.fullmatch(".*".join(map(re.escape, part.split("*"))), tag) is not None
+    assert compile_pattern(part)(tag) is expected
+
+
+def test_a_hostile_tag_is_matched_in_linear_time() -> None:
+    """It would take a matcher that backtracks longer than anybody waits."""
+    assert not compile_pattern("*a" * 30 + "*b")("a" * 100_000)

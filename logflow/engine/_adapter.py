@@ -70,7 +70,6 @@ class NativeEngine:
     """
 
     name: Literal["native", "python"] = "native"
-    block_size = 1 << 20
 
     def __init__(self, module: ModuleType) -> None:
         self._native: Any = module

@@ -264,12 +264,9 @@ class Engine(Protocol):
 
     Attributes:
         name: which one it is.
-        block_size: bytes of lines to give to one call of ``parse``, so that it is fast and takes well
-            under 10 ms.
     """
 
     name: Literal["native", "python"]
-    block_size: int
 
     def line_parser(
         self,

@@ -52,7 +52,6 @@ class PythonEngine:
     """See :class:`logflow.engine.api.Engine`."""
 
     name: Literal["native", "python"] = "python"
-    block_size = 256 << 10
 
     def line_parser(
         self, format: LineFormat, parser: Parser, *, max_line: int, stream: str | None = None,  # noqa: A002
