@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Protocol
 
-from logflow.batch import Batch, Span
+from logflow.batch import Batch, DeliveryKey, Span
 from logflow.buffers.base import Buffer
 from logflow.clock import Clock, SystemClock
 from logflow.component import Filter, Stage
@@ -157,5 +158,11 @@ def _unclaimed(rest: Batch, ways: list[tuple[Route, Batch]]) -> Batch:
 
 
 def _in_lane(batch: Batch, lane: str) -> Batch:
-    origin = batch.origin
-    return batch.with_origin(replace(origin, lane=origin.lane + lane)) if isinstance(origin, Span) else batch
+    """Tell a part of a batch from the others, which may come to the same output."""
+    match batch.origin:
+        case Span() as span:
+            return batch.with_origin(replace(span, lane=span.lane + lane))
+        case DeliveryKey(key):
+            # The same for a resend, so that its parts are recognised one by one.
+            return batch.with_origin(DeliveryKey(blake2b(key + lane.encode(), digest_size=16).digest()))
+    return batch

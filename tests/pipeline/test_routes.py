@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from logflow.batch import Batch, Span
+from logflow.batch import Batch, DeliveryKey, Origin, Span
 from logflow.config.models import Settings
 from logflow.pipeline.build import Pipeline, build
 from logflow.pipeline.router import SourceEmit
@@ -191,3 +191,20 @@ async def test_where_splits_a_batch_and_the_rest_goes_on(tmp_path: Path, *, onwa
     assert receipt.done
     assert pipeline.ledger.account("(none)", "(none)").dropped == {"unrouted": 1}
     assert pipeline.ledger.balanced
+
+
+@pytest.mark.parametrize("origin", [Span("a", 0, 10), DeliveryKey(b"k" * 16), None])
+async def test_parts_of_a_batch_that_meet_at_an_output_are_no_repeats(tmp_path: Path, origin: Origin) -> None:
+    """Of a delivery by a peer too: the parts have one key, and a resend of the whole is still a repeat."""
+    pipeline = make(tmp_path, [
+        {"match": "**", "continue": True, "outputs": ["archive"]},
+        {"match": "**", "where": "level == 'error'", "outputs": ["pager"]},
+        {"match": "**", "outputs": ["pager"]},
+    ])  # fmt: skip
+    emit = SourceEmit(pipeline.router)
+    whole = batch("debug", "error", "info").with_origin(origin)
+    await emit(whole)
+    assert sorted(record["level"] for record in await take(pipeline, "pager")) == ["debug", "error", "info"]
+    assert len(await take(pipeline, "archive")) == 3
+    await emit(whole)
+    assert len(await take(pipeline, "pager")) == (0 if origin else 3)
