@@ -11,16 +11,14 @@ from tools.disks import small_disk
 from tools.torture.__main__ import main
 from tools.torture.faults import Faults
 
-KINDS = [kind for kind in Faults.KINDS if kind != "bad-event"]  # until sources skip single bad events
-
 
 def faults_possible_here(directory: Path) -> list[str]:
     """All faults; without full disks where none can be mounted."""
     try:
         with small_disk(directory / "probe", 1 << 20):
-            return KINDS
+            return list(Faults.KINDS)
     except ComponentError:
-        return [kind for kind in KINDS if not kind.startswith("fill")]
+        return [kind for kind in Faults.KINDS if not kind.startswith("fill")]
 
 
 @pytest.mark.slow

@@ -13,6 +13,13 @@ from tools.disks import small_disk
 from tools.rig import RETRY, agent_config, aggregator_config, file_output, up
 from tools.torture.proxy import CruelProxy
 
+_ROUTES = [
+    {"match": "**", "continue": True, "outputs": ["archive"]},
+    {"match": "**", "where": "seq % 2 == 0", "outputs": ["sink"]},
+    {"match": "**", "outputs": ["sink"]},
+]
+"""A copy of everything goes to the files; the rest is split and comes to the sink on two ways."""
+
 
 class TortureStage(Stage):
     """Two sinks, two aggregators, two proxies and an agent, on loopback, below one directory.
@@ -68,7 +75,7 @@ class TortureStage(Stage):
             await proxy.open()
             name = f"aggregator-{index}"
             directory = self._disk(name)
-            config = aggregator_config(forward_port, self._outputs(directory))
+            config = {**aggregator_config(forward_port, self._outputs(directory)), "routes": _ROUTES}
             self.aggregators.append(self._logflow(name, config, next(ports), directory))
         buffer = {"type": self._agent_buffer, "limit": "16MiB", "chunk_limit": "256KiB"}
         config = agent_config(self.node, [proxy.port for proxy in self.proxies], buffer)
@@ -102,7 +109,13 @@ class TortureStage(Stage):
         buffer = {"type": "disk", "limit": "32MiB"}
         return {
             "archive": file_output(directory / "archive", buffer=buffer),
-            "sink": {"type": "http", "endpoints": endpoints, "buffer": buffer, "retry": RETRY},
+            "sink": {
+                "type": "http",
+                "endpoints": endpoints,
+                "buffer": buffer,
+                "retry": RETRY,
+                "filters": [{"type": "modify", "set": {"via": "sink"}}],
+            },
         }
 
     def _logflow(self, name: str, config: Mapping[str, Any], port: int, directory: Path) -> Member:
