@@ -37,7 +37,9 @@ from logflow.forward.frames import pack_ack
 from logflow.forward.handshake import ServerHandshake, ServerSecrets
 from logflow.forward.identity import peer_identity
 from logflow.forward.intake import Opening, Part, Request, requests
+from logflow.forward.jsontext import FIRST_BYTES, JsonRequests, json_ack
 from logflow.forward.reader import READ_BYTES, BufferPool, FrameReader, Slab
+from logflow.forward.tags import Tags
 from logflow.memory import Share
 from logflow.receipt import Receipt, all_of
 
@@ -86,6 +88,7 @@ class Shared:
     Attributes:
         reading: bounds the memory of what is received.
         opening: bounds the memory of what requests become when they are opened.
+        tags: bounds the number of tags.
         groups: whether the fields of a group are added to its events.
         account: told of events that are no good, or were put right: the tag, who sent them, and the part.
         spawn: starts a task that the source owns.
@@ -101,6 +104,7 @@ class Shared:
     reading: Share
     opening: Share
     groups: bool
+    tags: Tags
     account: Callable[[str, str, Part], None]
     secrets: ServerSecrets | None
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
@@ -125,6 +129,7 @@ class Receiver(asyncio.BufferedProtocol):
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._reader = FrameReader(shared.engine.scan_frames, shared.limits.max_frame, shared.pool)
+        self._json: JsonRequests | None = None
         self._acks = AckQueue(self._send, self._wake)
         self._handshake = ServerHandshake(shared.secrets) if shared.secrets else None
         self._transport: asyncio.Transport | None = None
@@ -177,7 +182,8 @@ class Receiver(asyncio.BufferedProtocol):
         if self._handshake is None:
             if not self._reader.pending:
                 self._frame_s = self._active_s
-            self._reader.filled(nbytes)
+            if not self._take_json(nbytes):
+                self._reader.filled(nbytes)
         elif not self._shake_hands(self._handshake, bytes(self._reader.space()[:nbytes])):
             return
         self._scan()
@@ -287,6 +293,19 @@ class Receiver(asyncio.BufferedProtocol):
         self._peer = peer_identity(self._address, handshake.client)
         self._handshake = None
         self._reader.feed(handshake.rest)
+        return True
+
+    def _take_json(self, size: int) -> bool:
+        """Take what was received as JSON, if that is what the client speaks."""
+        data = self._reader.space()[:size]
+        if self._json is None:
+            if not self._silent or self._reader.pending or data[0] not in FIRST_BYTES:
+                return False
+            self._json = JsonRequests()
+        try:
+            self._reader.feed(self._json.feed(bytes(data)))
+        except MalformedData as error:
+            self._problem = error
         return True
 
     def _scan(self, *, force: bool = False) -> None:
@@ -418,7 +437,8 @@ class Receiver(asyncio.BufferedProtocol):
             receipt = Receipt(0)
             self._shared.frames_ignored()
         if request.option.chunk and self._transport is not None:
-            self._acks.add(receipt, pack_ack(request.option.chunk), request.size)
+            answer = json_ack if self._json else pack_ack
+            self._acks.add(receipt, answer(request.option.chunk), request.size)
 
     async def _take(self, request: Request) -> Receipt:
         shared, receipts = self._shared, list[Receipt]()
@@ -443,7 +463,7 @@ class Receiver(asyncio.BufferedProtocol):
                 if part.skipped or part.mended:
                     shared.account(opening.tag, self._address, part)
                 if part.batch.count:
-                    receipts.append(await shared.emit(part.batch))
+                    receipts.append(await shared.emit(shared.tags.limit(part.batch)))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._transport is not None or task is None or task.uncancel():

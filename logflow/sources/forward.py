@@ -27,6 +27,7 @@ from logflow.forward.handshake import ServerSecrets
 from logflow.forward.heartbeats import Heartbeats
 from logflow.forward.intake import PART_BYTES, Part
 from logflow.forward.receiver import Limits, Receiver, Shared
+from logflow.forward.tags import FALLBACK, Tags
 from logflow.memory import Share
 from logflow.net.complaints import Complaints
 from logflow.net.listen import Listeners
@@ -84,6 +85,11 @@ class ForwardSource(Source):
             default=True,
             description="Add the fields of a group of records, as Fluent Bit frames them, to its events.",
         )
+        max_tags: int = Field(
+            50_000, ge=1,
+            description=f"Most tags within an hour; events of others get the tag `{FALLBACK}` and their own "
+            "as the field `tag`, and are counted.",
+        )  # fmt: skip
         max_connections: int = Field(1024, ge=1, description="Most connections at once.")
         idle_timeout: Duration = Field(
             3600.0, gt=0, description="Silence between frames after which a connection is closed."
@@ -196,6 +202,10 @@ class ForwardSource(Source):
             reading=reading,
             opening=opening,
             groups=config.group_fields,
+            tags=Tags(
+                config.max_tags, context.engine, context.clock.monotonic,
+                context.counter("tags_overflowed", f"Events over max_tags; they got the tag `{FALLBACK}`."),
+            ),
             account=partial(self._account, emit),
             spawn=tasks.spawn,
             complain=self._complaints,

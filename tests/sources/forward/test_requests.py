@@ -234,3 +234,17 @@ async def test_a_client_that_does_not_read_its_acks_is_not_read_either(start, mo
         receiver.resume_writing()
         await running.emit.wait_for(2)
         client.cut()
+
+
+async def test_a_client_that_speaks_json_is_answered_in_json(start):
+    """As Go's fluent-logger with MarshalAsJSON."""
+    async with start() as running:
+        client = await running.connect()
+        await client.send(b'["app",1700000000,{"n":1},{"chunk":"abc"}]["app",1700000001,{"n":2},null]')
+        await running.emit.wait_for(2)
+        assert running.emit.records() == [{"n": 1}, {"n": 2}]
+        assert await asyncio.wait_for(client._read(), 20) == b'{"ack": "abc"}'
+        await client.send(b'{"no":"array"}')
+        assert await client.closed()
+        assert running.counted("frames_rejected") == 1
+        await client.close()
