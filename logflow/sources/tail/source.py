@@ -122,6 +122,11 @@ class TailSource(Source):
                 tasks.create_task(self._positions.run())
                 tasks.create_task(self._look_when_told())
                 tasks.create_task(self._scan_regularly())
+                try:
+                    await asyncio.get_running_loop().create_future()
+                finally:  # while the tasks end, nothing that happens to a file may start another one
+                    self._tasks = None
+                    self._watcher.close()
         finally:
             self._tasks = None
             self._watcher.close()
@@ -172,8 +177,8 @@ class TailSource(Source):
             await self.context.clock.sleep(delay_s)
             self.look_at(name)
 
-        assert self._tasks is not None
-        self._tasks.create_task(look())
+        if self._tasks is not None:
+            self._tasks.create_task(look())
 
     def look_everywhere(self) -> None:
         """A directory appeared, or we were not told everything."""
@@ -195,7 +200,8 @@ class TailSource(Source):
             lane.due_s = lane.timer = None
             self.wake(lane)
 
-        assert self._tasks is not None
+        if self._tasks is None:
+            return
         if lane.timer is not None:
             lane.timer.cancel()
         lane.timer = self._tasks.create_task(wake())
