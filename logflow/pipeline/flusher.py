@@ -34,7 +34,6 @@ from logflow.component import Output
 from logflow.config.options import GroupOptions, GroupOutputConfig, OutputConfig
 from logflow.errors import (
     ChunkTooLarge,
-    ComponentError,
     DeliveryError,
     LimitExceeded,
     OutputEnded,
@@ -146,8 +145,8 @@ class Flusher:
         while True:
             try:
                 await self.output.open()
-            except ComponentError:
-                raise  # it can never work as it is configured, which is true of a write too
+            except OutputEnded:
+                raise
             except Exception as error:
                 self.status.failed(error, "cannot be opened")
                 await self._clock.sleep(backoff.next_delay_s())

@@ -9,7 +9,7 @@ import os
 import pytest
 
 from logflow.batch import Batch, Chunk
-from logflow.errors import ComponentError, DeliveryError
+from logflow.errors import DeliveryError, OutputEnded
 from logflow.outputs.stdout import StdoutOutput
 from logflow.testing import make_context
 
@@ -67,7 +67,7 @@ async def test_a_reader_that_waits_holds_up_nobody_and_gets_everything_once(tmp_
 
 async def test_a_closed_pipe_is_a_clear_error(tmp_path, pipe):
     os.close(pipe[0])
-    with pytest.raises(ComponentError, match="standard output was closed by whoever read it"):
+    with pytest.raises(OutputEnded, match="standard output was closed by whoever read it"):
         await make(tmp_path, pipe[1]).write(chunk({"n": 1}))
 
 

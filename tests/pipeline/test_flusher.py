@@ -23,6 +23,7 @@ from logflow.errors import (
     ComponentError,
     DeliveryError,
     LimitExceeded,
+    OutputEnded,
     PermanentError,
     RetryAfter,
     Undecided,
@@ -600,8 +601,8 @@ async def test_opens_with_back_off() -> None:
 
 @pytest.mark.parametrize("when", ["open", "write"])
 async def test_what_an_output_can_never_get_over_ends_the_service(when: str) -> None:
-    """A missing certificate, a closed standard output: whether it shows in open or in write."""
-    error = ComponentError("cannot use the authorities in ca.pem")
+    """A closed standard output: whether it shows in open or in write."""
+    error = OutputEnded("standard output was closed by whoever read it")
     bench = Bench([error] if when == "write" else [])
     bench.output.open_script = [error] if when == "open" else []
     await bench.put()
@@ -613,6 +614,20 @@ async def test_what_an_output_can_never_get_over_ends_the_service(when: str) -> 
         raised = raised.exceptions[0]
     assert raised is error
     assert bench.buffer.waiting.events == 1
+
+
+@pytest.mark.parametrize("when", ["open", "write"])
+async def test_what_an_output_may_get_over_is_tried_again(when: str) -> None:
+    """A missing certificate comes when somebody puts it there: other outputs go on meanwhile."""
+    error = ComponentError("cannot use the authorities in ca.pem")
+    bench = Bench([error] if when == "write" else [])
+    bench.output.open_script = [error] if when == "open" else []
+    await bench.put()
+    async with bench.running():
+        await bench.clock.advance(0)
+        assert bench.flusher.status.problem == "cannot use the authorities in ca.pem"
+        await bench.clock.advance(5)
+    assert bench.account.delivered == 1
 
 
 async def test_works_on_several_tags_at_once() -> None:

@@ -196,6 +196,32 @@ async def test_a_source_that_fails_is_started_again(tmp_path: Path, caplog: pyte
     assert "RuntimeError: a bug" in caplog.text
 
 
+async def test_the_back_off_of_a_source_falls_back_after_it_worked(tmp_path: Path) -> None:
+    """Only failures in a row wait longer and longer."""
+    pipeline = build(make_settings(tmp_path))
+    runner, source = Runner(pipeline), pipeline.sources["numbers"]
+    times = iter([1, 1, 1, 100, 1])  # how long each run lasts
+    now_s, delays = 0.0, list[float]()
+
+    async def run(_: Emit) -> None:
+        nonlocal now_s
+        if (lasted_s := next(times, None)) is None:
+            return
+        now_s += lasted_s
+        raise RuntimeError("a bug")
+
+    async def sleep(delay_s: float) -> None:
+        delays.append(delay_s)
+
+    source.run = run  # type: ignore[method-assign]
+    pipeline.clock.sleep = sleep  # type: ignore[method-assign]
+    pipeline.clock.monotonic = lambda: now_s  # type: ignore[method-assign]
+    await runner._run_source("numbers", source)
+    assert delays[0] < delays[1] < delays[2]
+    assert delays[3] < delays[1]
+    assert delays[3] < delays[4]
+
+
 async def test_a_source_that_cannot_open_ends_the_start(tmp_path: Path) -> None:
     """The error reaches the user as it is; what was opened is closed."""
     with pytest.raises(ComponentError, match="free it"):
