@@ -73,9 +73,16 @@ class Member:
             return None
 
     def waiting(self) -> int:
-        """Events that wait in its buffers; -1 while it does not answer."""
+        """Events that wait in its buffers; -1 while it does not answer or is not running yet.
+
+        It answers from the start, but what it recovers is known only once it runs.
+        """
         status = self.status()
-        return -1 if status is None else sum(each["buffer"]["events"] for each in status["outputs"].values())
+        return (
+            -1
+            if status is None or not status["running"]
+            else sum(each["buffer"]["events"] for each in status["outputs"].values())
+        )
 
     def dropped(self, reason: str) -> Counter[str]:
         """Events that its ledger calls dropped for a reason, by output; none while it does not answer."""
