@@ -19,9 +19,9 @@ lines: so that the same lines always give the same events.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from logflow.multiline.presets import END, PRESETS, Rule
@@ -40,6 +40,7 @@ class Multiline:
         timeout_ns: time after an event's last line in which it is gone on with.
         max_lines: most lines of an event.
         max_bytes: most bytes of an event, unless its first line is longer.
+        hints: words of which one stands in every line that begins an event; none: any line may begin one.
         spares_json: whether a message that begins with a brace begins no event.
     """
 
@@ -48,14 +49,8 @@ class Multiline:
     timeout_ns: int = 2_000_000_000
     max_lines: int = 500
     max_bytes: int = 256 * 1024
+    hints: tuple[str, ...] = ()
     spares_json: bool = False
-
-    @cached_property
-    def starts(self) -> str | None:
-        """One pattern for all lines that may begin an event; ``None`` if there is none."""
-        patterns = [rule.pattern for rule in self.rules if 0 in rule.states]
-        negated = any(rule.negate for rule in self.rules if 0 in rule.states)
-        return None if negated else "|".join(f"(?:{pattern})" for pattern in patterns)
 
     def native(self) -> dict[str, Any]:
         """Describe it to the native engine."""
@@ -64,7 +59,7 @@ class Multiline:
                 (sorted(rule.states), parse_pattern(rule.pattern).write("native"), rule.negate, rule.to)
                 for rule in self.rules
             ],
-            "starts": None if self.starts is None else parse_pattern(self.starts).write("native"),
+            "hints": parse_pattern("|".join(map(re.escape, self.hints))).write("native") or None,
             "held": sorted(self.held),
             "timeout_ns": self.timeout_ns,
             "max_lines": self.max_lines,
@@ -109,6 +104,7 @@ def of_presets(names: Sequence[str], **limits: Any) -> Multiline:
     """
     rules: list[Rule] = []
     held: set[int] = set()
+    hints: dict[str, None] = {}
     shift = 0
     for name in names:
         if name not in PRESETS:
@@ -119,6 +115,7 @@ def of_presets(names: Sequence[str], **limits: Any) -> Multiline:
         for rule in preset.rules:
             states = frozenset(state + shift if state else 0 for state in rule.states)
             rules.append(Rule(states, rule.pattern, rule.to + shift if rule.to > 0 else rule.to, rule.negate))
+        hints |= dict.fromkeys(preset.hints)
         held |= {state + shift for state in preset.held}
         shift += max(rule.to for rule in preset.rules)
-    return Multiline(tuple(rules), frozenset(held), spares_json=True, **limits)
+    return Multiline(tuple(rules), frozenset(held), hints=tuple(hints), spares_json=True, **limits)

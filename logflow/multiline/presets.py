@@ -25,9 +25,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Preset:
-    """Rules of one language, and the states in which lines are held."""
+    """Rules of one language, words of which one stands in every first line, and states that hold lines."""
 
     rules: tuple[Rule, ...]
+    hints: tuple[str, ...]
     held: frozenset[int] = frozenset()
 
 
@@ -45,7 +46,8 @@ _JAVA = Preset(
         ([1], r"^(?:Caused by|Suppressed|Wrapped by|nested exception is)[: ]", 1),
         # Where others write as Java does: JavaScript's properties of an error, .NET's rethrown exceptions
         ([1], r"^(?:[\]}]+,?$|--- End of )", 1),
-    )
+    ),
+    ("Exception", "Error", "Throwable", "Failure"),
 )
 _PYTHON = Preset(
     _rules(
@@ -70,6 +72,7 @@ _PYTHON = Preset(
         ([4], r"^  \+ Exception Group Traceback \(most recent call last\):\s*$", 5),
         ([5], r"^\s*$", 3),
     ),
+    ("Traceback (most recent call last):",),
     frozenset({3, 4}),
 )
 _GO = Preset(
@@ -87,6 +90,7 @@ _GO = Preset(
         ([1, 2, 4], r"^exit status [0-9]+$", 4),
         ([2], r"^\[originating from goroutine", 2),
     ),
+    ("panic: ", "panic serving ", "fatal error: ", "goroutine "),
     frozenset({2}),
 )
 _RUBY = Preset(
@@ -97,13 +101,14 @@ _RUBY = Preset(
         ([1], r"^[ \t]+(?:from |[0-9]+: from )", 1),
         ([1], r"^[ \t]*\S+:[0-9]+:in [`']", 1),
         ([1], r"^[ \t]+\.\.\. [0-9]+ levels\.\.\.", 1),
-    )
+    ),
+    (":in ", "Error (", "Exception (", "Interrupt (", "NotFound ("),
 )
 _NODE = Preset(
     _rules(
         ([0], r"^(?:Uncaught |\[?)?(?:[A-Z]\w*)?(?:Error|Exception)(?: \[\w+\])?(?::|$)", 2),
         # file.js:12, the line, a mark below it, a blank line
-        ([0], r"^(?:file://|node:|/)\S*:[0-9]+$", 1),
+        ([0], r"^(?:node:\S*|(?:file://|/)\S*[jt]s):[0-9]+$", 1),
         ([1], r"^", 3),
         ([3], r"^[ \t]*\^+\s*$", 4),
         ([4], r"^\s*$", 4),
@@ -115,6 +120,7 @@ _NODE = Preset(
         ([2, 5], r"^\s*$", 5),
         ([5], r"^Node\.js v[0-9]", END),
     ),
+    ("Error", "Exception", "node:", "js:", "ts:"),
     frozenset({3, 5}),
 )
 _DOTNET = Preset(
@@ -128,7 +134,8 @@ _DOTNET = Preset(
         ([1, 2], r"^[ \t]*---> ", 1),
         ([1, 2], r"^[ \t]*--- End of ", 2),
         ([1], r"^[ \t]+\S", 1),
-    )
+    ),
+    ("Exception",),
 )
 _PHP = Preset(
     _rules(
@@ -140,6 +147,7 @@ _PHP = Preset(
         ([1, 2], r"^\s*$", 3),
         ([3], r"^Next [\w\\]+: ", 1),
     ),
+    ("Fatal error: ", "Warning: ", "Parse error: ", "Notice: ", "Stack trace:", "Call Stack:"),
     frozenset({3}),
 )
 _RUST = Preset(
@@ -154,7 +162,8 @@ _RUST = Preset(
             r"^(?:called |assertion |index out of bounds|attempt to |explicit panic|not yet implemented)",
             1,
         ),
-    )
+    ),
+    ("panicked at ", "stack backtrace:"),
 )
 
 PRESETS = {

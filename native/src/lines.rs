@@ -88,6 +88,8 @@ struct Run<'a> {
     rfc3339: Rfc3339,
     out: Out,
     state: State,
+    /// The block, and up to where it holds no word that hints at an event.
+    hint: Option<(*const u8, usize)>,
     now_ns: i128,
     done: Parsed,
 }
@@ -157,6 +159,7 @@ impl LineParser {
             rfc3339: Rfc3339::default(),
             out: Out::with_capacity(capacity),
             state: State::default(),
+            hint: None,
             now_ns,
             done: Parsed::default(),
         }
@@ -273,8 +276,10 @@ impl Run<'_> {
 
     #[inline]
     fn line(&mut self, multiline: &Multiline, time_ns: i128, text: Text<'_>, extra: Extra<'_>, cut: bool) {
-        let bytes = text.bytes();
-        let (bytes, cut) = self.limit(bytes, cut);
+        if self.state.opens.is_empty() && self.is_plain(multiline, text) {
+            return self.finished(time_ns, text, extra, cut);
+        }
+        let (bytes, cut) = self.limit(text.bytes(), cut);
         if self.state.opens.is_empty() && !cut {
             let valid = text.utf8();
             match multiline.begin(&valid) {
@@ -284,6 +289,25 @@ impl Run<'_> {
             return;
         }
         self.line_among_open(multiline, time_ns, bytes, extra, cut);
+    }
+
+    /// Whether a text, by what it does not hold, begins no event. A block is searched once, not line by line.
+    #[inline]
+    fn is_plain(&mut self, multiline: &Multiline, text: Text<'_>) -> bool {
+        if multiline.spares_json && text.src.get(text.start) == Some(&b'{') && text.start < text.end {
+            return true;
+        }
+        let Some(hints) = &multiline.hints else { return false };
+        if self.parser.format == LineFormat::Docker || text.src.len() == text.end + SENTINEL.len() {
+            return !hints.is_match(text.bytes());
+        }
+        let block = text.src.as_ptr();
+        let hint = match self.hint {
+            Some((known, hint)) if known == block && hint >= text.start => hint,
+            _ => hints.find(text.src, text.start).unwrap_or(usize::MAX),
+        };
+        self.hint = Some((block, hint));
+        hint >= text.end
     }
 
     #[cold]

@@ -18,8 +18,8 @@ pub struct Rule {
 
 pub struct Multiline {
     pub rules: Vec<Rule>,
-    /// Matches every line that may begin an event; `None`: any line may.
-    pub starts: Option<Regex>,
+    /// Words of which one stands in every line that begins an event; `None`: any line may begin one.
+    pub hints: Option<Regex>,
     /// States whose lines are held.
     pub held: Vec<i64>,
     /// Time after an event's last line in which it is gone on with, if the lines carry their times.
@@ -81,7 +81,7 @@ impl Multiline {
         if self.spares_json && text.first() == Some(&b'{') {
             return Step::Alone;
         }
-        if self.starts.as_ref().is_some_and(|starts| !starts.is_match(text)) {
+        if self.hints.as_ref().is_some_and(|hints| !hints.is_match(text)) {
             return Step::Alone;
         }
         match self.next(0, text) {

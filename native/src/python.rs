@@ -168,10 +168,10 @@ fn read_multiline(config: &Bound<'_, PyDict>) -> PyResult<Multiline> {
         Ok::<_, PyErr>(Rule { states, pattern: regexes::Regex::new(&pattern)?, negate, to })
     };
     let rules: Vec<(Vec<i64>, String, bool, i64)> = item(config, "rules")?;
-    let starts: Option<String> = item(config, "starts")?;
+    let hints: Option<String> = item(config, "hints")?;
     Ok(Multiline {
         rules: rules.into_iter().map(rule).collect::<PyResult<_>>()?,
-        starts: starts.map(|pattern| regexes::Regex::new(&pattern)).transpose()?,
+        hints: hints.map(|pattern| regexes::Regex::new(&pattern)).transpose()?,
         held: item(config, "held")?,
         timeout_ns: Some(item(config, "timeout_ns")?),
         max_lines: item(config, "max_lines")?,

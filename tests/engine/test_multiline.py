@@ -226,3 +226,10 @@ def test_json_lines_take_the_fast_way(engine: Engine, make_parser: Callable[...,
 @pytest.mark.parametrize("multiline", [ALL, custom("^a", None, None)])
 def test_the_rules_are_for_lines_not_for_records(multiline: Multiline) -> None:
     assert multiline.native()["rules"]
+
+
+@pytest.mark.parametrize("name", sorted(TRACES))
+def test_first_lines_hold_a_hint(name: str) -> None:
+    """Blocks without any of these words are not looked at line by line."""
+    first = TRACES[name].split("\n")[0]
+    assert any(hint in first for hint in PRESETS[name.split(maxsplit=1)[0]].hints)

@@ -17,7 +17,7 @@ import msgspec
 from typing_extensions import Buffer
 
 from logflow.component import Parse, Parser
-from logflow.engine._python.fast import LOT, FastLines, FastPlain, Texts
+from logflow.engine._python.fast import LOT, FastLines, FastPlain, Packed, Texts
 from logflow.engine._python.fast_cri import FastCri
 from logflow.engine._python.fast_docker import FastDocker
 from logflow.engine._python.multiline import OPEN_MARK, Held, Joiner, Open, Sink, close
@@ -108,8 +108,6 @@ class PythonLineParser:
             None if multiline is None else Joiner(multiline, max_line, timed=line_format != "plain")
         )
         self._fast = _fast_path(line_format, parser, max_line, stream, message_key)
-        if self._joiner is not None and not (self._joiner.spares_json and type(parser) is JsonParser):
-            self._fast = None  # any line may begin an event
 
     def parse(self, block: Buffer, carry: bytes, now_ns: int) -> Parsed:
         """Parse the whole lines of ``block``."""
@@ -186,11 +184,19 @@ class PythonLineParser:
         if self._fast is None or state.opens:
             return None
         packed = self._fast.pack(lines, state.joins, now_ns)
-        if packed is None or (self._joiner is not None and packed.unparsed):
+        if packed is None or not self._stand_alone(lines, packed):
             return None
         counts.events += len(lines)
         counts.unparsed += packed.unparsed
         return packed.entries
+
+    def _stand_alone(self, lines: list[bytes], packed: Packed) -> bool:
+        """Whether none of the lines can begin an event."""
+        if self._joiner is None:
+            return True
+        if self._joiner.spares_json and type(self._parser) is JsonParser and not packed.unparsed:
+            return True
+        return self._joiner.is_idle(lines)
 
     def _pack_exactly(self, lines: list[bytes], state: _State, now_ns: int, counts: _Counts) -> bytes:
         messages = _Messages()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -54,6 +55,13 @@ class Joiner:
         self._max_lines = multiline.max_lines
         self._max_bytes = min(multiline.max_bytes, max_line)
         self.spares_json = multiline.spares_json
+        hints = "|".join(map(re.escape, multiline.hints))
+        self._hint = re.compile(hints) if hints else None
+        self._hint_in_bytes = re.compile(hints.encode()) if hints else None
+
+    def is_idle(self, lines: list[bytes]) -> bool:
+        """Whether none of these lines, which are not escaped, can begin an event."""
+        return self._hint_in_bytes is not None and self._hint_in_bytes.search(b"".join(lines)) is None
 
     def add(self, opens: dict[str, Open], key: str, line: Held, extra: Record, sink: Sink) -> None:
         """Take a line of a stream."""
@@ -70,6 +78,7 @@ class Joiner:
                 return
             close(opens, key, sink)
         spared = self.spares_json and text.startswith("{")
+        spared = spared or (self._hint is not None and self._hint.search(text) is None)
         state = None if spared else self._next(0, text)
         if state is None or state == END:
             sink(line.time_ns, line.text, extra, line.cut)

@@ -67,6 +67,11 @@ impl Regex {
         self.general.is_match(text)
     }
 
+    /// Where the pattern is found first from a place on.
+    pub fn find(&self, text: &[u8], from: usize) -> Option<usize> {
+        self.general.search(&Input::new(text).range(from..)).map(|found| found.start())
+    }
+
     /// Find the pattern and its groups in `text`, which is UTF-8.
     #[inline]
     pub fn search(&self, scratch: &mut Scratch, text: &[u8]) -> bool {
