@@ -3,7 +3,8 @@
 The parts: :mod:`~logflow.outputs.file.template` says which path an event goes to,
 :mod:`~logflow.outputs.file.render` makes a chunk into the bytes for each path,
 :mod:`~logflow.outputs.file.writer` appends, rotates and recovers (and tells why nothing is lost or doubled),
-:mod:`~logflow.outputs.file.journal` remembers what was committed.
+:mod:`~logflow.outputs.file.journal` remembers what was committed,
+:mod:`~logflow.outputs.file.retention` removes old files.
 
 A chunk becomes one piece per file, and with compression one gzip member or zstd frame: such files can
 be read by ``zcat`` and ``zstdcat`` at any time.
@@ -22,7 +23,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from logflow.batch import Chunk
-from logflow.component import Context, Output
+from logflow.component import ConfigModel, Context, Output
 from logflow.compression import Compression
 from logflow.config.fields import Duration, Notation, Size
 from logflow.encoders import TextOptions
@@ -30,6 +31,7 @@ from logflow.errors import DeliveryError
 from logflow.outputs.file.disk import Disk
 from logflow.outputs.file.journal import FileJournal
 from logflow.outputs.file.render import Renderer
+from logflow.outputs.file.retention import Limits, Retention
 from logflow.outputs.file.template import PathTemplate
 from logflow.outputs.file.writer import CACHED_BYTES, Pieces, Writer, WriterOptions
 from logflow.storage.fs import Fs
@@ -61,6 +63,27 @@ def _check_timezone(name: str) -> str:
 
 
 Timezone = Annotated[str, AfterValidator(_check_timezone)]
+
+
+_SWEEP_S = 60.0
+"""How often old files are looked for."""
+
+
+class RetainConfig(ConfigModel):
+    """Which files stay."""
+
+    age: Duration | None = Field(
+        None, gt=0, description="Remove files that were not written to for so long.", examples=["30d"]
+    )
+    size: Size | None = Field(
+        None, gt=0, description="Most bytes of all files; above it the oldest go.", examples=["40GiB"]
+    )
+
+    @model_validator(mode="after")
+    def _check_any(self) -> RetainConfig:
+        if self.age is None and self.size is None:
+            raise ValueError("retain says nothing; set age, size or both")
+        return self
 
 
 def _check_path(text: str) -> str:
@@ -98,6 +121,11 @@ class FileOutput(Output):
             description="Rotate a file when a new period of this length (from midnight, UTC) begins.",
         )
         keep: int | None = Field(None, ge=0, description="Rotated files that are kept; all unless set.")
+        retain: RetainConfig | None = Field(
+            None,
+            description="Remove old files, rotated or not: only those that this output made while this was "
+            "set, that nobody else changed, and that are not open. All are kept unless set.",
+        )
         sync: Literal["batch", "never"] = Field(
             "batch",
             description="`batch`: delivered events survive a power cut, and only the last "
@@ -122,6 +150,11 @@ class FileOutput(Output):
         def _check_keep(self) -> FileOutput.Config:
             if self.keep is not None and self.rotate_size is None and self.rotate_every is None:
                 raise ValueError("keep counts rotated files; set rotate_size or rotate_every too")
+            dated = PathTemplate(self.path).period_s or self.rotate_size or self.rotate_every
+            if self.retain is not None and not dated:
+                raise ValueError(
+                    "retain removes whole files; put the date into path, such as %Y-%m-%d, or rotate them"
+                )
             return self
 
     config: FileOutput.Config
@@ -147,9 +180,24 @@ class FileOutput(Output):
             directory_mode=config.directory_mode,
             root=self._template.root,
         )
-        self._writer = Writer(self._journal, options, disk=self.disk, clock=context.clock, log=context.log)
+        self._retention = self._make_retention(config.retain) if config.retain else None
+        self._writer = Writer(
+            self._journal, options, disk=self.disk, clock=context.clock, log=context.log,
+            retention=self._retention,
+        )  # fmt: skip
         self._threads: ThreadPoolExecutor | None = None
-        self._closing_idle: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
+
+    def _make_retention(self, config: RetainConfig) -> Retention:
+        counter = self.context.counter
+        removed = (
+            counter("files_removed", "Old files that were removed."),
+            counter("bytes_removed", "Bytes of old files that were removed."),
+        )
+        return Retention(
+            self.context.data_dir / "files", self._template.root, Limits(config.age, config.size),
+            fs=self.fs, log=self.context.log, removed=removed,
+        )  # fmt: skip
 
     async def open(self) -> None:
         """Recover what an earlier process left.
@@ -160,8 +208,10 @@ class FileOutput(Output):
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self.config.concurrency, thread_name_prefix="file")
         await self._in_thread(self._recover)
-        if self._closing_idle is None:
-            self._closing_idle = asyncio.create_task(self._close_idle())
+        if not self._chores:
+            self._chores.append(asyncio.create_task(self._close_idle()))
+            if self._retention:
+                self._chores.append(asyncio.create_task(self._remove_old(self._retention)))
 
     async def write(self, chunk: Chunk) -> None:
         """Append a chunk, exactly once."""
@@ -175,15 +225,17 @@ class FileOutput(Output):
 
     async def close(self) -> None:
         """Wait for what is under way, then close the files."""
-        if self._closing_idle is not None:
-            self._closing_idle.cancel()
-            await asyncio.gather(self._closing_idle, return_exceptions=True)
-            self._closing_idle = None
+        chores, self._chores = self._chores, []
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
         if self._threads is not None:
             threads, self._threads = self._threads, None
             await asyncio.to_thread(threads.shutdown)
             await asyncio.to_thread(self._writer.close)
         self._journal.close()
+        if self._retention:
+            self._retention.close()
 
     def _recover(self) -> None:
         root = self._template.root
@@ -194,6 +246,8 @@ class FileOutput(Output):
                 f"cannot make the directory {root}: {error.strerror}; make it writable or change path"
             ) from error
         self._count_damage(self._journal.open())
+        if self._retention:
+            self._retention.open()
         self._writer.recover()
 
     def _write_group(self, chunks: Sequence[Chunk]) -> list[Exception | None]:
@@ -246,6 +300,11 @@ class FileOutput(Output):
         while True:
             await self.context.clock.sleep(self.config.idle_close / 2)
             await self._in_thread(self._writer.close_idle)
+
+    async def _remove_old(self, retention: Retention) -> None:
+        while True:
+            await self.context.clock.sleep(_SWEEP_S)
+            await self._in_thread(lambda: retention.sweep(self.context.clock.time_ns(), self._writer.remove))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -49,15 +49,15 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-import xxhash
-
 from logflow.clock import Clock
 from logflow.errors import DeliveryError
 from logflow.event import NANOSECOND
 from logflow.outputs.file.disk import Disk
 from logflow.outputs.file.journal import FileJournal, Owned, Written
+from logflow.outputs.file.retention import TAIL_BYTES as _TAIL_BYTES
+from logflow.outputs.file.retention import Kept, Retention
+from logflow.outputs.file.retention import hash_tail as _hash
 
-_TAIL_BYTES = 64
 CACHED_BYTES = 4 << 20
 _MANY_FILES = 8
 _SYNCERS = 16
@@ -129,9 +129,11 @@ class Writer:
     """Writes chunks in groups. :meth:`write` may be called from several threads."""
 
     def __init__(
-        self, journal: FileJournal, options: WriterOptions, *, disk: Disk, clock: Clock, log: logging.Logger
-    ) -> None:
+        self, journal: FileJournal, options: WriterOptions, *, disk: Disk, clock: Clock, log: logging.Logger,
+        retention: Retention | None = None,
+    ) -> None:  # fmt: skip
         self._journal = journal
+        self._retention = retention
         self._options = options
         self._disk = disk
         self._clock = clock
@@ -346,6 +348,8 @@ class Writer:
                 os.fchmod(fd, self._options.file_mode)
             file.tail = os.pread(fd, _TAIL_BYTES, max(0, status.st_size - _TAIL_BYTES))
             file.owned = self._journal.own(file.path, status, _hash(file.tail))
+            if self._retention:
+                self._retention.opened(file.owned, self._clock.time_ns())
         except BaseException:
             self._disk.close(fd)
             raise
@@ -378,6 +382,8 @@ class Writer:
     def _release(self, file: _File) -> None:
         """Close a file whose end is committed (or is no longer there)."""
         if file.owned is not None:
+            if self._retention:
+                self._retention.closed(file.owned, file.written_ns)
             self._journal.let(file.owned)
             file.owned = None
         if file.fd >= 0:
@@ -434,8 +440,7 @@ class Writer:
 
     def _rotate(self, file: _File) -> None:
         """Give a file its name for good: ``a.jsonl.gz`` becomes ``a.jsonl.20260131-120000.gz``."""
-        suffix = match[0] if (match := _SUFFIX.search(file.path)) else ""
-        base = Path(file.path.removesuffix(suffix))
+        base, suffix = _split(file.path)
         moment = datetime.fromtimestamp(self._clock.time_ns() // NANOSECOND, UTC)
         stamp, number = f"{moment:%Y%m%d-%H%M%S}", 0
         rotated = _rotated(base, suffix)
@@ -443,6 +448,8 @@ class Writer:
             stamp, number = rotated[-1][0], rotated[-1][1] + 1
         target = f"{base}.{stamp}{f'-{number}' if number else ''}{suffix}"
         self._disk.rename(file.path, target)
+        if file.owned is not None:
+            self._moved(file.owned, target)
         self._release(file)
         self._sync_names({target})
         if self._options.keep is not None:
@@ -450,6 +457,33 @@ class Writer:
             for _, _, path in rotated[: max(len(rotated) - self._options.keep, 0)]:
                 with suppress(OSError):
                     self._disk.unlink(path)
+
+    def _moved(self, owned: Owned, target: str) -> None:
+        if self._retention:
+            self._retention.moved(owned.path, target)
+        owned.path = target
+
+    def remove(self, file: Kept) -> bool | None:
+        """Remove a file that was written before.
+
+        Returns:
+            ``False`` if it is in use, ``None`` if somebody else changed it or put a link in the way; then
+            it stays.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        with self._lock:  # nobody opens it meanwhile
+            if file.path in self._files:
+                return False
+            try:
+                self._check_links(file.path)
+            except DeliveryError:
+                return None
+            if not file.is_unchanged():
+                return None
+            self._disk.unlink(file.path)
+        return True
 
     # -- recovery ---------------------------------------------------------------------------------
 
@@ -472,7 +506,16 @@ class Writer:
                 continue
             if (found := _find(owned)) is not None:
                 self._recover_file(found, owned)
+                self._keep_recovered(found, owned)
             self._journal.let(owned)
+
+    def _keep_recovered(self, found: str, owned: Owned) -> None:
+        """Bring the list of files up to date, also if the process ended in the middle of a rotation."""
+        if self._retention is None:
+            return
+        if found != owned.path and found in (path for _, _, path in _rotated(*_split(owned.path))):
+            self._moved(owned, found)
+        self._retention.closed(owned, os.stat(found, follow_symlinks=False).st_mtime_ns)  # noqa: PTH116
 
     def _recover_file(self, path: str, owned: Owned) -> None:
         fd = self._disk.open(path, os.O_RDWR | os.O_NONBLOCK, 0)
@@ -509,6 +552,11 @@ def _known_size(slices: Iterable[bytes]) -> int:
     return sum(map(len, slices)) if isinstance(slices, list) else 0
 
 
+def _split(path: str) -> tuple[Path, str]:
+    suffix = match[0] if (match := _SUFFIX.search(path)) else ""
+    return Path(path.removesuffix(suffix)), suffix
+
+
 def _rotated(base: Path, suffix: str) -> list[tuple[str, int, str]]:
     """Rotated files as (time, number, path), oldest first."""
     name = re.compile(rf"{re.escape(base.name)}\.(\d{{8}}-\d{{6}})(?:-(\d{{1,9}}))?{re.escape(suffix)}")
@@ -526,10 +574,6 @@ def _find(owned: Owned) -> str | None:
         return None
     with os.scandir(Path(owned.path).parent) as entries:
         return next((entry.path for entry in entries if entry.inode() == owned.inode), None)
-
-
-def _hash(tail: bytes) -> int:
-    return xxhash.xxh3_64_intdigest(tail)
 
 
 def _lock(fd: int, path: str) -> None:
