@@ -15,7 +15,7 @@ import asyncio
 import os
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -54,6 +54,9 @@ class Catalogue:
         line_format: LineFormat | None,
         *,
         from_end: bool,
+        most_open: int,
+        close_inactive_s: float | None,
+        ignore_older_s: float | None,
         wake: Callable[[Lane], None],
         wake_later: Callable[[Lane, float], None],
         look_later: Callable[[str, float], None],
@@ -66,6 +69,9 @@ class Catalogue:
             tag: of a file's events.
             line_format: of all files; ``None``: each shows its own.
             from_end: where to begin with files that are there at the start and were never seen before.
+            most_open: files that may be open; beyond, the ones that are idle for longest are closed.
+            close_inactive_s: after how long an idle file is closed until it grows; ``None``: never.
+            ignore_older_s: files that were not written to for so long are left alone; ``None``: none.
             wake: has a lane read what there is to read.
             wake_later: the same, after some seconds.
             look_later: looks at a path after some seconds.
@@ -87,8 +93,13 @@ class Catalogue:
         self._by_real: dict[str, Lane] = {}
         self._by_inode: dict[tuple[int, int], tuple[LogFile, Lane]] = {}
         self._unreadable: set[str] = set()
+        self._open = 0
+        self._most_open = most_open
+        self._close_inactive_s = close_inactive_s
+        self._ignore_older_s = ignore_older_s
         self._links: set[str] = set()
         self._said: tuple[bool, ...] = ()
+        self._warned = False
         self._restored = False
         self._looked_ns = 0
         """What was last written to before this time is not new: it was there at an earlier look."""
@@ -126,6 +137,8 @@ class Catalogue:
         self._looked_ns = max(self._looked_ns, *(file.mtime_ns for file in found), 0)
         for path in self.lanes.keys() - {file.path for file in found}:
             self._miss(path)
+        if self._close_inactive_s is not None:
+            self._suspend(self._idle(self._close_inactive_s))
         if first:  # only now: the successor of a file is taken up after it, but before it is read
             for lane in self.lanes.values():
                 self._wake(lane)
@@ -178,7 +191,7 @@ class Catalogue:
         """A file is at a configured path: go on with it, or take it up."""
         known = self._by_inode.get((found.device, found.inode))
         if known is None:
-            if not self._is_copy(found):
+            if not self._is_old(found) and not self._is_copy(found):
                 await self._take_up(found.path, first=first)
             return
         file, lane = known
@@ -187,6 +200,38 @@ class Catalogue:
             lane.gone = False
         if found.size != file.point.offset or found.mtime_ns != file.mtime_ns:
             self._wake(lane)
+
+    def _idle(self, for_s: float) -> list[LogFile]:
+        """The open files that nobody reads now and that were quiet for so long; the most quiet first."""
+        until_s = self._shared.context.clock.monotonic() - for_s
+        lanes = (lane for lane in self.lanes.values() if not lane.running)
+        files = (file for lane in lanes for file in lane.files if file.quiet_since_s <= until_s)
+        idle = [file for file in files if file.content.grows and not (file.closed or file.suspended)]
+        return sorted(idle, key=lambda file: file.quiet_since_s)
+
+    def _suspend(self, files: Sequence[LogFile]) -> None:
+        for file in files:
+            file.suspend()
+        self._open -= len(files)
+
+    def _make_room(self, count: int = 1) -> None:
+        """Close idle files when ``count`` more are more than may be open."""
+        excess = self._open + count - self._most_open
+        if excess <= 0:
+            return
+        if not self._warned:
+            self._warned = True
+            self._shared.context.log.warning(
+                "%d files are open, and no more may be (see `ulimit -n`): from now on those that are idle "
+                "for longest are closed until they grow.", self._open,
+            )  # fmt: skip
+        self._suspend(self._idle(0)[: max(excess, self._most_open // 8)])
+
+    def reopen(self, file: LogFile) -> None:
+        """Open a file that was closed because it was idle."""
+        self._make_room()
+        file.resume()
+        self._open += 1
 
     def _miss(self, path: str) -> None:
         """Nothing is at a configured path."""
@@ -205,7 +250,8 @@ class Catalogue:
 
     async def _take_up(self, path: str, *, first: bool) -> None:
         """Open a file that is new at its path, and before it what was rotated away unseen."""
-        content = self._open(path)
+        self._make_room()
+        content = self._open_content(path)
         if content is None:
             return
         status = os.fstat(content.fd)
@@ -253,6 +299,16 @@ class Catalogue:
                 return True
         return False
 
+    def _is_old(self, found: Found) -> bool:
+        """Whether a file that was never seen is too old to be looked at."""
+        if self._ignore_older_s is None:
+            return False
+        age_ns = self._shared.context.clock.time_ns() - found.mtime_ns
+        place = (found.device, found.inode)
+        return age_ns > self._ignore_older_s * 1e9 and not self._known.candidates(
+            found.path, found.path, place
+        )
+
     def _is_copy(self, found: Found) -> bool:
         """Whether a file is the copy of one that was read, or may become one: ``cp`` may be at work."""
         lane = next((self.lanes[base] for base in rotated.bases(found.path) if base in self.lanes), None)
@@ -274,7 +330,7 @@ class Catalogue:
 
     def _is_read(self, lane: Lane, found: Found) -> bool:
         """Whether all that a file holds, or its beginning, was read as one of the lane's."""
-        content = self._open(found.path)
+        content = self._open_content(found.path)
         if content is None:
             return True
         try:
@@ -343,7 +399,7 @@ class Catalogue:
         inode = (sibling.device, sibling.inode)
         if inode in self._by_inode:
             return True
-        content = self._open(sibling.path)
+        content = self._open_content(sibling.path)
         if content is None:
             return False
         status = os.fstat(content.fd)
@@ -353,7 +409,7 @@ class Catalogue:
         self._begin(lane, content, before=before)
         return True
 
-    def _open(self, path: str) -> Content | None:
+    def _open_content(self, path: str) -> Content | None:
         """Open a file; one that cannot be opened is counted, and reported the first time."""
         try:
             content, _ = open_content(path)
@@ -408,13 +464,14 @@ class Catalogue:
     def adopt(self, file: LogFile, lane: Lane) -> None:
         """Know a file by its inode, and watch it."""
         self._shared.counters.opened()
+        self._open += file.content.fd >= 0
         file.seen = self._shared.scans + 1
         if file.content.fd >= 0:
             self._by_inode[file.device, file.inode] = (file, lane)
         self._watch(file, lane)
 
     def _watch(self, file: LogFile, lane: Lane) -> None:
-        if file.content.grows and self.watcher is not None:
+        if file.content.grows and not file.suspended and self.watcher is not None:
             file.watch = self.watcher.watch_file(file.content.fd, lane)
 
     def resume(self, watcher: Watcher) -> None:
@@ -435,6 +492,7 @@ class Catalogue:
             del self._by_inode[inode]
             if self.watcher is not None:
                 self.watcher.unwatch_file(file.watch)
+        self._open -= not file.suspended and file.content.fd >= 0
         file.content.close()
         file.closed = True
         self._shared.counters.closed()
@@ -487,18 +545,11 @@ class Catalogue:
                 self._forget_all(self._known.add(stream, state))
         states = [(stream, state) for stream, state in states if not state.done]
         paths = {(file.device, file.inode): file.path for file in found}
-        located = await asyncio.to_thread(
-            lambda: [rotated.locate(state, paths.get((state.device, state.inode))) for _, state in states]
-        )
         present = {file.path for file in found}
-        owned = {
-            (again.sibling.device, again.sibling.inode)
-            for (_, state), again in zip(states, located, strict=True)
-            if again and (again.sibling.device, again.sibling.inode) == (state.device, state.inode)
-        }
+        owned = {(state.device, state.inode) for _, state in states}
         told_by_content = {state.path for _, state in states if state.known.size}
         away: dict[Lane, bool] = {}
-        for (stream, state), again in zip(states, located, strict=True):
+        async for stream, state, again in self._located(states, paths):
             lane = self.lanes.get(state.path) or self._lane(state.path, state.real)
             away[lane] = again is None or again.sibling.path != state.real
             empty = not state.known.size
@@ -517,6 +568,18 @@ class Catalogue:
                 orphans, lane.orphans = lane.orphans, {}
                 for stream, state in orphans.items():
                     self._leave(lane, stream, state, replaced=False)
+
+    async def _located(
+        self, states: Sequence[tuple[str, FileState]], paths: dict[tuple[int, int], str]
+    ) -> AsyncIterator[tuple[str, FileState, Again | None]]:
+        """Find files again, no more of them at once than may be open."""
+        at_once = max(self._most_open // 2, 1)
+        for start in range(0, len(states), at_once):
+            part = states[start : start + at_once]
+            self._make_room(len(part))
+            located = await asyncio.to_thread(_locate_all, [state for _, state in part], paths)
+            for (stream, state), again in zip(part, located, strict=True):
+                yield stream, state, again
 
     def _restore_one(
         self,
@@ -588,6 +651,10 @@ class Catalogue:
             # The end of the joins takes a byte that does not exist, of the old name.
             stream, state = uuid.uuid4().hex, msgspec.structs.replace(state, carry=b"")
         self._keep(stream, state, done=False)
+
+
+def _locate_all(states: list[FileState], paths: dict[tuple[int, int], str]) -> list[Again | None]:
+    return [rotated.locate(state, paths.get((state.device, state.inode))) for state in states]
 
 
 def _state_of(lane: Lane, content: Content) -> FileState:

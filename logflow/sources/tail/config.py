@@ -52,6 +52,14 @@ class TailConfig(SourceConfig):
     stream: NonEmpty | None = Field(
         None, description="Value of the field `stream` for plain files, which have no such field unless set."
     )
+    close_inactive: Duration | None = Field(
+        300.0, description="A file that was not written to for so long is closed until it grows."
+    )
+    ignore_older: Duration | None = Field(
+        None,
+        description="Leave files alone that were last written to longer ago than this when they are first "
+        "found; once they are written to again, they are read whole.",
+    )
     path_key: NonEmpty | None = Field(
         None, description="A field that takes the path of the file, as `paths` found it."
     )

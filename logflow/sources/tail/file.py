@@ -25,7 +25,7 @@ from typing import NamedTuple
 from logflow.engine.api import LineFormat, LineParser, Parsed
 from logflow.receipt import Receipt
 from logflow.sources.tail import rotated
-from logflow.sources.tail.content import Content
+from logflow.sources.tail.content import Content, NoContent
 from logflow.sources.tail.identity import (
     HEAD_BYTES,
     LEAST_COPY_BYTES,
@@ -103,6 +103,8 @@ class LogFile:
         self.flushing = state.flushing
         self.flush_given = False
         """They were emitted in this life."""
+        self.suspended = False
+        """It is closed until there is more of it to read."""
         self.content = content
         self.point = self.safe = Point(state.offset, self._carry_at(state.offset, state.carry), tail)
         self.size = state.offset
@@ -225,6 +227,23 @@ class LogFile:
             if text := data.lstrip(b"\0"):
                 return offset + len(data) - len(text)
             offset += len(data)
+
+    def suspend(self) -> None:
+        """Close it until there is more of it to read; its watch tells of that, or a scan."""
+        self.content.close()
+        self.suspended = True
+
+    def resume(self) -> None:
+        """Open it again, wherever it is now.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        self.suspended = False
+        content = rotated.reopen((self.path, self.real), (self.device, self.inode))
+        if content is None:  # deleted, and what may have been written to it since it was closed with it
+            content, self.deleted, self.lost = NoContent(), True, True
+        self.content = content
 
     def break_line(self, lines: LineParser, sizes: Sizes, now_ns: int) -> Step | None:
         """Take what stands after the last newline for a whole line; ``None`` if nothing does, or too much.
@@ -358,7 +377,7 @@ class LogFile:
 
     def has_content(self) -> bool:
         """Whether it ever had content, by which it can be told from others."""
-        if not self._glimpse.size and self.content.grows and not self.closed:
+        if not self._glimpse.size and self.content.grows and not (self.closed or self.suspended):
             with suppress(OSError):  # whoever reads it will be told
                 self._glimpse = Mark.of(self.content.read(0, HEAD_BYTES))
         return self._glimpse.size > 0

@@ -63,6 +63,9 @@ class Host(Protocol):
     def adopt(self, file: LogFile, lane: Lane) -> None:
         """Know a file by its inode, and watch it."""
 
+    def reopen(self, file: LogFile) -> None:
+        """Open a file that was closed because it was idle."""
+
     def close(self, file: LogFile) -> None:
         """A file is finished and safe: close it. Safe twice."""
 
@@ -178,6 +181,8 @@ class Lane:
     async def _read(self, file: LogFile, emit: Emit) -> bool:
         """Read a file to its end; ``False`` when it turned out that its bytes are elsewhere now."""
         try:
+            if file.suspended:
+                self._host.reopen(file)
             if file.flushing and not file.flush_given and (lines := self._lines(file)) is not None:
                 await self._emit_flushed(file, lines, emit)  # it was not known to be safe before a restart
             if file.refresh():

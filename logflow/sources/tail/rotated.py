@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import NamedTuple
 
 from logflow.sources.tail.content import Content, PlainContent, open_content
@@ -142,6 +142,24 @@ def _entry(path: str) -> list[Sibling]:
 
 def _is_inode(sibling: Sibling, state: FileState) -> bool:
     return (sibling.device, sibling.inode) == (state.device, state.inode)
+
+
+def reopen(paths: Sequence[str], place: tuple[int, int]) -> Content | None:
+    """Open the file of a device and inode again; ``None`` if it is not there, nor beside.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    beside = (s.path for s in _entries(paths[-1].rpartition("/")[0]) if (s.device, s.inode) == place)
+    for path in chain(paths, beside):
+        try:
+            content, status = open_content(path)
+        except FileNotFoundError:
+            continue
+        if (status.st_dev, status.st_ino) == place:
+            return content
+        content.close()
+    return None
 
 
 def examine(content: Content, state: FileState, *, named: bool = False) -> tuple[Verdict, bytes]:

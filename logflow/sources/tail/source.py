@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import ClassVar
 
 from logflow.batch import Batch
@@ -28,6 +28,11 @@ _SCANS_WITH_INOTIFY = 10
 
 _BLOCK_BYTES = {"native": 1 << 20, "python": 256 << 10}
 """The Python engine works on the event loop, so its block is what takes a few milliseconds."""
+
+
+def _most_open() -> int:
+    """How many files may be open: the process needs descriptors for its outputs, buffers and clients too."""
+    return max(resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 32, 8)
 
 
 class TailSource(Source):
@@ -58,6 +63,9 @@ class TailSource(Source):
             TagTemplate(config.tag),
             None if config.format == "auto" else config.format,
             from_end=config.read_from == "end",
+            most_open=_most_open(),
+            close_inactive_s=config.close_inactive,
+            ignore_older_s=config.ignore_older,
             wake=self.wake,
             wake_later=self.wake_later,
             look_later=self.look_later,
@@ -69,6 +77,10 @@ class TailSource(Source):
         self._everywhere = False
         self._emit: Emit | None = None
         self._tasks: asyncio.TaskGroup | None = None
+        self._most_at_once = max(_most_open() // 2, 1)
+        """Lanes that read: each has its files open."""
+        self._reading: set[asyncio.Task[None]] = set()
+        self._queue: dict[Lane, None] = {}
 
     def _parser_for(self, line_format: LineFormat) -> LineParser:
         return self.context.engine.line_parser(
@@ -114,6 +126,7 @@ class TailSource(Source):
     async def run(self, emit: Emit) -> None:
         """Follow the files until cancelled."""
         self._emit = emit
+        self._queue.clear()
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -188,9 +201,26 @@ class TailSource(Source):
     def wake(self, lane: Lane) -> None:
         """Have a lane read what there is to read."""
         lane.woken = True
-        if not lane.running and self._tasks is not None and self._emit is not None:
-            lane.running = True
-            self._tasks.create_task(lane.run(self._emit))
+        if lane.running or self._tasks is None or self._emit is None:
+            return
+        if len(self._reading) >= self._most_at_once:
+            self._queue[lane] = None
+            return
+        lane.running = True
+        task = self._tasks.create_task(lane.run(self._emit))
+        self._reading.add(task)
+        task.add_done_callback(partial(self._rested, lane))
+
+    def _rested(self, lane: Lane, task: asyncio.Task[None]) -> None:
+        """A lane has read what there was: the next one's turn."""
+        lane.running = False
+        self._reading.discard(task)
+        if self._queue and self._tasks is not None:
+            following = next(iter(self._queue))
+            del self._queue[following]
+            self.wake(following)
+        elif lane.woken:
+            self.wake(lane)
 
     def wake_later(self, lane: Lane, delay_s: float) -> None:
         """Have a lane look again after ``delay_s``; an earlier wish is forgotten."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import tracemalloc
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from logflow.batch import Batch
 from logflow.receipt import Receipt
 from logflow.sources.tail import inotify
+from logflow.sources.tail import source as source_module
 from logflow.sources.tail.file import LogFile
 from logflow.storage.checkpoints import Checkpoints
 from logflow.testing import Collector, run_source
@@ -456,6 +458,69 @@ async def test_that_nothing_is_found_is_said_once(tail: Any, caplog: pytest.LogC
     assert caplog.text.count("No file matches the paths") == 2
     assert caplog.text.count("1 links that the paths name lead nowhere, such as") == 2
     assert caplog.text.count("1 files are found") == 1
+
+
+def open_files(directory: Path) -> int:
+    count = 0
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            count += link.readlink().is_relative_to(directory)
+    return count
+
+
+async def test_an_idle_file_is_closed_and_opened_when_it_grows(tail: Any) -> None:
+    tail.log.write_text("one\n")
+    async with tail.running(close_inactive=60):
+        await tail.lines(1)
+        await tail.rest(70)
+        assert open_files(tail.logs) == 0
+        with tail.log.open("a") as file:
+            file.write("two\n")
+        await tail.lines(2)
+        assert open_files(tail.logs) == 1
+        await tail.rest(70)
+        with tail.log.open("a") as file:
+            file.write("three\n")
+        tail.log.rename(f"{tail.log}.1")
+        tail.log.write_text("four\n")
+        await tail.lines(4)
+        await tail.rest(10)
+    async with tail.running(close_inactive=60):
+        await tail.rest(3)
+    assert tail.messages() == ["one", "two", "three", "four"]
+
+
+async def test_no_more_files_are_open_than_may_be(
+    tail: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(source_module, "_most_open", lambda: 16)
+    paths = [tail.logs / f"{index:03d}.log" for index in range(100)]
+    async with tail.running():
+        for turn in range(1, 4):
+            for path in paths:
+                with path.open("a") as file:
+                    file.write(f"{path.stem} {turn}\n")
+            await tail.lines(100 * turn)
+            await tail.rest(2)
+            assert open_files(tail.logs) <= 16
+    async with tail.running():
+        await tail.until(lambda: tail.counter("files_opened") == 200)
+        await tail.rest(3)
+        assert open_files(tail.logs) <= 16
+    assert sorted(tail.messages()) == sorted(f"{path.stem} {turn}" for path in paths for turn in (1, 2, 3))
+    assert caplog.text.count("no more may be") == 2
+
+
+async def test_old_files_are_left_alone_until_they_are_written_to(tail: Any) -> None:
+    now_s = tail.clock.time_ns() / 1e9
+    tail.log.write_text("one\n")
+    os.utime(tail.log, (now_s - 7200, now_s - 7200))
+    async with tail.running(ignore_older=3600):
+        await tail.rest(5)
+        assert tail.collector.count == 0
+        with tail.log.open("a") as file:
+            file.write("two\n")
+        await tail.read("one", "two")
 
 
 # -- inotify ---------------------------------------------------------------------------------------
