@@ -34,6 +34,7 @@ from logflow.component import Output
 from logflow.config.options import GroupOptions, GroupOutputConfig, OutputConfig
 from logflow.errors import (
     ChunkTooLarge,
+    ComponentError,
     DeliveryError,
     LimitExceeded,
     OutputEnded,

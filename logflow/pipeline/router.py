@@ -328,6 +328,11 @@ class Router:
                     chains.setdefault(target.chain, route)
         return [(route, chain) for chain, route in chains.items()]
 
+    @property
+    def has_stages(self) -> bool:
+        """Whether there are stages, which may hold events."""
+        return bool(self._staged)
+
     def flush(self, now_s: float) -> None:
         """Have stages give out what they held for long enough; does not wait for buffers that are full."""
         for route, chain in self._staged:

@@ -90,6 +90,7 @@ class Checkpoints:
         self._notes: dict[str, dict[bytes, str]] = defaultdict(dict)
         self._marks: dict[str, Mark] = {}
         self._unwritten_marks: set[str] = set()
+        self._changed = asyncio.Event()
 
     def open(self) -> None:
         """Read the journal and mend it.
@@ -227,12 +228,18 @@ class Checkpoints:
         if self._marks.get(output) != mark:
             self._marks[output] = mark
             self._unwritten_marks.add(output)
+            self._changed.set()
 
     def marked(self, output: str) -> Mark | None:
         """What the buffer of an output held a moment ago; ``None`` if that is not known."""
         return self._marks.get(output)
 
     # -- the journal -----------------------------------------------------------------------------
+
+    async def changed(self) -> None:
+        """Wait until there is something to :meth:`flush`."""
+        if self.problem is None:
+            await self._changed.wait()
 
     def flush(self) -> None:
         """Hand everything recorded so far to the operating system: it then survives ``kill -9``.
@@ -242,6 +249,7 @@ class Checkpoints:
         """
         self._pending += [["mark", output, *self._marks[output]] for output in self._unwritten_marks]
         self._unwritten_marks.clear()
+        self._changed.clear()
         pending, self._pending = self._pending, []
         journal = self._journal
         if journal is None or not journal.is_open:
@@ -286,6 +294,7 @@ class Checkpoints:
 
     def _append(self, record: Record) -> None:
         self._pending.append(record)
+        self._changed.set()
 
     def _apply(self, record: Record) -> None:
         match record:

@@ -245,9 +245,10 @@ class Lane:
         self, file: LogFile, parsed: Parsed, span: Span, emit: Emit, *, broken: bool = False
     ) -> Receipt:
         entries = self._shared.with_path(parsed.entries, self._shown)
-        if broken or span.stream != file.stream:
+        flushed = span.stream != file.stream
+        file.flush_given = file.flush_given or flushed
+        if broken or (flushed and self._shared.marks_joins):
             entries = self._shared.context.engine.splice(entries, {UNTERMINATED: True})
-            file.flush_given = file.flush_given or not broken
         try:
             return await emit(Batch(self.tag, entries, parsed.events, span, self._attributes))
         except Exception as error:  # not to be taken for an error of the file

@@ -92,6 +92,7 @@ class Shared:
         sizes: how much is read at once.
         parser_for: compiles (once) the parser of a line format.
         join_wait_s: how long an open join waits for more; ``None``: for ever.
+        marks_joins: whether an open join that is taken for whole is marked.
         line_wait_s: how long a line without a newline waits for more; ``None``: for ever.
         path_key: a field that takes the file's path.
         scans: how many scans of the configured paths were completed.
@@ -107,6 +108,7 @@ class Shared:
     path_key: str | None = None
     join_wait_s: float | None = None
     line_wait_s: float | None = None
+    marks_joins: bool = True
     scans: int = 0
     threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "tail"))
 

@@ -54,8 +54,9 @@ class TailSource(Source):
             Sizes(_BLOCK_BYTES[context.engine.name], config.max_line + LINE_OVERHEAD_BYTES),
             cache(self._parser_for),
             config.path_key,
-            config.idle_flush,
+            config.multiline.timeout if config.multiline else config.idle_flush,
             config.idle_flush_line,
+            marks_joins=config.multiline is None,
         )
         self._catalogue = Catalogue(
             self._shared,

@@ -99,3 +99,13 @@ async def test_it_ends_at_the_same_place_after_a_kill(tail: Any) -> None:
         await tail.lines(4)
     assert tail.messages() == ["one", "two", " and more", "three"]
     assert [batch.origin for batch in tail.collector.batches][:2] == [batch.origin for batch in first.batches]
+
+
+async def test_the_last_event_of_several_lines_is_delivered_when_no_more_come(tail: Any) -> None:
+    async with tail.running(format="plain", multiline={"start": r"^\d", "timeout": "2s"}):
+        append(tail.log, "1 one\n  more\n2 two\n")
+        await tail.lines(1)
+        append(tail.log, "  more of two\n")
+        await tail.rest(1)
+        assert tail.collector.count == 1
+        assert await tail.lines(2) == [{"message": "1 one\n  more"}, {"message": "2 two\n  more of two"}]
