@@ -34,7 +34,6 @@ from logflow.component import Output
 from logflow.config.options import GroupOptions, GroupOutputConfig, OutputConfig
 from logflow.errors import (
     ChunkTooLarge,
-    ComponentError,
     DeliveryError,
     LimitExceeded,
     OutputEnded,

@@ -291,6 +291,8 @@ class Catalogue:
         status = os.fstat(content.fd)
         for stream, state in self._known.candidates(lane.path, lane.real, (status.st_dev, status.st_ino)):
             verdict, tail = rotated.examine(content, state)
+            if verdict is Verdict.COPY and rotated.lies_beside(state):
+                continue
             if verdict in rotated.THE_SAME and state.offset:
                 self._known.take(stream)
                 sibling = Sibling(lane.path, status.st_dev, status.st_ino, status.st_mtime_ns)

@@ -366,8 +366,9 @@ class LogFile:
     def go_on_from(self, old: LogFile) -> None:
         """Leave out what was read of the file that this one has replaced, if it begins with all of that."""
         if self.point.offset == 0 and self.content.grows:
-            verdict, tail = rotated.examine(self.content, old.state(old.point))
-            if verdict is Verdict.COPY:
+            state = old.state(old.point)
+            verdict, tail = rotated.examine(self.content, state)
+            if verdict is Verdict.COPY and not rotated.lies_beside(state):
                 self.point = self.safe = Point(old.point.offset, self.point.carry, tail)
                 self._head = old._head
 

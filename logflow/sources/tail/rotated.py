@@ -117,7 +117,7 @@ def locate(state: FileState, elsewhere: str | None = None, *, copies_only: bool 
     own = [] if copies_only or not state.offset else [s for s in _entry(state.real) if s not in moved]
     # What was seen of it but not read may have been written anew in place: that is believed last.
     for wanted in ((Verdict.SAME, Verdict.COPY), (Verdict.REWRITTEN,)):
-        for sibling in moved + own + copies:
+        for sibling in moved + copies + own:
             try:
                 content, status = open_content(sibling.path)
             except OSError:
@@ -173,6 +173,14 @@ def examine(content: Content, state: FileState, *, named: bool = False) -> tuple
     size = status.st_size if isinstance(content, PlainContent) and not content.slow else -1
     sight = Sight((status.st_dev, status.st_ino), size, status.st_mtime_ns, head, tail)
     return judge(state, sight, named=named), tail
+
+
+def lies_beside(state: FileState) -> bool:
+    """Whether a known file is there under a rotated name: then what begins so at its path is a new one."""
+    try:
+        return any(_holds(sibling, state) for sibling in rotated(state.real))
+    except FileNotFoundError:  # it is being renamed or compressed in this moment
+        return True
 
 
 def newer(latest: FileState, until: Callable[[], FileState] | None = None) -> list[Sibling]:

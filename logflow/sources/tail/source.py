@@ -142,7 +142,6 @@ class TailSource(Source):
                     self._tasks = None
                     self._watcher.close()
         finally:
-            self._tasks = None
             self._watcher.close()
 
     async def drain(self) -> None:
@@ -214,8 +213,10 @@ class TailSource(Source):
 
     def _rested(self, lane: Lane, task: asyncio.Task[None]) -> None:
         """A lane has read what there was: the next one's turn."""
-        lane.running = False
         self._reading.discard(task)
+        if task.cancelled():
+            lane.running = False  # it may not even have begun
+            return
         if self._queue and self._tasks is not None:
             following = next(iter(self._queue))
             del self._queue[following]

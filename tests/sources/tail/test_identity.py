@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 from pathlib import Path
@@ -281,3 +282,21 @@ async def test_inotify_tells_that_a_link_was_switched(tail: Any) -> None:
         (tail.logs / "new").rename(current)
         await tail.until(lambda: tail.collector.count == 2, step_s=0.06)
     assert numbers(tail) == [1, 2]
+
+
+async def test_a_new_file_with_the_same_text_is_a_new_file_where_the_old_one_lies_beside(tail: Any) -> None:
+    """Lines without times: what tells the two apart is that the first is there under its rotated name."""
+    async with tail.running():
+        for turn in range(1, 5):
+            fill(tail.log, 1, 2)
+            await tail.lines(2 * turn)
+            await tail.rest(2)
+            rotate(tail.log, turn)
+        await tail.rest(20)
+    assert numbers(tail) == [1, 2] * 4
+
+
+def rotate(path: Path, number: int) -> None:
+    with gzip.open(f"{path}.2026010{number}-000000.gz", "wb") as packed:
+        packed.write(path.read_bytes())
+    path.unlink()
