@@ -380,7 +380,12 @@ class Output(Component):
     """Whether :meth:`write_group` is worth calling with several chunks."""
 
     def status(self) -> Mapping[str, Any]:
-        """Describe what it is connected to, as plain values for ``/api/status``; nothing by default."""
+        """Describe what it is connected to, as plain values for ``/api/status``; nothing by default.
+
+        An output that chooses among several servers names them under ``servers``, each with its ``state``
+        (``up``, ``suspect`` or ``down``), ``phi``, ``chunks``, and ``down_for_s``: health and metrics tell
+        of them.
+        """
         return {}
 
     @abstractmethod

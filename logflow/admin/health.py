@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from logflow.pipeline.build import Pipeline
@@ -33,6 +33,8 @@ def problems(pipeline: Pipeline) -> Iterator[str]:
             yield f"output {name} cannot store events: {flusher.buffer.problem}"
         elif is_stalled(flusher, now_s):
             yield f"output {name} is stalled: {flusher.status.problem or 'no progress'}"
+        elif (for_s := _all_down_for_s(flusher)) > STALLED_S:
+            yield f"output {name} has had no server that works for {for_s:.0f} s"
     for name, emit in pipeline.emits.items():
         for output, for_s in emit.blocked_on.waits().items():
             if for_s > STALLED_S:
@@ -44,6 +46,8 @@ def warnings(pipeline: Pipeline) -> Iterator[str]:
     for name, flusher in pipeline.flushers.items():
         if flusher.status.opened and flusher.status.problem is not None:
             yield f"output {name} fails for some events: {flusher.status.problem}"
+        if down := [server for server, told in _servers(flusher).items() if told["state"] == "down"]:
+            yield f"output {name} has servers that are down: {', '.join(down)}"
         if letters := pipeline.dead_letters.kept(name):
             yield f"output {name} has {letters} dead letters; see logflow dead-letter list"
     for cell in pipeline.metrics.counters():
@@ -53,6 +57,20 @@ def warnings(pipeline: Pipeline) -> Iterator[str]:
         yield f"{damaged} damaged bytes in the checkpoints"
     for each in pipeline.stranded:
         yield f"{each.events} events wait in the buffer of {each.output}, which no output uses"
+
+
+def _servers(flusher: Flusher) -> Mapping[str, Mapping[str, Any]]:
+    """What an output tells of the servers among which it chooses."""
+    servers: Mapping[str, Mapping[str, Any]] = flusher.output.status().get("servers", {})
+    return servers
+
+
+def _all_down_for_s(flusher: Flusher) -> float:
+    """For how long no server has worked; 0 while one does or may do, or where there are none."""
+    servers = _servers(flusher).values()
+    if all(server["state"] != "down" for server in servers):  # time brought them back, to be tried
+        return 0.0
+    return min(float(server["down_for_s"]) for server in servers)
 
 
 def is_stalled(flusher: Flusher, now_s: float) -> bool:

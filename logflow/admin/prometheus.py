@@ -16,6 +16,8 @@ from prometheus_client.registry import Collector
 if TYPE_CHECKING:
     from logflow.pipeline.build import Pipeline
 
+_STATES = ("up", "suspect", "down")
+"""In which a server can be."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -29,6 +31,7 @@ class PipelineCollector(Collector):
         """Yield every metric."""
         yield from self._ledger()
         yield from self._outputs()
+        yield from self._servers()
         yield from self._sources()
         yield from self._counters()
 
@@ -72,6 +75,25 @@ class PipelineCollector(Collector):
             chunks.add_metric([name], flusher.status.chunks)
             retries.add_metric([name], flusher.status.retries)
         yield from (size, limit, oldest, failing, letters, chunks, retries)
+
+    def _servers(self) -> Iterator[Metric]:
+        labels = ["output", "server"]
+        state = GaugeMetricFamily(
+            "logflow_server_state", "1 for the state that a server is in.", labels=[*labels, "state"]
+        )
+        phi = GaugeMetricFamily(
+            "logflow_server_phi", "How suspicious a server's silence to heartbeats is.", labels=labels
+        )
+        chunks = CounterMetricFamily(
+            "logflow_server_chunks", "Chunks that a server took since the output was opened.", labels=labels
+        )
+        for name, flusher in self._pipeline.flushers.items():
+            for server, told in flusher.output.status().get("servers", {}).items():
+                for each in _STATES:
+                    state.add_metric([name, server, each], told["state"] == each)
+                phi.add_metric([name, server], told["phi"])
+                chunks.add_metric([name, server], told["chunks"])
+        yield from (state, phi, chunks)
 
     def _sources(self) -> Iterator[Metric]:
         blocked = GaugeMetricFamily(

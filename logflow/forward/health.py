@@ -52,6 +52,7 @@ class Health:
         self._options = options
         self._detector = FailureDetector(options.heartbeat_s or 1.0, now_s)
         self._failed_s = now_s
+        self._down_since_s = now_s
         self.reason: str | None = None
         self.suspicion: str | None = None
 
@@ -69,9 +70,15 @@ class Health:
         """Say how suspicious its silence to heartbeats is; 0 without heartbeats."""
         return self._detector.phi(now_s) if self._options.heartbeat_s is not None else 0.0
 
+    def down_for_s(self, now_s: float) -> float:
+        """Say for how long it has been down, the times when it was tried again in vain among them."""
+        return now_s - self._down_since_s if self.reason is not None else 0.0
+
     def failed(self, now_s: float, reason: str) -> bool:
         """It did not do what was asked of it; returns whether that brought it down."""
         was_up = self.state(now_s) != "down"
+        if self.reason is None:
+            self._down_since_s = now_s
         self._failed_s = now_s
         self.reason = reason
         return was_up

@@ -109,6 +109,7 @@ class Server:
         return {
             "state": self.state,
             "problem": self._health.reason or self._health.suspicion,
+            "down_for_s": round(self._health.down_for_s(self._clock.monotonic()), 3),
             "phi": round(self._health.phi(self._clock.monotonic()), 2),
             "weight": self.weight,
             "standby": self.standby,

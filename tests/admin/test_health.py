@@ -6,10 +6,12 @@ import asyncio
 from pathlib import Path
 
 from logflow.admin.health import problems, warnings
+from logflow.admin.prometheus import render
 from logflow.admin.status import status
 from logflow.batch import Batch, Chunk
 from logflow.config.models import Settings
 from logflow.errors import DeliveryError
+from logflow.outputs.forward import ForwardOutput
 from logflow.pipeline.build import Pipeline, build
 from logflow.receipt import Receipt
 from logflow.testing import FakeClock
@@ -26,6 +28,22 @@ def make_pipeline(tmp_path: Path, clock: FakeClock) -> Pipeline:
     )
     pipeline = build(settings, clock)
     pipeline.flushers["sink"].status.opened = True
+    return pipeline
+
+
+def make_forwarding(tmp_path: Path, clock: FakeClock, **options: object) -> Pipeline:
+    """A pipeline whose output has two servers; nobody is there."""
+    servers = [{"address": "127.0.0.1:1"}, {"address": "127.0.0.1:2"}]
+    settings = Settings.model_validate(
+        {
+            "data_dir": tmp_path,
+            "sources": {"numbers": {"type": "generate"}},
+            "routes": [{"match": "**", "outputs": ["central"]}],
+            "outputs": {"central": {"type": "forward", "servers": servers, **options}},
+        }
+    )
+    pipeline = build(settings, clock)
+    pipeline.flushers["central"].status.opened = True
     return pipeline
 
 
@@ -82,6 +100,60 @@ async def test_dead_letters_tls_trouble_and_failing_filters_are_warnings(tmp_pat
     ]
     assert not list(problems(pipeline))
     assert status(pipeline, running=True)["outputs"]["sink"]["dead_letters"]["kept"] == 1
+
+
+async def test_servers_that_are_down_are_a_warning_and_a_problem_when_none_is_left(tmp_path: Path) -> None:
+    """Nothing need wait for them: who asks wants to know before events come."""
+    clock = FakeClock()
+    pipeline = make_forwarding(tmp_path, clock, heartbeat="none", recover_wait="10s")
+    output = pipeline.flushers["central"].output
+    assert isinstance(output, ForwardOutput)
+    await output.open()
+    try:
+        one, two = output._servers
+        assert not [*problems(pipeline), *warnings(pipeline)]
+        one._failed("it refuses connections")
+        assert not list(problems(pipeline))
+        assert list(warnings(pipeline)) == ["output central has servers that are down: 127.0.0.1:1"]
+        await clock.advance(100)
+        assert not list(warnings(pipeline))  # it is tried again
+        one._failed("it refuses connections")
+        two._failed("it refuses connections")
+        assert list(warnings(pipeline)) == [
+            "output central has servers that are down: 127.0.0.1:1, 127.0.0.1:2"
+        ]
+        await clock.advance(59)
+        two._failed("it refuses connections")  # in between, time alone had it counted as up
+        assert not list(problems(pipeline))
+        await clock.advance(2)
+        assert list(problems(pipeline)) == ["output central has had no server that works for 61 s"]
+        one._health.delivered(clock.monotonic())
+        assert not list(problems(pipeline))
+    finally:
+        await output.close()
+
+
+async def test_metrics_tell_how_each_server_is(tmp_path: Path) -> None:
+    clock = FakeClock()
+    pipeline = make_forwarding(tmp_path, clock, heartbeat="tcp", heartbeat_interval="1s")
+    output = pipeline.flushers["central"].output
+    assert isinstance(output, ForwardOutput)
+    await output.open()
+    try:
+        one, two = output._servers
+        one.chunks = 7
+        one._health.suspect("it has acknowledged nothing for 2.0 s")
+        two._failed("it refuses connections")
+        text = render(pipeline).decode()
+    finally:
+        await output.close()
+    told = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("logflow_server_"))
+    labels = ('output="central",server="127.0.0.1:1"', 'output="central",server="127.0.0.1:2"')
+    for place, state in zip(labels, ("suspect", "down"), strict=True):
+        for each in ("up", "suspect", "down"):
+            assert told[f'logflow_server_state{{{place},state="{each}"}}'] == f"{float(each == state)}"
+    assert told[f"logflow_server_chunks_total{{{labels[0]}}}"] == "7.0"
+    assert float(told[f"logflow_server_phi{{{labels[0]}}}"]) >= 0
 
 
 async def test_the_status_does_not_walk_over_all_tags(tmp_path: Path) -> None:

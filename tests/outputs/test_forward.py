@@ -800,6 +800,48 @@ async def test_with_the_handshake(open_output, tmp_path):
     assert emit.count == 2
 
 
+@pytest.mark.parametrize(
+    "secured",
+    [
+        {"shared_key": "key"},
+        {"username": "ann", "password": "secret"},
+        {"tls": {}},
+        {"tls": {"verify": False}, "shared_key": "key"},
+    ],
+)
+async def test_no_bare_heartbeats_where_a_handshake_is_expected(open_output, secured):
+    """Who waits for one logs an error for every connection that is closed before."""
+    clock = FakeClock()
+    async with (
+        scripted_server() as secure,
+        open_output(where(secure), clock=clock, heartbeat="tcp", **secured) as output,
+    ):
+        await let_heartbeats_come(clock)
+        assert secure.connections == 0
+        assert (output.server(secure).state, output.status()["servers"][where(secure)["address"]]["phi"]) == (
+            "up",
+            0,
+        )
+
+
+async def test_heartbeats_are_left_out_only_for_the_servers_that_have_a_secret(open_output):
+    clock = FakeClock()
+    async with (
+        scripted_server() as secure,
+        scripted_server() as plain,
+        open_output(where(secure, shared_key="key"), where(plain), clock=clock, heartbeat="tcp"),
+    ):
+        await let_heartbeats_come(clock)
+        await plain.wait_for(connections=1)
+        assert secure.connections == 0
+
+
+async def let_heartbeats_come(clock: FakeClock) -> None:
+    for _ in range(20):
+        await clock.advance(1)
+        await asyncio.sleep(0.002)
+
+
 async def test_a_server_without_handshake_is_noticed(open_output, tmp_path):
     async with logflow_source(tmp_path, Collector()) as source:
         address = f"127.0.0.1:{source.port}"
