@@ -146,7 +146,7 @@ class Share:
 
     def serve(self) -> None:
         """Grant what those at the head of the lines wait for."""
-        if self._granting:
+        if self._granting or not self.waiting:
             return  # a lease that was just granted asks for something else: the loop below goes on
         self._granting = True
         try:

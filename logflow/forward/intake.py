@@ -136,6 +136,7 @@ class Opening:
     Attributes:
         tag: the request's tag as text.
         kept: bytes that it holds itself, between two parts.
+        done: whether all parts have been opened.
     """
 
     def __init__(
@@ -161,7 +162,7 @@ class Opening:
         self._group = b"" if groups else None
         self._key: DeliveryKey | None = None
         self._parts = 0
-        self._done = False
+        self.done = False
 
     @property
     def cost(self) -> int:
@@ -184,7 +185,7 @@ class Opening:
             MalformedData: the rest of the request cannot be used.
             LimitExceeded: it is too large when decompressed.
         """
-        if self._done:
+        if self.done:
             return None
         size = PART_BYTES
         while True:
@@ -198,7 +199,7 @@ class Opening:
         torn = normal.consumed < len(memoryview(data)) and len(normal.entries) < PART_BYTES
         if last and torn:
             raise MalformedData("the payload ends in the middle of an event")
-        self._done = last and normal.consumed == len(memoryview(data))
+        self.done = last and normal.consumed == len(memoryview(data))
         self.kept = self._payload.used(normal.consumed)
         self._group = normal.group if self._group is not None else None
         origin = part_key(self._key, self._parts) if self._key else None

@@ -51,6 +51,8 @@ _QUEUED_BYTES = 4 * READ_BYTES
 _FRAME_BYTES = 400
 """Memory of one frame that was found, beside its bytes."""
 _SCAN_BYTES = MAX_FRAMES * _FRAME_BYTES
+_SMALL_BYTES = 4 * 1024
+"""What a request of this size becomes is so little that the number of connections bounds it."""
 _ANSWER_BYTES = 600
 """Memory of one answer that waits."""
 _SILENCE_S = 1.0
@@ -370,7 +372,8 @@ class Receiver(asyncio.BufferedProtocol):
         """Ask for what is held and for what reading on, and looking into it, will take."""
         begun = self._reader.demand
         demand = begun + _SCAN_BYTES if begun else 0
-        demand += self._slab_bytes + _ANSWER_BYTES * len(self._acks)
+        # Answers are counted by 64, so that small requests do not ask anew one by one.
+        demand += self._slab_bytes + _ANSWER_BYTES * (len(self._acks) & ~63)
         return self._lease.resize(demand, self._admitted)
 
     def _check_torn(self) -> None:
@@ -447,19 +450,21 @@ class Receiver(asyncio.BufferedProtocol):
             limit=shared.limits.max_frame, now_ns=shared.clock.time_ns(), groups=shared.groups,
         )  # fmt: skip
         lease = shared.opening.lease()
+        small = request.size <= _SMALL_BYTES and opening.quick
         try:
-            while True:
+            while not opening.done:
                 self._emitting = request
                 if shared.emit.full(opening.tag):  # wait with as little in hand as can be
                     await shared.emit.ready(opening.tag)
-                if not lease.resize(opening.cost + opening.kept):
+                if not small and not lease.resize(opening.cost + opening.kept):
                     await lease.reach(opening.cost + opening.kept)
                 self._emitting = None
                 part = await self._open(opening, request.size)
                 if part is None:
                     break
                 self._emitting = request
-                lease.resize(min(lease.size, len(part.batch.entries) + opening.kept))
+                if not small:
+                    lease.resize(min(lease.size, len(part.batch.entries) + opening.kept))
                 if part.skipped or part.mended:
                     shared.account(opening.tag, self._address, part)
                 if part.batch.count:
