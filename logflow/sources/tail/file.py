@@ -127,7 +127,7 @@ class LogFile:
         """The last :meth:`read` ended in the middle of the search for a line's end."""
         self._head = self._begun(state)
         self._glimpse = state.known
-        self.fresh = not self._glimpse.size
+        self.fresh = state.fresh or not self._glimpse.size
         """It had no content when it was taken up; what may have come before it was not looked for since."""
         self._boundaries: deque[int] = deque()
         self.keep_boundaries(offset for offset in (self.broken, self.flushed) if offset is not None)
@@ -156,7 +156,7 @@ class LogFile:
             OSError: it cannot be read.
         """
         if not self.content.grows:
-            return False
+            return self.fresh
         status = os.fstat(self.content.fd)
         head = self.content.read(0, HEAD_BYTES)
         if status.st_size < self.point.offset or not head.startswith(self._head):
@@ -462,6 +462,7 @@ class LogFile:
             tail=Mark.of(tail) if tail else NOTHING,
             mtime_ns=self.mtime_ns,
             handed=self.handed,
+            fresh=self.fresh,
             broken=self.broken,
             flushed=self.flushed,
             flushing=self.flushing,

@@ -85,6 +85,7 @@ class FileState(msgspec.Struct, frozen=True, kw_only=True):
         handed: where its open joins were handed to its successor; they are gone from there on.
         format: of its lines; empty when it is not known yet.
         glimpse: the file's beginning as it was last seen, read or not.
+        fresh: what may have come before it at its path was not looked for.
         broken: where a line was taken for whole that had no newline for long.
         flushed: where open joins were taken for whole that had not gone on for long; none are open there now.
         flushing: those joins, until they are safe.
@@ -105,6 +106,7 @@ class FileState(msgspec.Struct, frozen=True, kw_only=True):
     handed: int | None = None
     format: str = ""
     glimpse: Mark = NOTHING
+    fresh: bool = False
     broken: int | None = None
     flushed: int | None = None
     flushing: bytes = b""

@@ -331,3 +331,19 @@ def test_every_line_arrives_once_and_in_order(
     rotated_unseen: bool,
 ) -> None:
     asyncio.run(scenario(tmp_path_factory.mktemp("tail"), how, steps, rotated_unseen=rotated_unseen))
+
+
+def test_what_was_copied_away_before_anything_was_seen_is_found_after_a_restart(tmp_path: Path) -> None:
+    """The file had content that nobody saw before it was truncated, and has other content at the stop."""
+    steps: list[tuple[Any, ...]] = [
+        (
+            "restart",
+            True,
+            [*[("write", "stdout", n, n == 3, False) for n in (3, 2)], ("rotate",), ("rotate",)],
+        ),
+        ("write", "stdout", 2, False, False),
+        ("rotate",),
+        ("write", "stderr", 3, False, False),
+        ("restart", False, [("rotate",), ("write", "stdout", 1, True, False)]),
+    ]
+    asyncio.run(scenario(tmp_path, "copy", steps, rotated_unseen=False))
