@@ -372,8 +372,8 @@ class Stage(Component):
 class Output(Component):
     """Where chunks are delivered.
 
-    The host calls :meth:`open` before the first write, and again with back-off when it raises. What it can
-    never get over, such as a missing certificate, is a ``ComponentError``, which ends the service.
+    The host calls :meth:`open` before the first write, and again with back-off when it raises; only
+    ``OutputEnded`` ends the service, whether it comes from ``open`` or from ``write``.
     """
 
     groups: ClassVar[bool] = False
