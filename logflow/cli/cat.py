@@ -12,12 +12,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from logflow.errors import ComponentError, DeliveryError, LogflowError
+from logflow.errors import ChunkTooLarge, ComponentError, DeliveryError, LogflowError
 from logflow.forward.endpoint import Endpoint
 from logflow.receipt import Receipt
 
 if TYPE_CHECKING:
-    from logflow.batch import Batch
+    from logflow.batch import Batch, Chunk
     from logflow.component import Context, Output
     from logflow.telemetry.metrics import Metrics
 
@@ -174,5 +174,21 @@ class _Sender:
             chunk = Chunk(os.urandom(16), self._tag, tuple(self._parts), self._events)
             self._parts, self._events = [], 0
             self._changed.set()
-            await self._output.write(chunk)
-            self.acknowledged += chunk.count
+            await self._write(chunk)
+
+    async def _write(self, chunk: Chunk) -> None:
+        """Send a chunk, in pieces if the output takes none of this size."""
+        from logflow.pipeline.pieces import cut
+
+        pieces = [chunk]
+        while pieces:
+            piece = pieces.pop(0)
+            try:
+                await self._output.write(piece)
+            except ChunkTooLarge as error:
+                if piece.count == 1:
+                    raise
+                limit = min(error.limit_hint or piece.size, piece.size - 1)
+                pieces[:0] = cut(piece, limit, self._output.context.engine)
+            else:
+                self.acknowledged += piece.count

@@ -304,7 +304,7 @@ class Engine(Protocol):
         - A time that is nil or 0 is ``now_ns``. A number too large for seconds that is a time since 2001 in
           ms, us or ns is taken for that; what an EventTime cannot carry becomes the nearest that it can and
           that means nothing else. In both cases the number as sent becomes the field ``time_as_sent``.
-        - Metadata that are a map and not empty become the field ``metadata``.
+        - Metadata of an event are left out.
         - An EventTime of 2**32 - 1 (2**32 - 2) seconds and no nanoseconds, or -1 (-2) with metadata, begins
           (ends) a group, as Fluent Bit has it. It is no event; the fields of its record, if they take at
           most :data:`MAX_GROUP_BYTES`, are added to the events of the group.

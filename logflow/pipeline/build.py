@@ -192,7 +192,9 @@ class _Builder:
             [route(settings) for settings in self.settings.routes],
             ledger,
             unrouted=target(UNROUTED, unrouted) if unrouted not in {"warn", "error"} else unrouted,
-            letters=partial(keep_failed, self.dead_letters, self.contexts.clock),
+            letters=partial(keep_failed, self.dead_letters, self.contexts.clock)
+            if self._buffers is None
+            else None,
         )
 
     def output_chain(self, config: ComponentConfig) -> Chain:

@@ -247,11 +247,6 @@ fn write_event(
     out.put(time);
     out.extend(&data[event.record..event.end]);
     let mut fields = Fields::new();
-    if let Some(metadata) = event.metadata.clone()
-        && mp::map_head(data, metadata.start)?.is_some_and(|(pairs, _)| pairs > 0)
-    {
-        fields.push(field("metadata", &data[metadata]));
-    }
     if matches!(mended, Some(SCALED | CLAMPED)) {
         fields.push(field("time_as_sent", &data[event.time.at..event.time.end]));
     }

@@ -103,15 +103,10 @@ def test_a_time_that_is_no_number_of_seconds_is_marked_and_counted(
     assert events_of(own) == [(time_ns, {"time_as_sent": "mine"})]
 
 
-def test_metadata_become_a_field(engine: Engine) -> None:
-    """Unless they are empty, or the record has such a field."""
-    done = engine.normalize(
-        pack([[5, {"level": "x"}], {"a": 1}]) + pack([[5, {"b": 1}], {"metadata": 2}]), NOW_NS
-    )
-    assert [record for _, record in events_of(done)] == [
-        {"a": 1, "metadata": {"level": "x"}},
-        {"metadata": 2},
-    ]
+def test_metadata_of_an_event_are_left_out(engine: Engine) -> None:
+    """As every receiver does; the record is what was logged."""
+    done = engine.normalize(pack([[5, {"level": "x"}], {"a": 1}]), NOW_NS)
+    assert [record for _, record in events_of(done)] == [{"a": 1}]
 
 
 def test_canonical_entries_are_not_copied(engine: Engine) -> None:
@@ -172,7 +167,7 @@ def test_a_bad_event_is_left_out_and_its_neighbours_stay(engine: Engine, bad: by
 
 
 def test_what_nests_as_deep_as_allowed_is_kept(engine: Engine) -> None:
-    """In records, and one level less in metadata, which become a part of the record."""
+    """In records and in metadata."""
     for head in (b"\x92\x05", b"\x92\x92\x05\x80", b"\x92\xd7\x00" + EXT):
         assert engine.normalize(head + deep_record(MAX_DEPTH), NOW_NS).events == 1
         assert engine.normalize(head + deep_record(MAX_DEPTH + 1), NOW_NS).skipped == {"too_deep": 1}

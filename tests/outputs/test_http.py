@@ -601,8 +601,8 @@ async def test_a_missing_authority_is_an_error_at_open(make, tmp_path):
         ({"endpoints": ["localhost:80"]}, "http://host"),
         ({"endpoints": ["http://u:p@x/"]}, "must not hold a password"),
         ({"endpoints": ["http://x/"], "headers": {"a b": "c"}}, "not a header's name"),
-        ({"endpoints": ["http://x/"], "headers": {"a": ""}}, "must not be empty"),
-        ({"endpoints": ["http://x/"], "auth": {"bearer": " "}}, "must not be empty"),
+        ({"endpoints": ["http://x/"], "headers": {"a": ""}}, "the secret is empty"),
+        ({"endpoints": ["http://x/"], "auth": {"bearer": " "}}, "the secret is empty"),
         (
             {"endpoints": ["http://x/"], "auth": {"bearer": {"fiel": "x"}}},
             "a secret is text, or {file: /path}",

@@ -84,6 +84,7 @@ async def _torture(options: argparse.Namespace, seed: int, directory: Path, kind
             await asyncio.to_thread(finish, writer)
         finally:
             writer.kill()
+            await faults.close()
         struck = ", ".join(f"{count} × {kind}" for kind, count in sorted(faults.counts.items()))
         print(f"Struck {faults.counts.total()} times: {struck}.", flush=True)
         await stage.restore()

@@ -82,6 +82,11 @@ class Faults:
         await actions[kind]()
         self.counts[kind] += 1
 
+    async def close(self) -> None:
+        """Let go of the connection over which frames were sent."""
+        self._client.cut()
+        await asyncio.sleep(0)  # sockets are closed by the event loop's next turn
+
     async def _end(self, member: Member) -> None:
         """Kill a process; what it reported as destroyed is noted first, as its ledger ends with it."""
         if "corrupt" in self._kinds and member in self._stage.aggregators and member.process.running:

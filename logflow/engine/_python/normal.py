@@ -82,8 +82,6 @@ def _in_short(data: bytes, start: int, end: int) -> tuple[bytes, bytes]:
         time, record = data[start + 4 : start + 12], start + 13  # as Fluent Bit sends it
     else:
         event = _read_event(data, start)
-        if event.metadata is not None and event.metadata[1] - event.metadata[0] > 1:
-            raise _SkippedError("metadata")
         meaning, mended = _read_time(data, event, 0)
         if mended:
             raise _SkippedError(mended)
@@ -147,14 +145,8 @@ class _Normalizer:
         self._mended += Counter()  # drops zeros
 
     def _fields(self, event: _Event, mended: str) -> Iterator[tuple[str, bytes]]:
-        data = self._data
-        if event.metadata is not None:
-            start, end = event.metadata
-            kind, pairs, _ = head(data, start)
-            if kind == "map" and pairs:
-                yield "metadata", data[start:end]
         if mended in {"time_scaled", "time_clamped"}:
-            yield "time_as_sent", data[event.time : event.time_end]
+            yield "time_as_sent", self._data[event.time : event.time_end]
         if self._group:
             yield from _group_fields(self._group)
 
