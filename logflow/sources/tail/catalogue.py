@@ -160,7 +160,7 @@ class Catalogue:
                 len(search.dangling), shown(search.dangling[0]),
             )  # fmt: skip
         if search.files:
-            log.info("%d files are found.", len(search.files))
+            log.info("Files that match the paths: %d.", len(search.files))
         else:
             log.warning("No file matches the paths. They are searched for again.")
 

@@ -457,7 +457,7 @@ async def test_that_nothing_is_found_is_said_once(tail: Any, caplog: pytest.LogC
             await tail.read("one")
     assert caplog.text.count("No file matches the paths") == 2
     assert caplog.text.count("1 links that the paths name lead nowhere, such as") == 2
-    assert caplog.text.count("1 files are found") == 1
+    assert caplog.text.count("Files that match the paths: 1.") == 1
 
 
 def open_files(directory: Path) -> int:
