@@ -409,6 +409,21 @@ struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// Begin with the pairs of an entry, each of which is shown to `see`; returns where the entry ends.
+    #[inline]
+    fn read(
+        &mut self, data: &'a [u8], head: entries::Head, mut see: impl FnMut(&'a [u8], &'a [u8]),
+    ) -> Result<usize, Error> {
+        self.items.clear();
+        self.made.clear();
+        self.added.clear();
+        let items = &mut self.items;
+        each_pair(data, head.first, head.pairs, |key, value| {
+            see(key, value);
+            items.push((key, Packed::Lent(value)));
+        })
+    }
+
     fn value(&self, value: Packed<'a>) -> &[u8] {
         match value {
             Packed::Lent(bytes) => bytes,
@@ -603,13 +618,7 @@ impl Assignment {
         while at < data.len() {
             let head = entries::head(data, at)?;
             event.begin(head.time_ns());
-            record.items.clear();
-            record.made.clear();
-            let items = &mut record.items;
-            let end = each_pair(data, head.first, head.pairs, |key, value| {
-                self.program.note(&mut event, key, value);
-                items.push((key, Packed::Lent(value)));
-            })?;
+            let end = record.read(data, head, |key, value| self.program.note(&mut event, key, value))?;
             for (path, value) in self.paths.iter().zip(self.program.evaluate_all(&mut event)) {
                 if matches!(value, expressions::Value::None) {
                     continue;
@@ -648,13 +657,7 @@ impl FieldParser {
         let mut at = 0;
         while at < data.len() {
             let head = entries::head(data, at)?;
-            record.items.clear();
-            record.made.clear();
-            record.added.clear();
-            let items = &mut record.items;
-            let end = each_pair(data, head.first, head.pairs, |key, value| {
-                items.push((key, Packed::Lent(value)));
-            })?;
+            let end = record.read(data, head, |_, _| {})?;
             let value = record.get(&self.field).map(<[u8]>::to_vec);
             let parsed = value.as_ref().and_then(|value| self.parse(&mut work, value, &mut found));
             present += u64::from(value.is_some());
@@ -742,13 +745,7 @@ impl Modify {
         let mut at = 0;
         while at < data.len() {
             let head = entries::head(data, at)?;
-            record.items.clear();
-            record.made.clear();
-            record.added.clear();
-            let items = &mut record.items;
-            let end = each_pair(data, head.first, head.pairs, |key, value| {
-                items.push((key, Packed::Lent(value)));
-            })?;
+            let end = record.read(data, head, |_, _| {})?;
             for (change, present) in self.changes.iter().zip(&self.present) {
                 if record.change(change, tag) {
                     present.fetch_add(1, Ordering::Relaxed);
