@@ -9,21 +9,7 @@ from random import Random
 import msgpack
 import zstandard
 
-from tools.attack.target import Attack, Target, connect
-
-_GONE = (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError)
-
-
-async def _send(port: int, data: bytes, linger_s: float = 0.2) -> None:
-    """Send some bytes, and wait for an answer or for the end."""
-    with suppress(*_GONE):
-        reader, writer = await connect(port)
-        try:
-            writer.write(data)
-            await asyncio.wait_for(writer.drain(), 5.0)
-            await asyncio.wait_for(reader.read(4096), linger_s)
-        finally:
-            writer.transport.abort()
+from tools.attack.target import GONE, Attack, Target, connect, send
 
 
 async def garbage(target: Target, rng: Random) -> None:
@@ -31,14 +17,14 @@ async def garbage(target: Target, rng: Random) -> None:
     frame = msgpack.packb(["app", [[1, {"a": "b" * 100}]], {"chunk": "x"}])
     for _ in range(50):
         data = rng.choice([rng.randbytes(rng.randint(1, 4096)), frame[: rng.randrange(1, len(frame))]])
-        await _send(target.forward_port, data, 0.02)
+        await send(target.forward_port, data, 0.02)
 
 
 async def idle_connections(target: Target, rng: Random) -> None:
     """Hundreds of connections that say nothing."""
     opened = []
     for _ in range(rng.randint(200, 1500)):
-        with suppress(*_GONE):
+        with suppress(*GONE):
             opened.append(await connect(target.forward_port))
     await asyncio.sleep(max(0.0, min(target.left_s, 3.0)))
     for _, writer in opened:
@@ -49,7 +35,7 @@ async def slow_giants(target: Target, rng: Random) -> None:
     """Clients that announce a large frame and then send a few bytes now and then."""
 
     async def drip() -> None:
-        with suppress(*_GONE):
+        with suppress(*GONE):
             _, writer = await connect(target.forward_port)
             try:
                 writer.write(b"\x93\xa3app\xc6" + (48 << 20).to_bytes(4, "big"))
@@ -68,7 +54,7 @@ async def bombs(target: Target, rng: Random) -> None:
     events = rng.randint(1, 20) * 1_000_000
     payload = zstandard.compress(b"\x92\x00\x80" * events)
     frame = msgpack.packb(["bomb", payload, {"compressed": "zstd", "chunk": "b"}])
-    await asyncio.gather(*(_send(target.forward_port, frame, 4.0) for _ in range(rng.randint(1, 8))))
+    await asyncio.gather(*(send(target.forward_port, frame, 4.0) for _ in range(rng.randint(1, 8))))
 
 
 async def many_tags(target: Target, rng: Random) -> None:
@@ -78,7 +64,7 @@ async def many_tags(target: Target, rng: Random) -> None:
             msgpack.packb([f"t{rng.getrandbits(48):x}", [[1, {}]], {"chunk": f"{rng.getrandbits(64):x}"}])
             for _ in range(200)
         ]
-        await _send(target.forward_port, b"".join(frames), 0.1)
+        await send(target.forward_port, b"".join(frames), 0.1)
         if target.left_s < 0:
             return
 
@@ -89,7 +75,7 @@ async def nesting(target: Target, rng: Random) -> None:
     opener = rng.choice([b"\x91", b"\x81\xa1a"])
     body = b"\x93\xa3app\x91\x92\x01\x81\xa1a" + opener * depth + b"\xc0" + b"\x80"
     for _ in range(20):
-        await _send(target.forward_port, body, 0.05)
+        await send(target.forward_port, body, 0.05)
 
 
 ATTACKS: dict[str, Attack] = {

@@ -7,25 +7,12 @@ import gzip
 from contextlib import suppress
 from random import Random
 
-from tools.attack.target import Attack, Target, connect
-
-_GONE = (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError)
+from tools.attack.target import GONE, Attack, Target, connect, send
 
 
 def _request(path: str, body: bytes, *headers: str) -> bytes:
     head = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(head).encode() + body
-
-
-async def _send(port: int, data: bytes, linger_s: float) -> None:
-    with suppress(*_GONE):
-        reader, writer = await connect(port)
-        try:
-            writer.write(data)
-            await asyncio.wait_for(writer.drain(), 5.0)
-            await asyncio.wait_for(reader.read(4096), linger_s)
-        finally:
-            writer.transport.abort()
 
 
 async def large_bodies(target: Target, rng: Random) -> None:
@@ -36,7 +23,7 @@ async def large_bodies(target: Target, rng: Random) -> None:
         request = _request("/app", gzip.compress(body, 1), "Content-Encoding: gzip")
     else:
         request = _request("/app", body)
-    await asyncio.gather(*(_send(target.http_port, request, 4.0) for _ in range(rng.randint(1, 8))))
+    await asyncio.gather(*(send(target.http_port, request, 4.0) for _ in range(rng.randint(1, 8))))
 
 
 async def bad_requests(target: Target, rng: Random) -> None:
@@ -52,14 +39,14 @@ async def bad_requests(target: Target, rng: Random) -> None:
     ]
     for _ in range(30):
         port = rng.choice([target.http_port, target.admin_port])
-        await _send(port, rng.choice(requests), 0.05)
+        await send(port, rng.choice(requests), 0.05)
 
 
 async def slow_requests(target: Target, rng: Random) -> None:
     """Heads that never end."""
     opened = []
     for _ in range(rng.randint(50, 300)):
-        with suppress(*_GONE):
+        with suppress(*GONE):
             reader, writer = await connect(rng.choice([target.http_port, target.admin_port]))
             writer.write(b"POST /app HTTP/1.1\r\nHost: a\r\n")
             opened.append((reader, writer))

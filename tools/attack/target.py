@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -18,6 +19,8 @@ from logflow.testing.stage import Member, Stage
 from tools.rig import aggregator_config, file_output
 
 SHUTDOWN_S = 3.0
+GONE = (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError)
+"""What a connection to the target may end with."""
 _ADDRESS_SPACE_BYTES = 4 << 30
 """Beyond this, allocations fail: a bound for the machine's sake; what counts is the resident size."""
 
@@ -95,3 +98,15 @@ def resident_bytes(pid: int) -> int:
 async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to a port of the target."""
     return await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 5.0)
+
+
+async def send(port: int, data: bytes, linger_s: float = 0.2) -> None:
+    """Send some bytes, and wait for an answer, for the end, or for ``linger_s``."""
+    with suppress(*GONE):
+        reader, writer = await connect(port)
+        try:
+            writer.write(data)
+            await asyncio.wait_for(writer.drain(), 5.0)
+            await asyncio.wait_for(reader.read(4096), linger_s)
+        finally:
+            writer.transport.abort()
