@@ -20,7 +20,7 @@ from logflow import registry
 PACKAGE = Path(logflow.__file__).parent
 
 LAYERS = [
-    {"errors", "event", "clock", "memory"},
+    {"errors", "event", "clock", "memory", "extras"},
     {"compression", "jsontext", "multiline", "paths", "patterns", "regexes", "timestamps"},
     {"packing", "batch", "receipt"},
     {"expressions"},
@@ -28,7 +28,7 @@ LAYERS = [
     {"component", "services"},
     {"registry"},
     {"config"},
-    {"encoders", "engine", "parsers", "net", "forward", "telemetry"},
+    {"encoders", "engine", "templates", "parsers", "net", "forward", "telemetry"},
     {"buffers"},
     {"sources", "filters", "stages", "outputs"},
     {"pipeline"},

@@ -1,6 +1,6 @@
 """Output ``file``: files whose paths follow tag, fields and time; every event in them exactly once.
 
-The parts: :mod:`~logflow.outputs.file.template` says which path an event goes to,
+The parts: :mod:`logflow.templates` says which path an event goes to,
 :mod:`~logflow.outputs.file.render` makes a chunk into the bytes for each path,
 :mod:`~logflow.outputs.file.writer` appends, rotates and recovers (and tells why nothing is lost or doubled),
 :mod:`~logflow.outputs.file.journal` remembers what was committed,
@@ -32,9 +32,9 @@ from logflow.outputs.file.disk import Disk
 from logflow.outputs.file.journal import FileJournal
 from logflow.outputs.file.render import Renderer
 from logflow.outputs.file.retention import Limits, Retention
-from logflow.outputs.file.template import PathTemplate
 from logflow.outputs.file.writer import CACHED_BYTES, Pieces, Writer, WriterOptions
 from logflow.storage.fs import Fs
+from logflow.templates import PathTemplate
 
 T = TypeVar("T")
 

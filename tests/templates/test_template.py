@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logflow.event import EventTime
-from logflow.outputs.file.template import PathTemplate, safe_name
+from logflow.templates.template import PathTemplate, safe_name
 
 T0 = 1_700_000_000_000_000_000  # 2023-11-14T22:13:20Z, day 318
 TEXT = st.text(max_size=300) | st.text(alphabet="./%_~\0\\a\n", max_size=12)
