@@ -24,7 +24,7 @@ from harness.cases import Case
 from harness.display import Display
 from harness.live import IdleCase, LiveCase
 from harness.machine import Machine
-from harness.plots import write_plots
+from harness.plots import SUMMARIES, write_plots
 from harness.report import markdown, replace_between_markers, table
 from harness.results import Results, Run
 from harness.stage import Job
@@ -45,6 +45,7 @@ class Runnable(Protocol):
 
 CASES: dict[str, Callable[[Path, Path], Runnable]] = {
     "cri_json_to_forward": partial(Case, corpus="cri_json", source="files", sink="forward"),
+    "cri_mixed_to_forward": partial(Case, corpus="cri_mixed", source="files", sink="forward"),
     "docker_json_to_forward": partial(Case, corpus="docker_json", source="files", sink="forward"),
     "plain_json_to_forward": partial(Case, corpus="plain_json", source="files", sink="forward"),
     "nginx_regex_to_forward": partial(Case, corpus="nginx", source="files", sink="forward"),
@@ -58,8 +59,20 @@ CASES: dict[str, Callable[[Path, Path], Runnable]] = {
     "cri_to_agent_to_aggregator_to_file": partial(
         LiveCase, files=4, lines_per_s=10_000, rotate_bytes=10 << 20, sink="file"
     ),
+    **{
+        f"steady_{rate}_lines_{files}_files": partial(
+            LiveCase, files=files, lines_per_s=rate, rotate_bytes=10 << 20, sink="file"
+        )
+        for files in (10, 100)
+        for rate in (200, 1_000, 10_000)
+    },
     "agent_idle": IdleCase,
 }
+
+
+def folder(case: str) -> Path:
+    """Where a case's configurations are; those at a steady rate share one folder."""
+    return HERE / "cases" / ("steady" if case.startswith("steady_") else case)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -135,7 +148,7 @@ def plan(cases: list[str], chosen: list[Subject], sizes_mb: list[str], rounds: i
             raise ValueError(f"there is no subject {text.partition('=')[0]!r} to give a size to")
     turns: list[Turn] = []
     for case in cases:
-        able = [subject for subject in chosen if (HERE / "cases" / case / subject.config).exists()]
+        able = [subject for subject in chosen if (folder(case) / subject.config).exists()]
         turns += [
             Turn(
                 case, subject, input_bytes(subject, ["500", *sizes_mb]), number,
@@ -153,11 +166,11 @@ def run_all(turns: list[Turn], results: Results, options: argparse.Namespace, di
     display = Display(sys.stderr, [(turn.case, turn.subject.name) for turn in turns])
     clean = True
     for turn in turns:
-        case = CASES[turn.case](HERE / "cases" / turn.case, directory)
+        case = CASES[turn.case](folder(turn.case), directory)
         seconds = options.seconds or (30.0 if isinstance(case, IdleCase) else 15.0)
         display.begin(f"{turn.case}: {turn.subject.name}, round {turn.round} of {options.rounds}")
         try:
-            run = case.run(Job(turn.subject, turn.size_bytes, seconds, session, display.update))
+            run = case.run(Job(turn.case, turn.subject, turn.size_bytes, seconds, session, display.update))
         except ComponentError as error:
             clean = False
             display.end(f"failed: {error}")
@@ -189,9 +202,12 @@ def report_only(options: argparse.Namespace) -> int:
     micro = options.results / "micro.json"
     speeds = json.loads(micro.read_text())["speeds"] if micro.exists() else None
     page: Path = options.update_readme or HERE.parent / "README.md"
-    drawn = options.results / "summary.svg"
-    plot = os.path.relpath(drawn, page.parent) if drawn.exists() else None
-    text = markdown(results, list(CASES), speeds, plot)
+    plots = {
+        title: os.path.relpath(options.results / name, page.parent)
+        for title, name in SUMMARIES.items()
+        if (options.results / name).exists()
+    }
+    text = markdown(results, list(CASES), speeds, plots)
     if options.update_readme is None:
         print(text)
         return 0

@@ -74,8 +74,81 @@ def nginx(number: int, index: int, rng: random.Random) -> str:
     )
 
 
+def cri_mixed(number: int, index: int, rng: random.Random) -> str:
+    """CRI lines of several services: objects of different shapes, plain text, traces, 40 bytes to 20 KB.
+
+    A message above 16 KiB is in two pieces, as a container runtime writes it.
+    """
+    moment, nanoseconds = _time(index)
+    head = f"{moment}.{nanoseconds:09d}Z {'stderr' if rng.random() < 0.2 else 'stdout'}"
+    message = rng.choices(_MESSAGES, _SHARES)[0](number, rng)
+    pieces = [message[start : start + _PIECE] for start in range(0, len(message), _PIECE)]
+    return "\n".join(f"{head} {'F' if piece is pieces[-1] else 'P'} {piece}" for piece in pieces)
+
+
+def _access(number: int, rng: random.Random) -> str:
+    return json.dumps(
+        {
+            "ts": 1767225600 + rng.random() * 86400,
+            "num": number,
+            "request": {
+                "method": rng.choice(("GET", "PUT", "POST")),
+                "url": f"/shop/{rng.randrange(10**6)}?q={rng.choice(_WORDS)}",
+                "headers": {"host": "shop.example", "accept": ["text/html", "*/*"], "x-retry": None},
+            },
+            "response": {"status": rng.choice((200, 304, 404, 500)), "bytes": rng.randrange(10**7)},
+            "tls": rng.random() < 0.5,
+        }
+    )
+
+
+def _worker(number: int, rng: random.Random) -> str:
+    return json.dumps(
+        {
+            "severity": rng.choice(("DEBUG", "INFO", "ERROR")),
+            "message": rng.choice((" ", "\n\t")).join(rng.choices(_WORDS, k=rng.randrange(3, 40))),
+            "num": number,
+            "job": f"{rng.getrandbits(64):016x}",
+            "attempt": rng.randrange(-3, 9),
+            "progress": rng.choice((0, 0.5, 1e-7, -12.25, 6.02e23, 2**53 + 1)),
+            **{rng.choice(_WORDS[:12]): rng.randrange(1000) for _ in range(rng.randrange(4))},
+        },
+        ensure_ascii=rng.random() < 0.3,
+        separators=(",", ":"),
+    )
+
+
+def _dump(number: int, rng: random.Random) -> str:
+    rows = [{"id": rng.randrange(10**9), "name": rng.choice(_WORDS)} for _ in range(rng.randrange(5, 520))]
+    return json.dumps({"num": number, "rows": rows, "text": 'said: "no"\n' * rng.randrange(9)})
+
+
+def _text(number: int, rng: random.Random) -> str:
+    words = " ".join(rng.choices(_WORDS, k=rng.randrange(12)))
+    return f"{rng.choice(('INFO', 'WARN'))} /item/{number} {words}"
+
+
+def _frame(number: int, rng: random.Random) -> str:
+    return f"    at com.example.{rng.choice(_WORDS)}.run(Shop.java:{rng.randrange(900)}) /item/{number} "
+
+
+def _short(number: int, rng: random.Random) -> str:
+    del rng
+    return f'{{"num":{number}}}'
+
+
+_PIECE = 16 << 10
+_WORDS = (
+    "order", "user", "cart", "price", "stock", "cache", "queue", "batch", "shard", "retry", "session",
+    "token", "größe", "naïve", "東京", "цена", "🙂", 'a "quoted" word', "https://shop.example/a/b", "{brace}",
+    "id=42", "timeout", "connection", "refused", "handled", "after", "while", "the", "of", "and", "50%",
+)  # fmt: skip
+_MESSAGES = (_access, json_message, _worker, _text, _frame, _short, _dump)
+_SHARES = (25, 20, 25, 12, 10, 6, 2)
+
 LINES: dict[str, Callable[[int, int, random.Random], str]] = {
     "cri_json": cri_json,
+    "cri_mixed": cri_mixed,
     "docker_json": docker_json,
     "plain_json": plain_json,
     "nginx": nginx,
@@ -83,27 +156,25 @@ LINES: dict[str, Callable[[int, int, random.Random], str]] = {
 
 
 def write_corpus(kind: str, path: Path, size_bytes: int) -> int:
-    """Write a file of about ``size_bytes``; returns the number of lines. An existing one is used again."""
+    """Write a file of about ``size_bytes``; returns the number of messages. An existing one is used again."""
     count_path = path.with_suffix(".count")
     if path.exists() and count_path.exists():
         return int(count_path.read_text())
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
     with path.open("w") as file:
-        for block in _blocks(LINES[kind], size_bytes):
-            file.write(block)
-            count += block.count("\n")
+        for messages in _blocks(LINES[kind], size_bytes):
+            file.writelines(f"{message}\n" for message in messages)
+            count += len(messages)
     count_path.write_text(str(count))
     return count
 
 
-def _blocks(line: Callable[[int, int, random.Random], str], size_bytes: int) -> Iterator[str]:
-    """Lines in blocks. Only the numbers and times differ from block to block, so that it is quick."""
+def _blocks(line: Callable[[int, int, random.Random], str], size_bytes: int) -> Iterator[list[str]]:
     rng = random.Random(1)
     written = index = 0
     while written < size_bytes:
-        lines = [line(index + step, index + step, rng) for step in range(5000)]
-        index += len(lines)
-        block = "\n".join(lines) + "\n"
-        written += len(block)
-        yield block
+        messages = [line(number, number, rng) for number in range(index, index + 5000)]
+        index += len(messages)
+        written += sum(len(message.encode()) + 1 for message in messages)
+        yield messages

@@ -1,4 +1,4 @@
-"""What processes have used so far: CPU seconds and memory, from /proc."""
+"""What processes have used so far: CPU seconds, memory and switches between threads, from /proc."""
 
 from __future__ import annotations
 
@@ -48,6 +48,17 @@ def usage(pid: int) -> Usage:
 def usage_of(pids: Iterable[int]) -> Usage:
     """The usage of several processes together."""
     return sum((usage(pid) for pid in pids), Usage(0.0, 0, 0))
+
+
+def switches_of(pids: Iterable[int]) -> int:
+    """How often the threads that several processes have now were switched to or waited."""
+    return sum(
+        int(line.split()[1])
+        for pid in pids
+        for status in Path(f"/proc/{pid}/task").glob("*/status")
+        for line in status.read_text().splitlines()
+        if "ctxt_switches" in line
+    )
 
 
 def settle(pids: list[int], least_s: float, most_s: float = 15.0) -> Usage:

@@ -1,7 +1,8 @@
-"""Plots of results, by matplotlib: one of each case, and one of all for the README."""
+"""Plots of results, by matplotlib: one of each case; of all at full speed, and of CPU against the rate."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,12 @@ _COLOURS = {
     "vector": "#7d5ba6",
     "otelcol": "#6b8e23",
 }
+SUMMARIES = {
+    "CPU seconds per GB of input, by case and subject": "summary.svg",
+    "CPU of agent and aggregator together against the rate of lines": "steady.svg",
+}
+"""Plots of more than one case: what they show, and their files."""
+_STEADY = re.compile(r"steady_(\d+)_lines_(\d+)_files")
 _Panel = tuple[str, Callable[[Figures], float], str]
 _SPEED: list[_Panel] = [
     ("CPU seconds per GB", lambda row: row.cpu_per_gb, "{:.2f}"),
@@ -37,7 +44,7 @@ _IDLE: list[_Panel] = [
 
 
 def write_plots(results: Results, directory: Path, order: Sequence[str]) -> list[Path]:
-    """Write ``<case>.svg`` and ``summary.svg``; the same results give the same files.
+    """Write ``<case>.svg`` and those of :data:`SUMMARIES`; the same results give the same files.
 
     Returns:
         What was written: nothing where matplotlib is missing.
@@ -52,7 +59,11 @@ def write_plots(results: Results, directory: Path, order: Sequence[str]) -> list
     cases = [case for case in order if case in results.cases]
     written = [_write_case(case, results.kind(case), results.by_subject(case), directory) for case in cases]
     fast = {case: results.by_subject(case) for case in cases if results.kind(case) == "speed"}
-    return [*written, _write_summary(fast, directory)] if fast else written
+    if fast:
+        written.append(_write_summary(fast, directory))
+    if any(map(_STEADY.fullmatch, cases)):
+        written.append(_write_steady({case: results.by_subject(case) for case in cases}, directory))
+    return written
 
 
 def _write_case(case: str, kind: Kind, rows: dict[str, Figures], directory: Path) -> Path:
@@ -108,6 +119,31 @@ def _short(value: float) -> str:
 
 def _colour(name: str) -> str:
     return _COLOURS.get(name, "#888888")
+
+
+def _write_steady(cases: dict[str, dict[str, Figures]], directory: Path) -> Path:
+    """CPU against the rate of lines, a line for each subject, a panel for each number of files."""
+    from matplotlib import pyplot as plt
+
+    points: dict[int, dict[str, list[tuple[int, float]]]] = {}
+    for case, rows in cases.items():
+        if match := _STEADY.fullmatch(case):
+            panel = points.setdefault(int(match[2]), {})
+            for name, row in rows.items():
+                panel.setdefault(name, []).append((int(match[1]), row.cpu_share))
+    figure, all_axes = plt.subplots(
+        1, len(points), figsize=(4.2 * len(points), 3.2), sharey=True, squeeze=False
+    )
+    for axes, (files, panel) in zip(all_axes[0], sorted(points.items()), strict=True):
+        for name, line in panel.items():
+            rates, shares = zip(*sorted(line), strict=True)
+            axes.loglog(rates, shares, marker="o", color=_colour(name), label=named(name))
+        axes.set_title(f"{files} files", fontsize=9)
+        axes.set_xlabel("lines per second")
+        _tidy(axes)
+    all_axes[0][0].set_ylabel("CPU, percent of a core")
+    all_axes[0][0].legend(frameon=False)
+    return _save(figure, directory / "steady.svg")
 
 
 def _tidy(axes: Any) -> None:

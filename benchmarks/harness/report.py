@@ -63,17 +63,24 @@ def _speed_table(rows: dict[str, Figures]) -> list[str]:
 
 def _rate_table(rows: dict[str, Figures]) -> list[str]:
     head = (
-        f"  {'subject':<16}{'rounds':>7}{'MB':>6}{'events/s':>12}{'CPU %':>8}{'start s':>9}{_TAIL_HEAD}"
-        "  p50/p99/p999 ms"
+        f"  {'subject':<16}{'rounds':>7}{'MB':>6}{'events/s':>12}{'CPU %':>13}{'switches/s':>12}"
+        f"{'start s':>9}{_TAIL_HEAD}  p50/p99/p999 ms"
     )
     return [
         head,
         *(
-            f"  {name:<16}{row.rounds:>7}{row.input_mb:>6.0f}{row.events_per_s:>12,.0f}{row.cpu_share:>8.0f}"
-            f"{row.start_cpu_s:>9.2f}{_tail(row)}  {_latency(row, '/')}"
+            f"  {name:<16}{row.rounds:>7}{row.input_mb:>6.0f}{row.events_per_s:>12,.0f}{_shares(row):>13}"
+            f"{row.switches_per_s:>12,.0f}{row.start_cpu_s:>9.2f}{_tail(row)}  {_latency(row, '/')}"
             for name, row in rows.items()
         ),
     ]
+
+
+def _shares(row: Figures) -> str:
+    """Percent of a core; where there are two, the agent's and the aggregator's."""
+    if set(row.cpu_shares) == {"agent", "aggregator"}:
+        return f"{row.cpu_shares['agent']:.1f} + {row.cpu_shares['aggregator']:.1f}"
+    return f"{row.cpu_share:.1f}"
 
 
 def _tail(row: Figures) -> str:
@@ -99,7 +106,10 @@ def _ratio(value: float, base: float) -> str:
 
 
 def markdown(
-    results: Results, order: Sequence[str], speeds: Speeds | None = None, plot: str | None = None
+    results: Results,
+    order: Sequence[str],
+    speeds: Speeds | None = None,
+    plots: Mapping[str, str] | None = None,
 ) -> str:
     """The README's tables: at full speed, at a steady rate, idle, the engines; and the conditions.
 
@@ -107,7 +117,7 @@ def markdown(
         results: of the cases.
         order: the cases in the order in which they are shown.
         speeds: of the micro-benchmarks, as ``--speeds`` writes them.
-        plot: where the summary's plot is, seen from the page.
+        plots: where plots of all cases are, seen from the page, by what they show.
     """
     cases = [case for case in order if case in results.cases]
     rows = {case: results.by_subject(case) for case in cases}
@@ -116,8 +126,7 @@ def markdown(
         [case for case in cases if results.kind(case) == kind] for kind in ("speed", "rate", "idle")
     )
     parts = [_conditions(results)]
-    if plot:
-        parts.append(f"![CPU seconds per GB of input, by case and subject]({plot})")
+    parts += [f"![{title}]({path})" for title, path in (plots or {}).items()]
     if fast:
         parts.append(
             _grid(
@@ -126,7 +135,14 @@ def markdown(
             )
         )
     if steady:
-        heads = ["at a steady rate", "subject", "events/s", "CPU", "peak MB"]
+        heads = [
+            "at a steady rate",
+            "subject",
+            "events/s",
+            "CPU (agent + aggregator)",
+            "switches/s",
+            "peak MB",
+        ]
         parts.append(
             _grid(
                 [*heads, "lost / doubled / disordered", "p50 / p99 / p999 ms"],
@@ -214,9 +230,15 @@ def _speed(row: Figures | None) -> str:
 
 def _steady_row(case: str, row: Figures) -> list[str]:
     return [
-        f"`{case}`", named(row.subject), f"{row.events_per_s:,.0f}", f"{row.cpu_share:.0f} %",
-        f"{row.peak_mb:.0f}", f"{row.lost:,} / {row.doubled:,} / {row.disordered:,}", _latency(row, " / "),
-    ]  # fmt: skip
+        f"`{case}`",
+        named(row.subject),
+        f"{row.events_per_s:,.0f}",
+        f"{_shares(row)} %",
+        f"{row.switches_per_s:,.0f}",
+        f"{row.peak_mb:.0f}",
+        f"{row.lost:,} / {row.doubled:,} / {row.disordered:,}",
+        _latency(row, " / "),
+    ]
 
 
 def _grid(head: list[str], rows: list[list[str]], names: int = 1) -> str:

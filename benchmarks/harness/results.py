@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, TypeAlias
@@ -41,6 +41,9 @@ class Run:
         resident_bytes: resident memory at the end.
         check: what became of the lines.
         latency_ms: p50, p99 and p999 from written to arrived; for cases that end in a file at a steady rate.
+        cpu_s_of: CPU seconds of each process after it was ready, by its role: ``agent`` and ``aggregator``,
+            or ``subject``.
+        switches: of all threads of the subject's processes after they were ready, wanted or not.
     """
 
     case: str
@@ -57,6 +60,8 @@ class Run:
     resident_bytes: int
     check: Check
     latency_ms: tuple[float, float, float] | None = None
+    cpu_s_of: dict[str, float] = field(default_factory=dict)
+    switches: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ class Figures:
         resident_mb: resident memory at the end, in megabytes.
         lost: lines, summed over the rounds, and so on.
         latency_ms: p50, p99 and p999.
+        cpu_shares: ``cpu_share`` of each process, by its role.
+        switches_per_s: switches of all threads, for a second of wall time.
     """
 
     subject: str
@@ -92,6 +99,8 @@ class Figures:
     doubled: int
     disordered: int
     latency_ms: tuple[float, float, float] | None
+    cpu_shares: dict[str, float]
+    switches_per_s: float
 
 
 def figures(runs: list[Run]) -> Figures:
@@ -116,6 +125,11 @@ def figures(runs: list[Run]) -> Figures:
         doubled=sum(run.check.doubled for run in runs),
         disordered=sum(run.check.disordered for run in runs),
         latency_ms=max(latencies, key=lambda latency: latency[1]) if latencies else None,
+        cpu_shares={
+            process: middle(lambda run, process=process: run.cpu_s_of[process] / run.wall_s * 100)
+            for process in runs[0].cpu_s_of
+        },
+        switches_per_s=middle(lambda run: run.switches / run.wall_s),
     )
 
 

@@ -19,7 +19,7 @@ from typing import Self
 
 from harness.check import Check, check
 from harness.ends import FilesEnd, ReceiverEnd, listens
-from harness.measure import Usage, settle, usage_of
+from harness.measure import Usage, settle, switches_of, usage, usage_of
 from harness.receive import Arrived
 from harness.results import Kind, Run
 from harness.subjects import Subject
@@ -35,6 +35,7 @@ class Job:
     """What a case is asked to do.
 
     Attributes:
+        case: the case's name.
         subject: who runs.
         size_bytes: about how much input to use, where the case has no rate.
         seconds: how long to write at a rate, or to watch an idle subject.
@@ -42,6 +43,7 @@ class Job:
         show: is told how much of the run is done, from 0 to 1.
     """
 
+    case: str
     subject: Subject
     size_bytes: int
     seconds: float
@@ -106,19 +108,29 @@ class CaseStage(Stage):
         subject = self.job.subject
         aggregator = self.folder / f"aggregator-{subject.config}"
         configs = [aggregator] if aggregator.exists() else []
-        for config in [*configs, self.folder / subject.config]:
-            process = self.process(config.stem, subject.argv(config), {**self._env, **subject.env})
+        roles = ["aggregator", "agent"] if configs else ["subject"]
+        for role, config in zip(roles, [*configs, self.folder / subject.config], strict=True):
+            process = self.process(role, subject.argv(config), {**self._env, **subject.env})
             process.start()
             self._processes.append(process)
-            if listening or config == aggregator:
+            if listening or role == "aggregator":
                 process.wait_for(lambda: listens(self.in_port), f"listen on {self.in_port}", _START_S)
-        started = settle([process.pid for process in self._processes], 1.0)
+        started = settle(self._pids, 1.0)
         self.check_running()
+        self._started_s = self._cpu_s_of()
+        self._started_switches = switches_of(self._pids)
         return started
+
+    @property
+    def _pids(self) -> list[int]:
+        return [process.pid for process in self._processes]
+
+    def _cpu_s_of(self) -> dict[str, float]:
+        return {process.name: usage(process.pid).cpu_s for process in self._processes}
 
     def used(self) -> Usage:
         """What the subject's processes have used so far."""
-        return usage_of(process.pid for process in self._processes)
+        return usage_of(self._pids)
 
     def check_running(self) -> None:
         """Make sure that all of the subject's processes run.
@@ -173,9 +185,9 @@ class CaseStage(Stage):
         found: Check,
         latency_ms: tuple[float, float, float] | None = None,
     ) -> Run:
-        """Put a run together."""
+        """Put a run together, while the subject's processes still run."""
         return Run(
-            case=self.folder.name,
+            case=self.job.case,
             kind=kind,
             subject=self.job.subject.name,
             session=self.job.session,
@@ -189,4 +201,6 @@ class CaseStage(Stage):
             resident_bytes=used.resident_bytes,
             check=found,
             latency_ms=latency_ms,
+            cpu_s_of={name: now_s - self._started_s[name] for name, now_s in self._cpu_s_of().items()},
+            switches=switches_of(self._pids) - self._started_switches,
         )

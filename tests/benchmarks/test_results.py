@@ -109,12 +109,17 @@ def test_markdown_has_a_table_of_each_kind() -> None:
             run(),
             replace(run(subject="fluent-bit", cpu_s=8.0), check=Check(990, 10, 0, 0), version="2.0"),
             run(case="only_ours"),
-            replace(run(case="steady", kind="rate"), latency_ms=(1.0, 2.0, 3.0)),
+            replace(
+                run(case="steady", kind="rate"),
+                latency_ms=(1.0, 2.0, 3.0),
+                cpu_s_of={"agent": 0.3, "aggregator": 0.7},
+                switches=4000,
+            ),
             replace(run(case="idle", kind="idle"), input_bytes=0, cpu_s=0.01),
         ),
         ["a_to_b", "only_ours", "steady", "idle"],
         {"to_ndjson": {"native": 900, "python": 90}},
-        "results/summary.svg",
+        {"CPU seconds per GB": "results/summary.svg"},
     )
     lines = text.splitlines()
     assert lines[0].startswith(
@@ -124,7 +129,7 @@ def test_markdown_has_a_table_of_each_kind() -> None:
     assert "](results/summary.svg)" in lines[2]
     assert "| `a_to_b` | 2.00 (250) | 16.00 (250), 10 lost |" in lines
     assert "| `only_ours` | 2.00 (250) | – |" in lines
-    assert "| `steady` | logflow | 500 | 50 % | 80 | 0 / 0 / 0 | 1 / 2 / 3 |" in lines
+    assert "| `steady` | logflow | 500 | 15.0 + 35.0 % | 2,000 | 80 | 0 / 0 / 0 | 1 / 2 / 3 |" in lines
     assert "| logflow | 60 | 0.50 % | 0.50 |" in lines
     assert "| to ndjson | 900 | 90 |" in lines
 
@@ -156,13 +161,22 @@ def test_the_readme_has_the_markers() -> None:
 
 @pytest.mark.slow
 def test_plots_are_the_same_again(tmp_path: Path) -> None:
-    """Each case has one, and all together have one."""
+    """Each case has one; those at full speed have one together, as have those at a steady rate."""
     pytest.importorskip("matplotlib")
-    found = results(run(), run(subject="fluent-bit", cpu_s=3.0), run(case="idle", kind="idle"))
-    written = write_plots(found, tmp_path, ["a_to_b", "idle"])
-    assert [path.name for path in written] == ["a_to_b.svg", "idle.svg", "summary.svg"]
+    steady = "steady_200_lines_10_files"
+    found = results(
+        run(),
+        run(subject="fluent-bit", cpu_s=3.0),
+        run(case="idle", kind="idle"),
+        run(case=steady, kind="rate"),
+    )
+    order = ["a_to_b", steady, "idle"]
+    written = write_plots(found, tmp_path, order)
+    assert [path.name for path in written] == [
+        "a_to_b.svg", f"{steady}.svg", "idle.svg", "summary.svg", "steady.svg",
+    ]  # fmt: skip
     before = [path.read_bytes() for path in written]
-    write_plots(found, tmp_path, ["a_to_b", "idle"])
+    write_plots(found, tmp_path, order)
     assert [path.read_bytes() for path in written] == before
 
 
