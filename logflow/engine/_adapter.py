@@ -18,18 +18,22 @@ from typing_extensions import Buffer
 from logflow.component import Parser
 from logflow.engine._python import PythonEngine
 from logflow.engine.api import (
+    Admitted,
     Assignment,
     Computation,
     Condition,
     FieldParser,
     Frame,
     Grep,
+    Grouping,
+    Groups,
     JsonLines,
     LineFormat,
     LineParser,
     Modify,
     Normalized,
     Parsed,
+    Placement,
     Regex,
     Scanned,
 )
@@ -50,6 +54,14 @@ class _NativeLineParser:
 
     def flush(self, carry: bytes, now_ns: int) -> Parsed:
         return Parsed._make(self._inner.flush(carry, now_ns))
+
+
+class _NativeGrouping:
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def apply(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> Groups:
+        return Groups._make(self._inner.apply(entries, tag, source, now_ns))
 
 
 def _written(pattern: str) -> str:
@@ -216,6 +228,26 @@ class NativeEngine:
             self._note(reason)
             return self._twin.computation(expression)
         return computation
+
+    def grouping(self, expressions: Sequence[Expression]) -> Grouping:
+        """Compile expressions by which events are put into groups."""
+        try:
+            inner = self._native.grouping([encode(expression.program) for expression in expressions])
+        except Unsupported as reason:
+            self._note(reason)
+            return self._twin.grouping(expressions)
+        return _NativeGrouping(inner)
+
+    def admit(
+        self, entries: bytes, ids: bytes, allowed: Sequence[int], *, by: Literal["events", "bytes"]
+    ) -> Admitted:
+        """Let events through while something of their group's allowance is left."""
+        return Admitted._make(self._native.admit(entries, ids, allowed, by == "bytes"))
+
+    def placement(self, paths: Sequence[str]) -> Placement:
+        """Compile paths at which values are put."""
+        placement: Placement = self._native.placement([_steps(path) for path in paths])
+        return placement
 
     def scan_frames(self, data: Buffer, max_size: int) -> Scanned:
         """Find the whole Forward frames at the start of ``data``."""

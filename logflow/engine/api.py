@@ -259,6 +259,59 @@ class Computation(Protocol):
         ...
 
 
+class Groups(NamedTuple):
+    """Events in groups, by what expressions give for them."""
+
+    keys: list[bytes]
+    """For each group, in the order of their first events, the packed array of what the expressions gave."""
+    counts: list[int]
+    """For each group, the number of its events."""
+    sizes: list[int]
+    """For each group, the bytes of its entries."""
+    ids: bytes
+    """For each event, the number of its group: four bytes, little-endian."""
+
+
+class Grouping(Protocol):
+    """Compiled expressions that put events into groups; may be used from any thread."""
+
+    def apply(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> Groups:
+        """Put events into groups: those together for which every expression gives the same packed value."""
+        ...
+
+
+class Admitted(NamedTuple):
+    """What was let through of events in groups."""
+
+    entries: bytes
+    """The input itself if all were let through."""
+    count: int
+    taken: list[int]
+    """For each group, what was taken of its allowance; more than that by at most one event."""
+    refused: list[int]
+    """For each group, the number of events that were not let through."""
+
+
+class Placement(Protocol):
+    """Compiled paths at which values are put, for each group its own; may be used from any thread."""
+
+    def apply(self, entries: bytes, ids: bytes, values: Sequence[Sequence[bytes]]) -> bytes:
+        """Return the entries with the values of each event's group put at the paths.
+
+        They are put as :meth:`Engine.modify` puts them. Where all that is to be put is nothing, the entry
+        stays byte for byte as it is.
+
+        Args:
+            entries: canonical entries.
+            ids: :attr:`Groups.ids` of them.
+            values: for each group, a packed value for each path; empty bytes put nothing.
+
+        Raises:
+            MalformedData: there are fewer ids than entries, or one of a group that is not there.
+        """
+        ...
+
+
 class Engine(Protocol):
     """The functions of an engine.
 
@@ -464,6 +517,34 @@ class Engine(Protocol):
 
     def computation(self, expression: Expression) -> Computation:
         """Compile an expression whose value is wanted for each event."""
+        ...
+
+    def grouping(self, expressions: Sequence[Expression]) -> Grouping:
+        """Compile expressions by which events are put into groups; without any, all are in one."""
+        ...
+
+    def admit(
+        self, entries: bytes, ids: bytes, allowed: Sequence[int], *, by: Literal["events", "bytes"]
+    ) -> Admitted:
+        """Let events through, in order, while something of their group's allowance is left.
+
+        Args:
+            entries: canonical entries.
+            ids: :attr:`Groups.ids` of them.
+            allowed: for each group, how many events, or bytes of entries; nothing passes at 0 or below.
+            by: what counts.
+
+        Raises:
+            MalformedData: there are fewer ids than entries, or one of a group that is not there.
+        """
+        ...
+
+    def placement(self, paths: Sequence[str]) -> Placement:
+        """Compile paths at which values are put.
+
+        Raises:
+            ValueError: a path is none.
+        """
         ...
 
     def json_lines(self, data: Buffer, *, array: bool = False) -> JsonLines:

@@ -5,7 +5,7 @@
 //! parsers   json with keys foretold (forecast), text formats, regexes; times (timekey, pattern, time)
 //! entries   canonical entries: count, check, normalize          frames   Forward frames
 //! ndjson    entries to JSON Lines                               records  splice, grep, modify
-//! expressions  conditions and computed values
+//! expressions  conditions and computed values                groups   events in groups
 //! python    the module that Python sees
 //! out, mp   writing and reading msgpack                         scan, num, text, keys   smaller parts
 //! ```
@@ -18,6 +18,7 @@ pub mod error;
 pub mod expressions;
 pub mod forecast;
 pub mod frames;
+pub mod groups;
 pub mod json;
 pub mod keys;
 pub mod lines;

@@ -25,6 +25,8 @@ use crate::regexes;
 use crate::timekey::{TimeKey, TimeReader};
 use crate::values;
 
+mod groups;
+
 /// Work on less than this is done before another thread could take the GIL.
 const SHORT: usize = 4096;
 
@@ -655,6 +657,11 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(assignment, module)?)?;
     module.add_function(wrap_pyfunction!(divide, module)?)?;
     module.add_function(wrap_pyfunction!(interleave, module)?)?;
+    module.add_class::<groups::Grouping>()?;
+    module.add_function(wrap_pyfunction!(groups::grouping, module)?)?;
+    module.add_function(wrap_pyfunction!(groups::admit, module)?)?;
+    module.add_class::<groups::Placement>()?;
+    module.add_function(wrap_pyfunction!(groups::placement, module)?)?;
     module.add_class::<FieldParser>()?;
     module.add_function(wrap_pyfunction!(field_parser, module)?)?;
     module.add_function(wrap_pyfunction!(splice, module)?)?;

@@ -392,7 +392,7 @@ pub struct Modify {
 
 /// A part of a record that is being changed: of the input or the change, or made for it.
 #[derive(Clone, Copy)]
-enum Packed<'a> {
+pub(crate) enum Packed<'a> {
     Lent(&'a [u8]),
     /// In the texts of the record.
     Made(usize, usize),
@@ -400,7 +400,7 @@ enum Packed<'a> {
 
 /// The top level of a record that is being changed.
 #[derive(Default)]
-struct Record<'a> {
+pub(crate) struct Record<'a> {
     items: Vec<(&'a [u8], Packed<'a>)>,
     /// What was made: texts of templates, changed containers, fields that were found.
     made: Vec<u8>,
@@ -411,7 +411,7 @@ struct Record<'a> {
 impl<'a> Record<'a> {
     /// Begin with the pairs of an entry, each of which is shown to `see`; returns where the entry ends.
     #[inline]
-    fn read(
+    pub(crate) fn read(
         &mut self, data: &'a [u8], head: entries::Head, mut see: impl FnMut(&'a [u8], &'a [u8]),
     ) -> Result<usize, Error> {
         self.items.clear();
@@ -468,7 +468,7 @@ impl<'a> Record<'a> {
     }
 
     /// Put a value at a path; says whether that was possible.
-    fn put(&mut self, path: &'a Path, value: Packed<'a>) -> bool {
+    pub(crate) fn put(&mut self, path: &'a Path, value: Packed<'a>) -> bool {
         let (first, rest) = self.effective(path);
         if mp::skip(self.value(value), 0, MAX_DEPTH - 1 - rest.len()).is_err() {
             return false;
@@ -582,7 +582,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    fn write(&self, out: &mut Out) {
+    pub(crate) fn write(&self, out: &mut Out) {
         out.map_head(self.items.len() + self.added.len());
         for (key, value) in &self.items {
             out.extend(key);

@@ -11,6 +11,7 @@
     ndjson   entries to JSON Lines
     records  splice, grep and modify
     expressions  conditions and computed values
+    groups   events in groups, by what expressions give
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing_extensions import Buffer
 from logflow.component import Parser
 from logflow.engine._python import entries as _entries
 from logflow.engine._python import expressions as _expressions
+from logflow.engine._python import groups as _groups
 from logflow.engine._python import records as _records
 from logflow.engine._python.lines import PythonLineParser
 from logflow.engine._python.ndjson import to_ndjson
@@ -30,16 +32,19 @@ from logflow.engine._python.normal import normalize
 from logflow.engine._python.values import json_lines
 from logflow.engine._python.walk import scan_frames
 from logflow.engine.api import (
+    Admitted,
     Assignment,
     Computation,
     Condition,
     FieldParser,
     Grep,
+    Grouping,
     JsonLines,
     LineFormat,
     LineParser,
     Modify,
     Normalized,
+    Placement,
     Regex,
     Scanned,
 )
@@ -146,6 +151,20 @@ class PythonEngine:
     def computation(self, expression: Expression) -> Computation:
         """Compile an expression whose value is wanted."""
         return _expressions.PythonComputation(expression)
+
+    def grouping(self, expressions: Sequence[Expression]) -> Grouping:
+        """Compile expressions by which events are put into groups."""
+        return _groups.PythonGrouping(expressions)
+
+    def admit(
+        self, entries: bytes, ids: bytes, allowed: Sequence[int], *, by: Literal["events", "bytes"]
+    ) -> Admitted:
+        """Let events through while something of their group's allowance is left."""
+        return _groups.admit(entries, ids, allowed, by)
+
+    def placement(self, paths: Sequence[str]) -> Placement:
+        """Compile paths at which values are put."""
+        return _groups.PythonPlacement(paths)
 
     def scan_frames(self, data: Buffer, max_size: int) -> Scanned:
         """Find the whole Forward frames at the start of ``data``."""
