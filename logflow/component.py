@@ -247,6 +247,8 @@ class Filter(Component):
 
     one_to_one: ClassVar[bool] = False
     """Whether it gives as many events as it gets, in their order: then ``where`` costs one call a batch."""
+    tells: bool = False
+    """Whether :meth:`summaries` may return something; a filter may say so when it is made."""
 
     @abstractmethod
     def apply(self, batch: Batch) -> Batch | None:
@@ -256,6 +258,15 @@ class Filter(Component):
         never makes more events than it was given: that is a :class:`Stage`. It should not raise for what
         a record holds; if it does, the option ``on_error`` says what becomes of the whole batch.
         """
+
+    def summaries(self, now_s: float | None) -> Sequence[Batch]:  # noqa: ARG002
+        """Return events that tell what the filter did, such as how many events it left out; none by default.
+
+        The host calls it several times a second with the monotonic time, and at a stop with None: then
+        everything that is still to be told is returned. A batch without an origin is made of nothing that
+        came in; its events go on after this filter, like those that it lets pass.
+        """
+        return ()
 
 
 class EventsFailed(LogflowError):

@@ -43,6 +43,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "select": "logflow.filters.select:SelectFilter",
         "set": "logflow.filters.set:SetFilter",
         "tag": "logflow.stages.tag:TagStage",
+        "throttle": "logflow.filters.throttle:ThrottleFilter",
     },
     "output": {
         "file": "logflow.outputs.file:FileOutput",

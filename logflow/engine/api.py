@@ -285,7 +285,7 @@ class Admitted(NamedTuple):
 
     entries: bytes
     """The input itself if all were let through."""
-    count: int
+    events: int
     taken: list[int]
     """For each group, what was taken of its allowance; more than that by at most one event."""
     refused: list[int]

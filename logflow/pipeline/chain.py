@@ -37,6 +37,10 @@ class Chain:
             for step in steps
         ]
         self.staged = any(isinstance(step, StageHost) for step in self.steps)
+        self.speaks = self.staged or any(
+            isinstance(step, GuardedFilter) and step.tells for step in self.steps
+        )
+        """Whether something may come out that did not just come in."""
         self._thread: ThreadPoolExecutor | None = None
         self._last: Future[Any] | None = None
         self._turn = asyncio.Lock()
@@ -49,11 +53,17 @@ class Chain:
             return await self._run([flow], 0, passage)
 
     async def flush(self, now_s: float | None, passage: Passage) -> list[Flow]:
-        """Take from the stages what they held for long enough; ``None``: everything."""
+        """Take what stages held for long enough and what filters have to tell; ``None``: everything."""
         out: list[Flow] = []
         async with self._turn:
             for index, step in enumerate(self.steps):
-                if isinstance(step, StageHost) and (flows := step.flush(now_s, passage)):
+                if isinstance(step, StageHost):
+                    flows = step.flush(now_s, passage)
+                elif step.tells:
+                    flows = await self._call(0, lambda step=step: step.summaries(now_s, passage))  # type: ignore[misc]
+                else:
+                    continue
+                if flows:
                     out += await self._run(flows, index + 1, passage)
         return out
 

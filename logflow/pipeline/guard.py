@@ -70,6 +70,8 @@ class GuardedFilter:
         self._on_error: str = getattr(step.config, "on_error", "keep")
         self._complain = Complaints(step, clock)
         self._reason = reason(step)
+        self.tells = step.tells
+        self._last_way: Way | None = None
         where = getattr(step.config, "where", None)
         self._where = Where(where, step.context.engine, clock) if where is not None else None
 
@@ -78,11 +80,25 @@ class GuardedFilter:
         batch = flow.batch
         if not batch.count:
             return [flow]
+        self._last_way = flow.way
         kept, failed = self._ask(batch, flow.way, passage)
         gone = batch.count - kept.count - failed
         if gone:
             passage.drops.append((flow.way, self._reason, gone))
         return [flow if kept is batch else replace(flow, batch=kept)]
+
+    def summaries(self, now_s: float | None, passage: Passage) -> list[Flow]:
+        """Take events from the filter that tell what it did. Never raises."""
+        way = self._last_way
+        if way is None:
+            return []
+        try:
+            made = [batch.with_origin(None) for batch in self.step.summaries(now_s) if batch.count]
+        except BaseException as error:
+            self._complain(error, 0, "nothing is told of what it did")
+            return []
+        passage.made += [(way, batch.count) for batch in made]
+        return [Flow(batch, (), way, staged=True) for batch in made]
 
     def _ask(self, batch: Batch, way: Way, passage: Passage) -> tuple[Batch, int]:
         """Returns what goes on, and how many events do not because the filter failed."""

@@ -316,26 +316,29 @@ class Router:
     # -- stages, in time --------------------------------------------------------------------------
 
     @property
-    def _staged(self) -> list[tuple[Route, Chain]]:
-        """Every chain with a stage once, those of routes before those of outputs."""
+    def _speaking(self) -> list[tuple[Route, Chain]]:
+        """Every chain that may give out more than it gets once, those of routes before those of outputs."""
         chains: dict[Chain, Route] = {}
         for route in self.routes:
-            if route.chain is not None and route.chain.staged:
+            if route.chain is not None and route.chain.speaks:
                 chains.setdefault(route.chain, route)
         for route in (*self.routes, self._rest):
             for target in route.targets:
-                if target.chain is not None and target.chain.staged:
+                if target.chain is not None and target.chain.speaks:
                     chains.setdefault(target.chain, route)
         return [(route, chain) for chain, route in chains.items()]
 
     @property
-    def has_stages(self) -> bool:
-        """Whether there are stages, which may hold events."""
-        return bool(self._staged)
+    def speaks(self) -> bool:
+        """Whether there are stages, which may hold events, or filters that tell what they did."""
+        return bool(self._speaking)
 
     def flush(self, now_s: float) -> None:
-        """Have stages give out what they held for long enough; does not wait for buffers that are full."""
-        for route, chain in self._staged:
+        """Have stages give out what they held for long enough, and filters what they have to tell.
+
+        Does not wait for buffers that are full.
+        """
+        for route, chain in self._speaking:
             if chain not in self._flushing:
                 self._flushing.add(chain)
                 task = self._start(self._flush(route, chain, now_s))
@@ -343,7 +346,7 @@ class Router:
 
     async def flush_all(self) -> None:
         """Have stages give out everything, and wait until all that is under way is in its buffers."""
-        for route, chain in self._staged:
+        for route, chain in self._speaking:
             self._start(self._flush(route, chain, None))
             while self._under_way:
                 await asyncio.wait(self._under_way)

@@ -292,7 +292,7 @@ class Runner:
 
     async def _flush_stages(self) -> None:
         clock = self.pipeline.clock
-        while self.pipeline.router.has_stages:
+        while self.pipeline.router.speaks:
             await clock.sleep(_STAGES_S)
             self.pipeline.router.flush(clock.monotonic())
 

@@ -32,6 +32,7 @@ FILTERS: dict[str, dict[str, Any]] = {
     "select": {"keep": "len(message) > 0 or n == 1"},
     "set": {"fields": {"size": "len(message)", "nested.b": "n + 1"}},
     "tag": {"tag": "f'app.{level}'"},
+    "throttle": {"events": 2, "key": "level"},
 }
 
 

@@ -53,7 +53,7 @@ def test_each_group_gets_what_it_is_allowed_and_the_first_events_pass(engine: En
     ids = group(engine, "pod").ids
     kept = engine.admit(ENTRIES, ids, [1, 5, 0], by="events")
     assert records(kept.entries) == [RECORDS[0], RECORDS[1], RECORDS[4]]
-    assert (kept.count, kept.taken, kept.refused) == (3, [1, 2, 0], [1, 0, 1])
+    assert (kept.events, kept.taken, kept.refused) == (3, [1, 2, 0], [1, 0, 1])
     assert engine.admit(ENTRIES, ids, [9, 9, 9], by="events").entries is ENTRIES
 
 

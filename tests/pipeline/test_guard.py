@@ -49,7 +49,13 @@ class Fussy(RecordFilter):
 
 
 class Bench:
-    def __init__(self, step: type[Filter], act: Callable[[Batch], Any] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        step: type[Filter],
+        act: Callable[[Batch], Any] | None = None,
+        following: type[Filter] | None = None,
+        **options: Any,
+    ) -> None:
         self.clock = FakeClock()
         self.metrics = Metrics()
         context = make_context(
@@ -58,12 +64,15 @@ class Bench:
         self.step = step(FilterConfig(type="redact", **options), context)
         if act is not None:
             self.step.act = act  # type: ignore[attr-defined]
+        steps = [self.step]
+        if following is not None:
+            steps.append(following(FilterConfig(type="redact", **options), context))
         ledger = Ledger()
         self.buffer = MemoryBuffer("out", BufferOptions(), Checkpoints(None), SystemClock())
         self.account: Account = ledger.account("**", "out")
         self.letters: list[Failed] = []
         route = Route(
-            "**", lambda _: True, [self.step], [Target("out", self.buffer, self.account)],
+            "**", lambda _: True, steps, [Target("out", self.buffer, self.account)],
             ledger.account("(none)", "(none)"), clock=self.clock,
         )  # fmt: skip
         self.router = Router([route], ledger, letters=self._keep)
@@ -192,3 +201,40 @@ async def test_a_batch_keeps_its_place_whatever_a_filter_does_to_it() -> None:
     chunk = await bench.buffer.take()
     await bench.buffer.commit(chunk)
     assert bench.buffer._checkpoints.accepted("out", "app.log") == 100
+
+
+class Telling(Filter):
+    """Drops everything, and tells of it in events that the next filters see."""
+
+    Config = FilterConfig
+    tells = True
+    fails = False
+
+    def apply(self, batch: Batch) -> Batch | None:
+        self.last = batch
+        return None
+
+    def summaries(self, now_s: float | None) -> Sequence[Batch]:
+        if self.fails:
+            raise SystemExit(3)
+        return [self.last.with_events([(1, {"n": 100}), (1, {"n": 4})])]
+
+
+async def test_what_a_filter_tells_goes_on_behind_it_and_is_in_the_ledger() -> None:
+    bench = Bench(Telling, following=Fussy)
+    await bench.router.flush_all()
+    assert await bench.send(1, 2) == [], "it has nothing to tell of before a batch came"
+    await bench.router.flush_all()
+    assert await bench.send() == [{"n": 100, "seen": True}]
+    assert (bench.account.read, bench.account.delivered) == (4, 1)
+    assert bench.account.dropped == {"filter:redact": 3}
+    assert bench.account.balanced
+
+
+async def test_a_filter_that_fails_to_tell_harms_nobody() -> None:
+    bench = Bench(Telling)
+    await bench.send(1)
+    bench.step.fails = True  # type: ignore[attr-defined]
+    await bench.router.flush_all()
+    assert await bench.send(2) == []
+    assert bench.account.balanced
