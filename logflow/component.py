@@ -389,6 +389,8 @@ class Output(Component):
 
     groups: ClassVar[bool] = False
     """Whether :meth:`write_group` is worth calling with several chunks."""
+    gathers: ClassVar[bool] = False
+    """Whether a call costs so much that events wait for others after a quiet time too: it makes an object."""
 
     def status(self) -> Mapping[str, Any]:
         """Describe what it is connected to, as plain values for ``/api/status``; nothing by default.

@@ -52,6 +52,20 @@ def compress_slices(slices: Iterable[bytes], how: Compression) -> Iterable[bytes
     return slices if how == "none" else [compress(b"".join(slices), how)]
 
 
+def compress_stream(slices: Iterable[bytes], how: Compression) -> Iterator[bytes]:
+    """Compress to exactly one gzip member or zstd frame, slice by slice: the whole never lies in memory."""
+    if how == "none":
+        yield from slices
+        return
+    stream = (
+        zlib.compressobj(_GZIP_LEVEL, wbits=31) if how == "gzip" else zstandard.ZstdCompressor().compressobj()
+    )
+    for piece in slices:
+        if compressed := stream.compress(piece):
+            yield compressed
+    yield stream.flush()
+
+
 def decompress(data: Buffer, how: Literal["gzip", "zstd", "deflate"], limit_bytes: int) -> bytes:
     """Decompress concatenated gzip members or zstd frames, or one deflate stream.
 

@@ -50,6 +50,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "forward": "logflow.outputs.forward:ForwardOutput",
         "http": "logflow.outputs.http:HttpOutput",
         "null": "logflow.outputs.null:NullOutput",
+        "s3": "logflow.outputs.s3:S3Output",
         "stdout": "logflow.outputs.stdout:StdoutOutput",
     },
 }

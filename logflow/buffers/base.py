@@ -183,6 +183,17 @@ class Buffer(ABC):
         After a quiet time, and for a tag of which much has gathered, there is no wait.
         """
 
+    @abstractmethod
+    def gather(self, interval_s: float) -> None:
+        """Whoever takes chunks lets events of all tags gather for ``interval_s``, also after a quiet time.
+
+        A full chunk does not wait, and nothing does while the buffer is half full, or after :meth:`release`.
+        """
+
+    @abstractmethod
+    def release(self) -> None:
+        """Nothing gathers any more, as the service or the output ends."""
+
     @property
     @abstractmethod
     def waiting(self) -> Waiting:

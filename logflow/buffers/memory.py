@@ -421,6 +421,17 @@ class MemoryBuffer(Buffer):
         """Whoever takes chunks takes those of all tags in one go."""
         self._schedule.pace_together(interval_s)
 
+    def gather(self, interval_s: float) -> None:
+        """Whoever takes chunks lets events of all tags gather."""
+        self._schedule.gather(interval_s, self._is_pressed)
+
+    def release(self) -> None:
+        """Nothing gathers any more."""
+        self._schedule.release()
+
+    def _is_pressed(self) -> bool:
+        return self._size * 2 >= self._options.limit_bytes
+
     # -- the end ----------------------------------------------------------------------------------
 
     def _items(self) -> list[_Item]:

@@ -6,7 +6,8 @@ about :data:`_CHUNKS_PER_S` chunks a second. With ``n`` busy queues each may hav
 none waits longer than ``flush_interval``. A queue that has been quiet is served at once.
 
 Where the chunks of all queues are delivered in one go, what costs is the group: then all queues become due at
-the same time, as a rule ten times a second (:class:`GroupPacer`).
+the same time, as a rule ten times a second (:class:`GroupPacer`). Where a group becomes an object, it is
+worth waiting for others after a quiet time too (:class:`GatheringPacer`).
 """
 
 from __future__ import annotations
@@ -58,3 +59,24 @@ class GroupPacer:
     def due(self, _queue: Hashable, now_s: float, size: int) -> float:
         """When a queue may have a chunk of ``size`` bytes that is not full; not before ``now_s``."""
         return now_s if size >= _WORTH_BYTES else max(now_s, self._last_s + self._interval_s)
+
+
+class GatheringPacer:
+    """Lets events gather: every wait begins with the first event after the last group.
+
+    Times are seconds on a monotonic clock.
+    """
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._since_s: float | None = None
+
+    def took(self, _queue: Hashable, _now_s: float) -> None:
+        """A chunk was taken; what comes now is for the next group."""
+        self._since_s = None
+
+    def due(self, _queue: Hashable, now_s: float, _size: int) -> float:
+        """When a queue may have a chunk that is not full; not before ``now_s``."""
+        if self._since_s is None:
+            self._since_s = now_s
+        return max(now_s, self._since_s + self._interval_s)

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
-from logflow.buffers.pacing import GroupPacer, Pacer
+from logflow.buffers.pacing import GatheringPacer, GroupPacer, Pacer
 from logflow.clock import Clock
 
 
@@ -66,7 +66,8 @@ class Schedule(Generic[Q]):
     def __init__(self, flush_interval_s: float, clock: Clock) -> None:
         """A chunk that is not full is made when the pacer says, after ``flush_interval_s`` at the latest."""
         self._flush_interval_s = flush_interval_s
-        self._pacer: Pacer | GroupPacer = Pacer(flush_interval_s)
+        self._pacer: Pacer | GroupPacer | GatheringPacer = Pacer(flush_interval_s)
+        self._pressed: Callable[[], bool] = _never
         self._clock = clock
         self._fresh: list[tuple[float, int, Q]] = []
         self._retries: list[tuple[float, int, Q]] = []
@@ -77,6 +78,16 @@ class Schedule(Generic[Q]):
         """Have all queues become due at the same time, so that they are taken in one go."""
         self._pacer = GroupPacer(min(interval_s, self._flush_interval_s))
 
+    def gather(self, interval_s: float, pressed: Callable[[], bool]) -> None:
+        """Let queues gather for ``interval_s``, also after a quiet time; not while ``pressed``."""
+        self._pacer = GatheringPacer(interval_s)
+        self._pressed = pressed
+
+    def release(self) -> None:
+        """Nothing is waited for any more: every queue whose chunk was never tried is due."""
+        self._pressed = _always
+        self._wake()
+
     def __len__(self) -> int:
         """How many entries there are; those that are out of date count too."""
         return len(self._fresh) + len(self._retries)
@@ -85,6 +96,8 @@ class Schedule(Generic[Q]):
         """Note when the queue may have its next chunk."""
         if queue.busy or queue.empty:
             return
+        if self._pressed():
+            self._wake()
         now_s = self._clock.monotonic()
         if queue.retry_s is not None:
             due_s = max(now_s, queue.retry_s)
@@ -133,6 +146,8 @@ class Schedule(Generic[Q]):
     def next_due(self, *, fresh: bool = True, retries: bool = True) -> Q | None:
         """The next queue that is due now, marked busy; ``None`` if there is none."""
         now_s = self._clock.monotonic()
+        if fresh and self._pressed():
+            self._make_due(now_s)
         waiting = [due for due in self._lists(fresh=fresh, retries=retries) if due and due[0][0] <= now_s]
         while waiting:
             first = min(waiting, key=lambda due: due[0][:2])
@@ -144,6 +159,14 @@ class Schedule(Generic[Q]):
                 return queue
             waiting = [due for due in waiting if due and due[0][0] <= now_s]
         return None
+
+    def _make_due(self, now_s: float) -> None:
+        """Have the first of the queues that gather due now; the next look makes the next one so."""
+        while self._fresh and self._fresh[0][0] > now_s:
+            due_s, order, queue = heapq.heappop(self._fresh)
+            if queue.due_s == due_s and not (queue.busy or queue.empty):
+                queue.due_s = now_s
+                heapq.heappush(self._fresh, (now_s, order, queue))
 
     def _lists(self, *, fresh: bool, retries: bool) -> list[list[tuple[float, int, Q]]]:
         return [*([self._fresh] if fresh else []), *([self._retries] if retries else [])]
@@ -163,3 +186,11 @@ class Schedule(Generic[Q]):
     def _wake(self) -> None:
         self._changed.set()
         self._changed.clear()
+
+
+def _never() -> bool:
+    return False
+
+
+def _always() -> bool:
+    return True

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
@@ -140,6 +141,18 @@ ExpressionField = Annotated[
     Notation("expression", "status >= 500", {"type": ["string", "number", "boolean"]}),
 ]
 """An expression; written in Python's syntax."""
+
+
+def _check_timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"no time zone is called {name!r}; write one such as Europe/Berlin") from None
+    return name
+
+
+Timezone = Annotated[str, AfterValidator(_check_timezone)]
+"""The name of a time zone."""
 
 
 def _non_empty(value: str) -> str:

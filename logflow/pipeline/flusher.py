@@ -113,7 +113,8 @@ class Flusher:
         if output.groups:
             batch = options.batch if isinstance(options, GroupOutputConfig) else GroupOptions()
             self._limits = GroupLimits(_MOST_CHUNKS, batch.max_bytes, batch.max_events)
-            buffer.pace_together(batch.max_wait)
+            pace = buffer.gather if output.gathers else buffer.pace_together
+            pace(batch.max_wait)
         self._failing: dict[bytes, _Delivery] = {}
         """Chunks that were put back after a failure, with what is left of them."""
         self._learned: tuple[int, float] | None = None

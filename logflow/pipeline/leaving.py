@@ -49,6 +49,8 @@ class Leaving:
         deadline = loop.time() + self._pipeline.settings.shutdown_timeout
         if waiting := self._waiting():
             _log.info("Stopping; %d events wait to be delivered.", waiting)
+        for flusher in self._pipeline.flushers.values():
+            flusher.buffer.release()
         flushing = asyncio.ensure_future(self._pipeline.router.flush_all())
         try:
             while loop.time() < deadline and not self._hurry.is_set():

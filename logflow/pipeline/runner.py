@@ -245,6 +245,7 @@ class Runner:
     async def remove_output(self, flusher: Flusher) -> None:
         """Deliver what waits for an output that is no longer configured, until ``shutdown_timeout``."""
         buffer = flusher.buffer
+        buffer.release()
         with suppress(TimeoutError):
             async with asyncio.timeout(self.pipeline.settings.shutdown_timeout):
                 while buffer.waiting.events:  # noqa: ASYNC110 - a buffer tells nobody when it is empty

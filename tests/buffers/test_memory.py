@@ -11,13 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Origin, Span
-from logflow.buffers.base import BATCH_BYTES, TAG_BYTES
+from logflow.buffers.base import BATCH_BYTES, TAG_BYTES, GroupLimits
 from logflow.buffers.memory import MemoryBuffer
 from logflow.clock import SystemClock
 from logflow.config.options import BufferOptions
 from logflow.receipt import Receipt
 from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Account
+from logflow.testing import FakeClock
 
 
 def make_batch(number: int = 0, origin: Origin = None, tag: str = "t", events: int = 1) -> Batch:
@@ -401,3 +402,62 @@ def test_a_restart_at_any_moment_gives_the_same_chunks(tmp_path_factory: Any, da
         asyncio.run(live(last=False))
     asyncio.run(live(last=True))
     assert sorted(number for numbers in delivered.values() for number in numbers) == list(range(lines))
+
+
+class Gathering(Bench):
+    """A buffer whose events gather for a minute, under a clock that is turned by hand."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.clock = FakeClock()
+        self.buffer = MemoryBuffer("out", BufferOptions(**options), self.checkpoints, self.clock)
+        self.buffer.gather(60)
+
+    async def group(self) -> list[Chunk] | None:
+        try:
+            limits = GroupLimits(chunks=100)
+            return await asyncio.wait_for(self.buffer.take_group(limits, retries=False), 0.02)
+        except TimeoutError:
+            return None
+
+
+async def test_events_gather_also_after_a_quiet_time() -> None:
+    """The wait begins with the first event after the last group, whatever its tag."""
+    bench = Gathering()
+    for _ in range(2):
+        await bench.put(make_batch(tag="a"))
+        await bench.clock.advance(40)
+        await bench.put(make_batch(tag="b"))
+        assert await bench.group() is None
+        await bench.clock.advance(21)
+        group = await bench.group()
+        assert group is not None
+        assert {chunk.tag for chunk in group} == {"a", "b"}
+        await bench.buffer.commit_group([(chunk, {}) for chunk in group])
+        await bench.clock.advance(1000)
+
+
+async def test_nothing_gathers_in_a_buffer_that_is_half_full() -> None:
+    bench = Gathering(limit=2 * (TAG_BYTES + BATCH_BYTES) + 1000, chunk_limit=100)
+    await bench.put(make_batch(tag="a"))
+    assert await bench.group() is None
+    await bench.put(make_batch(tag="b"))
+    assert len(await bench.group() or []) == 2
+
+
+async def test_a_full_chunk_does_not_wait_for_others() -> None:
+    bench = Gathering(chunk_limit=len(make_batch().entries))
+    await bench.put(make_batch())
+    assert len(await bench.group() or []) == 1
+
+
+async def test_nothing_gathers_at_the_end() -> None:
+    """Whoever waits for a group already gets it at once, and nothing waits from then on."""
+    bench = Gathering()
+    await bench.put(make_batch(tag="a"))
+    taking = asyncio.ensure_future(bench.buffer.take_group(GroupLimits(), retries=False))
+    await asyncio.sleep(0)
+    bench.buffer.release()
+    assert len(await asyncio.wait_for(taking, 5)) == 1
+    await bench.put(make_batch(tag="b"))
+    assert len(await bench.group() or []) == 1

@@ -601,6 +601,17 @@ class DiskBuffer(Buffer):
         """Whoever takes chunks takes those of all tags in one go."""
         self._schedule.pace_together(interval_s)
 
+    def gather(self, interval_s: float) -> None:
+        """Whoever takes chunks lets events of all tags gather."""
+        self._schedule.gather(interval_s, self._is_pressed)
+
+    def release(self) -> None:
+        """Nothing gathers any more."""
+        self._schedule.release()
+
+    def _is_pressed(self) -> bool:
+        return self._stock.cost * 2 >= self._options.limit_bytes or self.problem is not None
+
     def _finish(self, chunk: Chunk) -> list[Row]:
         """Take the chunk's batches out."""
         queue = self._in_flight.pop(chunk.id)

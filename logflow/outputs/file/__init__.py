@@ -18,14 +18,14 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, ClassVar, Literal, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from logflow.batch import Chunk
 from logflow.component import ConfigModel, Context, Output
 from logflow.compression import Compression
-from logflow.config.fields import Duration, Notation, Size
+from logflow.config.fields import Duration, Notation, Size, Timezone
 from logflow.encoders import TextOptions
 from logflow.errors import DeliveryError
 from logflow.outputs.file.disk import Disk
@@ -52,17 +52,6 @@ Mode = Annotated[
     BeforeValidator(_read_mode),
     Notation("mode", "0640", {"type": ["string", "integer"], "pattern": "^0?[0-7]{3,4}$"}),
 ]
-
-
-def _check_timezone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"no time zone is called {name!r}; write one such as Europe/Berlin") from None
-    return name
-
-
-Timezone = Annotated[str, AfterValidator(_check_timezone)]
 
 
 _SWEEP_S = 60.0
