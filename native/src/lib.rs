@@ -4,7 +4,7 @@
 //! lines     block --container format, joins (carry)--> messages --multiline, parsers--> entries
 //! parsers   json with keys foretold (forecast), text formats, regexes; times (timekey, pattern, time)
 //! entries   canonical entries: count, check, normalize          frames   Forward frames
-//! ndjson    entries to JSON Lines                               records  splice, grep, modify
+//! ndjson    entries to JSON Lines                               records  changes of packed records
 //! expressions  conditions and computed values                groups   events in groups
 //! python    the module that Python sees
 //! out, mp   writing and reading msgpack                         scan, num, text, keys   smaller parts
@@ -13,6 +13,7 @@
 //! Input is hostile. All of it is read through checked slices; `scan` has the one unsafe block, with its proof.
 
 pub mod carry;
+pub mod digest;
 pub mod entries;
 pub mod error;
 pub mod expressions;

@@ -3,7 +3,8 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use super::{Data, Steps, path, run};
+use super::changes::{Steps, path};
+use super::{Data, run};
 use crate::expressions::Surroundings;
 use crate::groups;
 

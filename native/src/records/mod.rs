@@ -1,0 +1,52 @@
+//! Changes of packed records and questions about them; what is not changed stays byte for byte as it is.
+//!
+//! ```text
+//! path      keys and paths, values inside containers         record        one record while it is changed
+//! grep      which events are kept, by patterns               modify        a list of changes
+//! field_parser  a parser of one field                        assignment    fields set by expressions
+//! ```
+
+mod assignment;
+mod field_parser;
+mod grep;
+mod modify;
+mod path;
+mod record;
+
+use crate::entries;
+use crate::error::Error;
+use crate::out::{ENTRY_HEAD, Out};
+
+pub use assignment::Assignment;
+pub use field_parser::FieldParser;
+pub use grep::{Grep, Rule};
+pub use modify::{Change, Modify, NewValue, template};
+pub use path::{Name, Path, Step, Target, plain_text};
+pub(crate) use record::{Packed, Record};
+
+use path::each_pair;
+
+/// See `logflow.engine.api.Engine.splice`; `fields` are keys, and keys and values packed.
+pub fn splice(data: &[u8], fields: &[(Name, Vec<u8>)]) -> Result<Vec<u8>, Error> {
+    let added: usize = fields.iter().map(|(_, packed)| packed.len()).sum();
+    let mut out = Out::with_capacity(data.len() + data.len() / 4 + 16 * added);
+    let mut missing = vec![true; fields.len()];
+    let mut at = 0;
+    while at < data.len() {
+        let head = entries::head(data, at)?;
+        missing.fill(true);
+        let end = each_pair(data, head.first, head.pairs, |key, _| {
+            for ((name, _), missing) in fields.iter().zip(&mut missing) {
+                *missing &= !name.is_packed(key);
+            }
+        })?;
+        out.extend(&data[at..at + ENTRY_HEAD]);
+        out.map_head(head.pairs + missing.iter().filter(|&&missing| missing).count());
+        out.extend(&data[head.first..end]);
+        for ((_, packed), _) in fields.iter().zip(&missing).filter(|(_, missing)| **missing) {
+            out.extend(packed);
+        }
+        at = end;
+    }
+    Ok(out.into_vec())
+}
