@@ -15,7 +15,8 @@ import asyncio
 import os
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -548,7 +549,7 @@ class Catalogue:
         states = [(stream, state) for stream, state in states if not state.done]
         paths = {(file.device, file.inode): file.path for file in found}
         present = {file.path for file in found}
-        owned = {(state.device, state.inode) for _, state in states}
+        owners = _by_place(states)
         told_by_content = {state.path for _, state in states if state.known.size}
         away: dict[Lane, bool] = {}
         async for stream, state, again in self._located(states, paths):
@@ -562,7 +563,7 @@ class Catalogue:
                 if again is not None:
                     again.content.close()
             else:
-                self._restore_one(lane, stream, state, again, owned, replaced=state.path in present)
+                self._restore_one(lane, stream, state, again, owners, replaced=state.path in present)
         for lane, is_away in away.items():
             if is_away:
                 await self._take_up_rotated(lane)
@@ -589,20 +590,23 @@ class Catalogue:
         stream: str,
         state: FileState,
         again: Again | None,
-        owned: set[tuple[int, int]],
+        owners: Mapping[tuple[int, int], Sequence[FileState]],
         *,
         replaced: bool,
     ) -> None:
-        """Go on with a file, or leave it; ``owned`` are places of files that are known by them."""
+        """Go on with a file, or leave it; ``owners`` are the files that were last seen at each place."""
         if again is None:
             self._leave(lane, stream, state, replaced=replaced)
             return
         place = (again.sibling.device, again.sibling.inode)
-        if place in owned and place != (state.device, state.inode) and state.handed is not None:
+        others = () if place == (state.device, state.inode) else owners.get(place, ())
+        # The inode of a file that is gone may be that of any other now, so the content has to say so too.
+        owned = any(rotated.is_still(again.content, other) for other in others)
+        if owned and state.handed is not None:
             # Its successor goes on in this copy from where it was handed over.
             again.content.limit(state.handed)
             self._append(lane, LogFile(stream, state, again.content, again.tail))
-        elif place in self._by_inode or (place in owned and place != (state.device, state.inode)):
+        elif owned or place in self._by_inode:
             again.content.close()
             self._leave(lane, stream, state, replaced=True)
         else:
@@ -657,6 +661,14 @@ class Catalogue:
 
 def _locate_all(states: list[FileState], paths: dict[tuple[int, int], str]) -> list[Again | None]:
     return [rotated.locate(state, paths.get((state.device, state.inode))) for state in states]
+
+
+def _by_place(states: Sequence[tuple[str, FileState]]) -> Mapping[tuple[int, int], Sequence[FileState]]:
+    """The files that were last seen at each device and inode."""
+    by_place: defaultdict[tuple[int, int], list[FileState]] = defaultdict(list)
+    for _, state in states:
+        by_place[state.device, state.inode].append(state)
+    return by_place
 
 
 def _state_of(lane: Lane, content: Content) -> FileState:

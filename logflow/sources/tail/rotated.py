@@ -175,6 +175,14 @@ def examine(content: Content, state: FileState, *, named: bool = False) -> tuple
     return judge(state, sight, named=named), tail
 
 
+def is_still(content: Content, state: FileState) -> bool:
+    """Whether the open file at the place of a known one is that file, rather than one that got its inode."""
+    if not state.known.size:
+        return False
+    verdict, _ = examine(content, state)
+    return verdict is Verdict.SAME or (verdict is Verdict.REWRITTEN and state.offset > 0)
+
+
 def lies_beside(state: FileState) -> bool:
     """Whether a known file is there under a rotated name: then what begins so at its path is a new one."""
     try:

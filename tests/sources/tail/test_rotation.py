@@ -420,6 +420,26 @@ async def test_an_inode_that_was_given_out_again_is_another_file(tail: Any) -> N
     assert tail.checkpoints.streams("test")[stream]["left_ns"], "it is kept, in case it comes back"
 
 
+async def test_a_gz_that_took_the_inode_of_another_known_file_is_found(tail: Any, kubelet: Kubelet) -> None:
+    """The joins that are open at its end go on in the file that came after it."""
+    kubelet.write("stdout F one")
+    async with tail.running():
+        await tail.lines(1)
+        first = kubelet.rename()
+        kubelet.reopen()
+        kubelet.write("stdout P begun ")
+        await tail.until(lambda: any(state["carry"] for state in tail.states()))
+    os.link(first, tail.root / "freed")
+    second = kubelet.rename()
+    kubelet.reopen()
+    kubelet.write("stdout F ended")
+    compress(second)
+    (tail.root / "freed").write_bytes(Path(f"{second}.gz").read_bytes())
+    (tail.root / "freed").replace(f"{second}.gz")
+    async with tail.running():
+        await tail.read("one", "begun ended")
+
+
 async def test_a_file_that_moved_to_another_configured_place_is_gone_on_with(tail: Any) -> None:
     (tail.logs / "a").mkdir()
     (tail.logs / "b").mkdir()
