@@ -28,7 +28,8 @@ from logflow.sources.tail.discovery import Finder, Found, Search
 from logflow.sources.tail.file import LogFile
 from logflow.sources.tail.identity import HEAD_BYTES, NOTHING, TAIL_BYTES, FileState, Known, Mark, Verdict
 from logflow.sources.tail.lane import Lane
-from logflow.sources.tail.rotated import Again, Sibling
+from logflow.sources.tail.listing import Sibling, bases
+from logflow.sources.tail.rotated import Again
 from logflow.sources.tail.shared import Shared
 from logflow.sources.tail.tags import TagTemplate, is_container_log, shown
 from logflow.sources.tail.watcher import Watcher
@@ -127,7 +128,7 @@ class Catalogue:
         if first:
             await self._restore(found)
             self._restored = True
-        places = {(file.device, file.inode) for file in found}
+        places = {file.place for file in found}
         self._copies = {place: seen for place, seen in self._copies.items() if place in places}
         self._forget_all(self._known.expire(self._shared.context.clock.time_ns()))
         for index, file in enumerate(found):
@@ -190,7 +191,7 @@ class Catalogue:
 
     async def _see(self, found: Found, *, first: bool) -> None:
         """A file is at a configured path: go on with it, or take it up."""
-        known = self._by_inode.get((found.device, found.inode))
+        known = self._by_inode.get(found.place)
         if known is None:
             if not self._is_old(found) and not self._is_copy(found):
                 await self._take_up(found.path, first=first)
@@ -280,7 +281,7 @@ class Catalogue:
             again = await self._shared.in_thread(partial(rotated.locate, state))
             if again is None:
                 continue
-            if (again.sibling.device, again.sibling.inode) in self._by_inode:
+            if again.sibling.place in self._by_inode:
                 again.content.close()
                 continue
             self._known.take(stream)
@@ -307,17 +308,17 @@ class Catalogue:
         if self._ignore_older_s is None:
             return False
         age_ns = self._shared.context.clock.time_ns() - found.mtime_ns
-        place = (found.device, found.inode)
+        place = found.place
         return age_ns > self._ignore_older_s * 1e9 and not self._known.candidates(
             found.path, found.path, place
         )
 
     def _is_copy(self, found: Found) -> bool:
         """Whether a file is the copy of one that was read, or may become one: ``cp`` may be at work."""
-        lane = next((self.lanes[base] for base in rotated.bases(found.path) if base in self.lanes), None)
+        lane = next((self.lanes[base] for base in bases(found.path) if base in self.lanes), None)
         if lane is None:
             return False
-        place, now_s = (found.device, found.inode), self._shared.context.clock.monotonic()
+        place, now_s = found.place, self._shared.context.clock.monotonic()
         size, since_s = self._copies.get(place, (-1, now_s))
         if since_s is None and size == found.size:
             return True
@@ -337,10 +338,7 @@ class Catalogue:
         if content is None:
             return True
         try:
-            states = [file.state(file.point) for file in lane.files if file.has_content()]
-            states += [
-                s for _, s in self._known.candidates(lane.path, lane.real, (found.device, found.inode))
-            ]
+            states = self._read_of(lane, found.place)
             if any(rotated.examine(content, s, named=True)[0] is not Verdict.OTHER for s in states):
                 return True
             head = content.read(0, HEAD_BYTES)
@@ -349,6 +347,11 @@ class Catalogue:
             return False
         finally:
             content.close()
+
+    def _read_of(self, lane: Lane, place: tuple[int, int] = (-1, -1)) -> list[FileState]:
+        """What is known of the files of a lane, as far as they were read; and of one of that place."""
+        states = [file.state(file.point) for file in lane.files if file.has_content()]
+        return states + [state for _, state in self._known.candidates(lane.path, lane.real, place)]
 
     async def start_over(self, lane: Lane, content: Content) -> None:
         """Append what is in a truncated file now to the lane, as a file of its own."""
@@ -363,7 +366,7 @@ class Catalogue:
         """Append what came unseen after the last file of the lane; whether there was any."""
         before = len(lane.files)
         found = self._finder.look(lane.path)
-        if found is not None and (found.device, found.inode) not in self._by_inode:
+        if found is not None and found.place not in self._by_inode:
             await self._take_up(lane.path, first=False)
         else:
             await self._take_up_rotated(lane)
@@ -379,7 +382,8 @@ class Catalogue:
                 latest = lane.latest(before)
                 if latest is None:
                     break
-                siblings = await self._shared.in_thread(partial(rotated.newer, latest, until))
+                look = partial(rotated.newer, latest, until, self._read_of(lane))
+                siblings = await self._shared.in_thread(look)
                 if all(self._begin_rotated(lane, sibling, before) for sibling in siblings):
                     break
             return len(lane.files) > files
@@ -399,14 +403,13 @@ class Catalogue:
 
     def _begin_rotated(self, lane: Lane, sibling: Sibling, before: LogFile | None) -> bool:
         """Add a rotated file; ``False`` when it is not there any more: compressed by now, say."""
-        inode = (sibling.device, sibling.inode)
-        if inode in self._by_inode:
+        if sibling.place in self._by_inode:
             return True
         content = self._open_content(sibling.path)
         if content is None:
             return False
         status = os.fstat(content.fd)
-        if (status.st_dev, status.st_ino) != inode:
+        if (status.st_dev, status.st_ino) != sibling.place:
             content.close()
             return False
         self._begin(lane, content, before=before)
@@ -547,7 +550,7 @@ class Catalogue:
             if state.done:
                 self._forget_all(self._known.add(stream, state))
         states = [(stream, state) for stream, state in states if not state.done]
-        paths = {(file.device, file.inode): file.path for file in found}
+        paths = {file.place: file.path for file in found}
         present = {file.path for file in found}
         owners = _by_place(states)
         told_by_content = {state.path for _, state in states if state.known.size}
@@ -598,7 +601,7 @@ class Catalogue:
         if again is None:
             self._leave(lane, stream, state, replaced=replaced)
             return
-        place = (again.sibling.device, again.sibling.inode)
+        place = again.sibling.place
         others = () if place == (state.device, state.inode) else owners.get(place, ())
         # The inode of a file that is gone may be that of any other now, so the content has to say so too.
         owned = any(rotated.is_still(again.content, other) for other in others)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import zlib
+from io import FileIO
 from typing import Protocol
+
+import zstandard
+
+from logflow.compression import ZSTD_WINDOW_BYTES
+
+COMPRESSED = (".gz", ".zst")
+"""What the names of compressed files end with."""
 
 _PIECE_BYTES = 64 * 1024
 _GZIP = 31  # zlib's wbits for a gzip header, with the largest window
@@ -67,8 +75,8 @@ class PlainContent:
             self.fd = -1
 
 
-class GzipContent(PlainContent):
-    """A gzip file, offsets being those of what it holds. Going back means starting over."""
+class PackedContent(PlainContent):
+    """A compressed file, offsets being those of what it holds. Going back means starting over."""
 
     def __init__(self, fd: int) -> None:
         super().__init__(fd, grows=False)
@@ -76,28 +84,46 @@ class GzipContent(PlainContent):
         self._restart()
 
     def _restart(self) -> None:
-        self._inflate = zlib.decompressobj(_GZIP)
-        self._raw_offset = 0
+        """Begin with the first byte."""
         self._offset = 0
-        self._input = b""
+
+    def _next(self, limit: int) -> bytes:
+        """Unpack at most ``limit`` bytes; empty at the end, also at that of a file that was cut."""
+        raise NotImplementedError
 
     def read(self, offset: int, size: int) -> bytes:
-        """Inflate up to ``offset``, and from there on."""
+        """Unpack up to ``offset``, and from there on."""
+        if self._limit is not None:
+            size = max(min(size, self._limit - offset), 0)
         if offset < self._offset:
             self._restart()
         try:
             while self._offset < offset:
-                if not self._next(min(_PIECE_BYTES, offset - self._offset)):
+                if not self._unpack(min(_PIECE_BYTES, offset - self._offset)):
                     return b""
             data = bytearray()
-            while len(data) < size and (piece := self._next(min(_PIECE_BYTES, size - len(data)))):
+            while len(data) < size and (piece := self._unpack(min(_PIECE_BYTES, size - len(data)))):
                 data += piece
-        except zlib.error as error:
-            raise OSError(f"the gzip data are damaged: {error}") from error
+        except (zlib.error, zstandard.ZstdError) as error:
+            raise OSError(f"the compressed data are damaged: {error}") from error
         return bytes(data)
 
+    def _unpack(self, limit: int) -> bytes:
+        piece = self._next(limit)
+        self._offset += len(piece)
+        return piece
+
+
+class GzipContent(PackedContent):
+    """A gzip file, whose members may be concatenated."""
+
+    def _restart(self) -> None:
+        super()._restart()
+        self._inflate = zlib.decompressobj(_GZIP)
+        self._raw_offset = 0
+        self._input = b""
+
     def _next(self, limit: int) -> bytes:
-        """Inflate at most ``limit`` bytes; empty at the end, also at that of a file that was cut."""
         while True:
             if not self._input:
                 self._input = os.pread(self.fd, _PIECE_BYTES, self._raw_offset)
@@ -106,12 +132,25 @@ class GzipContent(PlainContent):
             if self._inflate.eof:
                 if exhausted:
                     return b""
-                self._inflate = zlib.decompressobj(_GZIP)  # gzip members may be concatenated
+                self._inflate = zlib.decompressobj(_GZIP)
             piece = self._inflate.decompress(self._input, limit)
             self._input = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
             if piece or (exhausted and not self._inflate.eof):
-                self._offset += len(piece)
                 return piece
+
+
+class ZstdContent(PackedContent):
+    """A zstd file, whose frames may be concatenated."""
+
+    def _restart(self) -> None:
+        super()._restart()
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        unpacker = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
+        raw = FileIO(self.fd, closefd=False)
+        self._reader = unpacker.stream_reader(raw, read_size=_PIECE_BYTES, read_across_frames=True)
+
+    def _next(self, limit: int) -> bytes:
+        return self._reader.read(limit)
 
 
 class NoContent(PlainContent):
@@ -137,4 +176,11 @@ def open_content(path: str) -> tuple[Content, os.stat_result]:
     if not stat.S_ISREG(status.st_mode):
         os.close(fd)
         raise OSError("it is not a regular file")
-    return (GzipContent(fd) if path.endswith(".gz") else PlainContent(fd)), status
+    if path.endswith(".gz"):
+        return GzipContent(fd), status
+    return (ZstdContent(fd) if path.endswith(".zst") else PlainContent(fd)), status
+
+
+def is_compressed(path: str) -> bool:
+    """Whether the name of a file says that it is compressed."""
+    return path.endswith(COMPRESSED)

@@ -35,6 +35,11 @@ class Found(NamedTuple):
     size: int
     mtime_ns: int
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Its device and inode."""
+        return self.device, self.inode
+
 
 @dataclass
 class Search:

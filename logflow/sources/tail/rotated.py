@@ -1,11 +1,4 @@
-"""Finding a known file again after it was rotated, and the files that came after it.
-
-Rotated files lie beside the current one, under a name that says their place in time::
-
-    0.log.20260131-115950.gz   0.log.20260131-120000   0.log      a stamp: oldest first
-    app.log.2.gz               app.log.1               app.log    a number: highest first
-    app-20260130.log           app-20260131.log        app.log    a stamp before the suffix
-"""
+"""Finding a known file again after it was rotated, and the files that came after it."""
 
 # Paths are text here: there are thousands in a scan, and links must stay as they are written.
 # ruff: noqa: PTH116
@@ -13,36 +6,20 @@ Rotated files lie beside the current one, under a name that says their place in 
 from __future__ import annotations
 
 import os
-import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, takewhile
 from typing import NamedTuple
 
-from logflow.sources.tail.content import Content, PlainContent, open_content
+from logflow.sources.tail.content import Content, PlainContent, is_compressed, open_content
 from logflow.sources.tail.identity import HEAD_BYTES, FileState, Sight, Verdict, judge
-
-_NUMBER_OR_STAMP = r"[.-](?P<stamp>\d[\d.:TZ_-]*?)(?P<packed>\.gz)?"
-_STAMP = r"[.-](?P<stamp>\d{4}[\d.:TZ_-]{4,}?)"
-_ROTATED = re.compile(r"(?P<stem>.+?)" + _NUMBER_OR_STAMP + "(?P<suffix>)")
-_DATED = re.compile(r"(?P<stem>.+?)" + _STAMP + r"(?P<suffix>\.[^.]+)(\.gz)?")
+from logflow.sources.tail.listing import Sibling, entries, rotated
 
 THE_SAME = frozenset({Verdict.SAME, Verdict.REWRITTEN, Verdict.COPY})
 
 _LISTINGS = 3
 """How often a directory is listed when what it held is gone before it can be opened."""
-
-_LONGEST_NUMBER = 5
-"""More digits than this are a stamp, not the number of a rotation."""
-
-
-class Sibling(NamedTuple):
-    """A file in the directory of a log file."""
-
-    path: str
-    device: int
-    inode: int
-    mtime_ns: int
 
 
 class Again(NamedTuple):
@@ -54,53 +31,6 @@ class Again(NamedTuple):
     """The bytes before its position."""
 
 
-def rotated(real: str) -> list[Sibling]:
-    """The rotated predecessors of the log file at ``real``, oldest first."""
-    directory, _, name = real.rpartition("/")
-    stem, dot, suffix = name.rpartition(".")
-    patterns = [re.compile(re.escape(name) + _NUMBER_OR_STAMP)]
-    if stem:  # a number alone, as in worker-1.log beside worker.log, would be another file
-        patterns.append(re.compile(re.escape(stem) + _STAMP + re.escape(dot + suffix) + r"(\.gz)?"))
-    stamped: dict[str, tuple[tuple[int, str], Sibling]] = {}
-    for sibling in _entries(directory):
-        own_name = sibling.path.rpartition("/")[2]
-        match = next((found for pattern in patterns if (found := pattern.fullmatch(own_name))), None)
-        if match:
-            stamped[sibling.path] = (_age_order(match["stamp"]), sibling)
-    # While a file is being compressed, both forms are there: the plain one is whole.
-    packed_too = {f"{path}.gz" for path in stamped}
-    return [sibling for _, sibling in sorted(stamped.values()) if sibling.path not in packed_too]
-
-
-def _age_order(stamp: str) -> tuple[int, str]:
-    if stamp.isdigit() and len(stamp) <= _LONGEST_NUMBER:
-        return -int(stamp), ""
-    return 0, stamp
-
-
-def _entries(directory: str) -> Iterator[Sibling]:
-    """The regular files of a directory; none when it is gone."""
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.is_file(follow_symlinks=False):
-                    status = entry.stat(follow_symlinks=False)
-                    yield Sibling(entry.path, status.st_dev, status.st_ino, status.st_mtime_ns)
-    except OSError:
-        return
-
-
-def bases(path: str) -> list[str]:
-    """The paths of which ``path`` may be a rotated file, going by its name."""
-    directory, _, name = path.rpartition("/")
-    found = [
-        match["stem"] + match["suffix"]
-        for match in (_ROTATED.fullmatch(name), _DATED.fullmatch(name))
-        if match
-    ]
-    return [f"{directory}/{base}" for base in found]
-
-
 def locate(state: FileState, elsewhere: str | None = None, *, copies_only: bool = False) -> Again | None:
     """Find the file of ``state``: at its place, renamed beside it, or as a copy or ``.gz`` of it.
 
@@ -109,26 +39,64 @@ def locate(state: FileState, elsewhere: str | None = None, *, copies_only: bool 
         elsewhere: another path that has its inode.
         copies_only: its inode holds something else now.
     """
-    entries = () if copies_only else _entries(state.real.rpartition("/")[0])
-    moved = [s for s in entries if _is_inode(s, state) and (state.known.size or not s.path.endswith(".gz"))]
+    own = [] if copies_only else _entry(state.real)
+    # Most files are where they were; then nobody has to read the directory.
+    again, _ = _first([Candidate(s) for s in own if _is_inode(s, state)], state, (Verdict.SAME,))
+    for _ in range(_LISTINGS):
+        if again is not None:
+            break
+        again, stale = _locate(state, own, elsewhere, copies_only=copies_only)
+        if not stale:
+            break
+    return again
+
+
+class Candidate(NamedTuple):
+    """A file that may be the one that is looked for; ``named``: as its name says that it was rotated."""
+
+    sibling: Sibling
+    named: bool = False
+
+
+def _locate(
+    state: FileState, own: Sequence[Sibling], elsewhere: str | None, *, copies_only: bool
+) -> tuple[Again | None, bool]:
+    """Look once; also whether some of the names were no longer right."""
+    beside = [] if copies_only else entries(state.real.rpartition("/")[0])
+    moved = [s for s in beside if _is_inode(s, state) and (state.known.size or not is_compressed(s.path))]
     if elsewhere is not None and not copies_only:
         moved.append(Sibling(elsewhere, state.device, state.inode, state.mtime_ns))
     copies = [s for s in reversed(rotated(state.real)) if not _is_inode(s, state)] if state.known.size else []
-    own = [] if copies_only or not state.offset else [s for s in _entry(state.real) if s not in moved]
+    candidates = [Candidate(s) for s in moved] + [Candidate(s, named=True) for s in copies]
+    if state.offset:
+        candidates += [Candidate(s) for s in own if s not in moved]
     # What was seen of it but not read may have been written anew in place: that is believed last.
-    for wanted in ((Verdict.SAME, Verdict.COPY), (Verdict.REWRITTEN,)):
-        for sibling in moved + copies + own:
-            try:
-                content, status = open_content(sibling.path)
-            except OSError:
-                continue
-            same = (status.st_dev, status.st_ino) == (sibling.device, sibling.inode)
-            verdict, tail = examine(content, state, named=sibling in copies) if same else (None, b"")
+    again, stale = _first(candidates, state, (Verdict.SAME, Verdict.COPY))
+    if again is None:
+        again, _ = _first(candidates, state, (Verdict.REWRITTEN,))
+    return again, stale
+
+
+def _first(
+    candidates: Sequence[Candidate], state: FileState, wanted: Sequence[Verdict]
+) -> tuple[Again | None, bool]:
+    """The first file that is wanted, and whether any was gone before it could be opened."""
+    stale = False
+    for sibling, named in candidates:
+        try:
+            content, status = open_content(sibling.path)
+        except OSError as error:
+            stale |= isinstance(error, FileNotFoundError)
+            continue
+        if (status.st_dev, status.st_ino) == sibling.place:
+            verdict, tail = examine(content, state, named=named)
             if verdict in wanted:
-                content.grows &= sibling in moved or sibling in own
-                return Again(content, sibling, tail)
-            content.close()
-    return None
+                content.grows &= not named
+                return Again(content, sibling, tail), stale
+        else:
+            stale = True
+        content.close()
+    return None, stale
 
 
 def _entry(path: str) -> list[Sibling]:
@@ -141,7 +109,7 @@ def _entry(path: str) -> list[Sibling]:
 
 
 def _is_inode(sibling: Sibling, state: FileState) -> bool:
-    return (sibling.device, sibling.inode) == (state.device, state.inode)
+    return sibling.place == (state.device, state.inode)
 
 
 def reopen(paths: Sequence[str], place: tuple[int, int]) -> Content | None:
@@ -150,8 +118,7 @@ def reopen(paths: Sequence[str], place: tuple[int, int]) -> Content | None:
     Raises:
         OSError: it cannot be opened.
     """
-    beside = (s.path for s in _entries(paths[-1].rpartition("/")[0]) if (s.device, s.inode) == place)
-    for path in chain(paths, beside):
+    for path in chain(paths, _beside(paths[-1], place)):
         try:
             content, status = open_content(path)
         except FileNotFoundError:
@@ -160,6 +127,12 @@ def reopen(paths: Sequence[str], place: tuple[int, int]) -> Content | None:
             return content
         content.close()
     return None
+
+
+def _beside(path: str, place: tuple[int, int]) -> Iterator[str]:
+    """The paths in the directory of ``path`` that have an inode."""
+    for _ in range(_LISTINGS):  # it may be renamed again before it is opened
+        yield from (s.path for s in entries(path.rpartition("/")[0]) if s.place == place)
 
 
 def examine(content: Content, state: FileState, *, named: bool = False) -> tuple[Verdict, bytes]:
@@ -191,19 +164,24 @@ def lies_beside(state: FileState) -> bool:
         return True
 
 
-def newer(latest: FileState, until: Callable[[], FileState] | None = None) -> list[Sibling]:
+def newer(
+    latest: FileState, until: Callable[[], FileState] | None = None, read: Sequence[FileState] = ()
+) -> list[Sibling]:
     """The rotated files that came after the one that is known as ``latest``, and before ``until``.
 
-    Where ``latest`` is gone, what was written to later than it came after it. ``until`` is asked once the
-    directory was listed: it may have been rotated away, and compressed, just before.
+    Where ``latest`` is gone, what was written to later than it came after it: unless it is one of those that
+    were ``read``, and was compressed since then. ``until`` is asked once the directory was listed: it may
+    have been rotated away, and compressed, just before.
     """
     for _ in range(_LISTINGS):
         with suppress(FileNotFoundError):  # renamed or compressed meanwhile: the names are no longer right
-            return _newer(latest, until)
+            return _newer(latest, until, read)
     return []
 
 
-def _newer(latest: FileState, until: Callable[[], FileState] | None) -> list[Sibling]:
+def _newer(
+    latest: FileState, until: Callable[[], FileState] | None, read: Sequence[FileState]
+) -> list[Sibling]:
     siblings = rotated(latest.real)
     if until is not None:
         state = until()
@@ -212,7 +190,10 @@ def _newer(latest: FileState, until: Callable[[], FileState] | None) -> list[Sib
     for index in reversed(range(len(siblings))):
         if _holds(siblings[index], latest):
             return siblings[index + 1 :]
-    return [sibling for sibling in siblings if sibling.mtime_ns > latest.mtime_ns]
+    # If that is yet to come, the clock was set back: then no time tells which came later.
+    set_back = latest.mtime_ns > time.time_ns()
+    later = [sibling for sibling in siblings if set_back or sibling.mtime_ns > latest.mtime_ns]
+    return [sibling for sibling in later if not any(_holds(sibling, state) for state in read)]
 
 
 def unseen(real: str, current: tuple[int, int], after_ns: int) -> list[Sibling]:
@@ -225,8 +206,8 @@ def unseen(real: str, current: tuple[int, int], after_ns: int) -> list[Sibling]:
         current: its device and inode; it may be rotated away in this moment.
         after_ns: what was not written to since then is older than the last look at the directory.
     """
-    siblings = takewhile(lambda sibling: (sibling.device, sibling.inode) != current, rotated(real))
-    return [s for s in siblings if s.mtime_ns > after_ns and not s.path.endswith(".gz")]
+    siblings = takewhile(lambda sibling: sibling.place != current, rotated(real))
+    return [s for s in siblings if s.mtime_ns > after_ns and not is_compressed(s.path)]
 
 
 def _holds(sibling: Sibling, state: FileState) -> bool:

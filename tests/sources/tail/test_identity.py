@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from logflow.sources.tail.identity import FileState, Known, Mark, Sight, Verdict, judge
-from logflow.sources.tail.rotated import bases
+from logflow.sources.tail.listing import bases
 
 LINES = "".join(f"line {index:04d}\n" for index in range(200)).encode()
 

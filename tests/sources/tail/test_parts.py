@@ -16,7 +16,8 @@ from logflow.sources.tail.content import GzipContent, PlainContent, open_content
 from logflow.sources.tail.discovery import Finder, expand_braces
 from logflow.sources.tail.identity import NOTHING, FileState, Mark
 from logflow.sources.tail.inotify import Inotify, Notice
-from logflow.sources.tail.rotated import locate, newer, rotated
+from logflow.sources.tail.listing import rotated
+from logflow.sources.tail.rotated import locate, newer
 from logflow.sources.tail.tags import TagTemplate, path_parts, safe_part, shown
 
 ID = "0123456789abcdef" * 4

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -438,6 +440,74 @@ async def test_a_gz_that_took_the_inode_of_another_known_file_is_found(tail: Any
     (tail.root / "freed").replace(f"{second}.gz")
     async with tail.running():
         await tail.read("one", "begun ended")
+
+
+async def test_a_gz_of_what_was_read_is_not_new_although_it_was_made_later(
+    tail: Any, kubelet: Kubelet
+) -> None:
+    """What came after it is gone, so that only times say what is new."""
+    kubelet.write("stdout F one")
+    async with tail.running():
+        await tail.lines(1)
+        first = kubelet.rename()
+        kubelet.reopen()
+        kubelet.write("stdout F two")
+        await tail.lines(2)
+        second = kubelet.rename()
+        second.unlink()
+        os.utime(f"{first}.gz", ns=(0, second_later(kubelet.path.parent)))
+        kubelet.reopen()
+        kubelet.write("stdout F three")
+        await tail.read("one", "two", "three")
+
+
+def second_later(directory: Path) -> int:
+    return max(path.stat().st_mtime_ns for path in directory.iterdir()) + 10**9
+
+
+async def test_what_was_rotated_while_down_is_read_although_the_clock_was_set_back(tail: Any) -> None:
+    append(tail.log, "one")
+    future_s = time.time() + 3600
+    os.utime(tail.log, (future_s, future_s))
+    async with tail.running():
+        await tail.lines(1)
+    tail.log.unlink()  # rotated twice, and one rotated file is kept
+    append(Path(f"{tail.log}.1"), "two")
+    append(tail.log, "three")
+    async with tail.running():
+        await tail.read("one", "two", "three")
+
+
+@pytest.mark.slow
+async def test_three_hundred_files_that_shift_while_they_are_looked_for_are_read_once(tail: Any) -> None:
+    """A directory that is read while its files are renamed shows some twice, and others not at all."""
+    count = 300
+    for number in range(count, 0, -1):
+        append(Path(f"{tail.log}.{number}"), f"{count - number} is older than the position")
+    append(tail.log, "the followed one")
+    async with tail.running():
+        await tail.lines(1)
+
+    def shift() -> None:
+        names = [int(path.suffix[1:]) for path in tail.logs.iterdir() if path.suffix != ".log"]
+        for number in sorted(names, reverse=True):
+            Path(f"{tail.log}.{number}").rename(f"{tail.log}.{number + 1}")
+        tail.log.rename(f"{tail.log}.1")
+        append(tail.log, f"line {len(names)}")
+
+    def shift_often() -> None:
+        for _ in range(8):
+            shift()
+
+    shifting = asyncio.get_running_loop().run_in_executor(None, shift_often)
+    while not shifting.done():
+        async with tail.running():
+            await tail.rest(2)
+    await shifting
+    async with tail.running():
+        await tail.lines(9)
+        await tail.rest(2)
+    assert tail.messages() == ["the followed one", *(f"line {count + index}" for index in range(8))]
 
 
 async def test_a_file_that_moved_to_another_configured_place_is_gone_on_with(tail: Any) -> None:
