@@ -115,6 +115,29 @@ class Batch:
         return replace(self, origin=origin)
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Which events a chunk holds, if it is a part of another one.
+
+    A store that recognises single events names each of them by both: so an event keeps its name whether the
+    chunk goes out whole, in pieces, or as what is left of it.
+
+    Attributes:
+        chunk: id of the chunk as the buffer handed it out.
+        indices: where the events stand in that chunk, counted from 0.
+    """
+
+    chunk: bytes
+    indices: Sequence[int]
+
+    def select(self, chosen: Sequence[int] | slice) -> Places:
+        """Return the places of some of the events."""
+        indices = (
+            self.indices[chosen] if isinstance(chosen, slice) else [self.indices[index] for index in chosen]
+        )
+        return Places(self.chunk, indices)
+
+
 @dataclass(eq=False)
 class Chunk:
     """A batch at rest: what a buffer hands to an output, and the unit of delivery and retry.
@@ -126,6 +149,7 @@ class Chunk:
         count: number of events.
         attempts: how often delivery was tried before.
         resumed: an earlier process may have delivered it: it was cut, but not committed.
+        part: which events of another chunk it holds; ``None``: it is whole.
     """
 
     id: bytes
@@ -134,6 +158,12 @@ class Chunk:
     count: int
     attempts: int = 0
     resumed: bool = False
+    part: Places | None = None
+
+    @property
+    def places(self) -> Places:
+        """What to name its events by."""
+        return self.part or Places(self.id, range(self.count))
 
     @cached_property
     def entries(self) -> bytes:

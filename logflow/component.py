@@ -401,6 +401,13 @@ class Output(Component):
         """
         return {}
 
+    def bearable(self) -> int | None:
+        """How many deliveries at once the destination bears now, at most the option ``concurrency``.
+
+        ``None``, the default, leaves it at that option.
+        """
+        return None
+
     @abstractmethod
     async def write(self, chunk: Chunk) -> None:
         """Deliver one chunk.

@@ -108,7 +108,7 @@ class Flusher:
         self._dead_letters = dead_letters
         self._clock = clock
         self._backoff = Backoff(options.retry)
-        self._workers = Workers(options.concurrency)
+        self._workers = Workers(options.concurrency, output.bearable)
         self._limits = GroupLimits()
         if output.groups:
             batch = options.batch if isinstance(options, GroupOutputConfig) else GroupOptions()

@@ -52,10 +52,16 @@ def halves(chunk: Chunk, engine: Engine) -> tuple[Chunk, Chunk]:
     first = _parts(chunk.parts[:index], part[:at])
     second = _parts((), part[at:], chunk.parts[index + 1 :])
     events = sum(map(engine.count, first))
+    places = chunk.places
     return (
-        replace(chunk, id=_child(chunk.id, 0), parts=first, count=events),
-        replace(chunk, id=_child(chunk.id, 1), parts=second, count=chunk.count - events),
-    )
+        replace(
+            chunk, id=_child(chunk.id, 0), parts=first, count=events, part=places.select(slice(0, events))
+        ),
+        replace(
+            chunk, id=_child(chunk.id, 1), parts=second, count=chunk.count - events,
+            part=places.select(slice(events, None)),
+        ),
+    )  # fmt: skip
 
 
 def letter_id(chunk: Chunk, part: Chunk) -> bytes:
@@ -63,6 +69,8 @@ def letter_id(chunk: Chunk, part: Chunk) -> bytes:
     if part.id != chunk.id or part.count == chunk.count:
         return part.id
     digest = hashlib.blake2b(chunk.id, digest_size=16)
+    if part.part is not None:  # events may be equal, and rejected for reasons of their own
+        digest.update(repr(list(part.part.indices)).encode())
     for entries in part.parts:
         digest.update(entries)
     return digest.digest()

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 
 class Workers:
-    """Places for deliveries; retries may hold at most half of them (one, if there is only one)."""
+    """Places for deliveries; retries may hold at most half of them (one, if there is only one).
 
-    def __init__(self, most: int) -> None:
+    Args:
+        most: how many there are.
+        bearable: how many of them the destination bears now; asked anew whenever one is wanted.
+    """
+
+    def __init__(self, most: int, bearable: Callable[[], int | None] = lambda: None) -> None:
         self._most = most
-        self._most_retries = max(1, most // 2)
+        self._bearable = bearable
         self._busy = 0
         self._retrying = 0
         self._freed = asyncio.Event()
@@ -34,4 +40,6 @@ class Workers:
         self._freed.clear()
 
     def _free(self, *, retries: bool) -> bool:
-        return self._busy < self._most and (not retries or self._retrying < self._most_retries)
+        bearable = self._bearable()
+        most = self._most if bearable is None else max(1, min(bearable, self._most))
+        return self._busy < most and (not retries or self._retrying < max(1, most // 2))

@@ -669,3 +669,35 @@ async def test_an_outage_is_one_log_line_a_minute(caplog: pytest.LogCaptureFixtu
 def test_an_error_group_is_described_by_its_first_error() -> None:
     group = ExceptionGroup("unhandled errors", [ExceptionGroup("inner", [ValueError("bad\nhead")])])
     assert describe(group) == "ValueError: bad head"
+
+
+async def test_no_more_deliveries_are_under_way_than_the_destination_bears() -> None:
+    """An output may ask for fewer than the configuration allows; what waits becomes larger chunks."""
+
+    class Hesitant(ScriptedOutput):
+        most = 1
+        under_way = seen = 0
+
+        def bearable(self) -> int:
+            return self.most
+
+        async def write(self, chunk: Chunk) -> None:
+            self.under_way += 1
+            self.seen = max(self.seen, self.under_way)
+            try:
+                assert self.clock is not None
+                await self.clock.sleep(1.0)
+            finally:
+                self.under_way -= 1
+
+    output = Hesitant([])
+    bench = Bench([], output=output, concurrency=8)
+    async with bench.running():
+        for number in range(10):
+            await bench.put(number, tag=f"t{number}")
+        await bench.advance(4)
+        assert output.seen == 1
+        output.most = 3
+        await bench.advance(10)
+        assert output.seen == 3
+    assert bench.account.delivered == 10

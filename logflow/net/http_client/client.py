@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import aiohttp
@@ -17,10 +18,12 @@ import logflow
 from logflow.clock import Clock
 from logflow.component import Context
 from logflow.compression import compress_slices
+from logflow.config.secrets import Secret
 from logflow.errors import ChunkTooLarge, DeliveryError, PermanentError, RetryAfter
 from logflow.net.http_client.config import HttpClientConfig
 from logflow.net.http_client.credentials import Credentials
 from logflow.net.http_client.endpoints import Endpoint, EndpointPool
+from logflow.net.http_client.pressure import Pressure
 from logflow.net.http_client.proxies import proxy_for
 
 _PIECE_BYTES = 256 << 10
@@ -43,6 +46,8 @@ class Post:
         content_type: of the body before it was compressed.
         tag: stands in the URL where that has ``{tag}``.
         headers: of this request alone.
+        path: behind the endpoint's own path, such as ``/_bulk?refresh=false``.
+        method: of the request.
     """
 
     key: bytes
@@ -50,6 +55,8 @@ class Post:
     content_type: str
     tag: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    path: str = ""
+    method: str = "POST"
 
 
 @dataclass(frozen=True)
@@ -90,14 +97,23 @@ class HttpClient:
         config: endpoints, credentials, timeouts.
         context: of the output that it works for.
         answer_bytes: how much of an answer's body is kept.
+        identity: headers with secrets that the kind of server wants, each with what stands before the secret.
     """
 
-    def __init__(self, config: HttpClientConfig, context: Context, *, answer_bytes: int = 64 << 10) -> None:
+    def __init__(
+        self,
+        config: HttpClientConfig,
+        context: Context,
+        *,
+        answer_bytes: int = 64 << 10,
+        identity: Mapping[str, tuple[str, Secret]] = MappingProxyType({}),
+    ) -> None:
         self._config = config
         self._clock: Clock = context.clock
         self._log = context.log
         self._answer_bytes = answer_bytes
-        self._credentials = Credentials(config.headers, config.auth)
+        self._credentials = Credentials(config.headers, config.auth, identity)
+        self._pressure = Pressure(config.concurrency, context.clock)
         self._pool = EndpointPool(config.endpoints, context.clock)
         self._session: aiohttp.ClientSession | None = None
 
@@ -131,6 +147,16 @@ class HttpClient:
         if session is not None:
             await session.close()
 
+    @property
+    def bearable(self) -> int:
+        """How many requests at once the endpoints bear, by what they answered so far."""
+        return self._pressure.limit
+
+    @property
+    def by_tag(self) -> bool:
+        """Whether a URL holds the tag, so that a request can carry events of one tag only."""
+        return any(endpoint.by_tag for endpoint in self._pool.endpoints)
+
     def compress(self, slices: Iterable[bytes]) -> list[bytes]:
         """Make the body of a request; safe to call from a thread.
 
@@ -149,7 +175,10 @@ class HttpClient:
         problems = []
         for endpoint in self._pool.candidates(post.key):
             try:
-                answer = await self._ask(endpoint, post)
+                with self._pressure.request():
+                    answer = await self._ask(endpoint, post)
+                    if answer.status in _BUSY:
+                        self._pressure.too_much()
                 self._judge(endpoint, post, answer)
             except _TryNextError as error:
                 problems.append(str(error))
@@ -171,15 +200,15 @@ class HttpClient:
 
     async def _ask(self, endpoint: Endpoint, post: Post) -> Answer:
         assert self._session is not None, "the host opens an output before it writes"
-        shown, target = endpoint.shown(post.tag), endpoint.target(post.tag)
+        shown, target = endpoint.shown(post.tag), endpoint.target(post.tag, post.path)
         headers = self._headers(post)
         if target.raw_query_string:  # it may hold a key
             self._credentials.hide(target.raw_query_string)
             for value in target.query.values():
                 self._credentials.hide(value)
         try:
-            async with self._session.post(
-                target, data=_pieces(post.body), headers=headers, allow_redirects=False,
+            async with self._session.request(
+                post.method, target, data=_pieces(post.body), headers=headers, allow_redirects=False,
                 proxy=proxy_for(target, self._config.proxy),
                 server_hostname=self._config.tls.server_name if target.scheme == "https" else None,
             ) as response:  # fmt: skip
@@ -191,6 +220,8 @@ class HttpClient:
             self._pool.failed(endpoint)
             raise _TryNextError(f"cannot connect to {shown}: {self._why(error)}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                self._pressure.too_much()
             self._pool.failed(endpoint)
             self._pool.is_unsure(post.key, endpoint)
             raise DeliveryError(f"no answer from {shown}: {self._why(error)}") from error

@@ -6,6 +6,7 @@ import base64
 import re
 from collections import deque
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from pydantic import Field, model_validator
 
@@ -38,8 +39,14 @@ class ClientAuth(Options):
 class Credentials:
     """The headers that carry secrets, made anew for each request, and what must not be shown of them."""
 
-    def __init__(self, headers: Mapping[str, Secret], auth: ClientAuth | None) -> None:
+    def __init__(
+        self,
+        headers: Mapping[str, Secret],
+        auth: ClientAuth | None,
+        identity: Mapping[str, tuple[str, Secret]] = MappingProxyType({}),
+    ) -> None:
         self._headers = headers
+        self._identity = identity
         self._auth = auth
         self._shown: deque[str] = deque(maxlen=_REMEMBERED)
         self._pattern = re.compile(r"(?!)")
@@ -50,7 +57,8 @@ class Credentials:
         Raises:
             DeliveryError: the file of a secret cannot be read, or its text cannot stand in a header.
         """
-        headers = {name: self._reveal(secret) for name, secret in self._headers.items()}
+        headers = {name: before + self._reveal(secret) for name, (before, secret) in self._identity.items()}
+        headers |= {name: self._reveal(secret) for name, secret in self._headers.items()}
         if self._auth is not None:
             headers.setdefault("Authorization", self._authorization(self._auth))
         for name, value in headers.items():

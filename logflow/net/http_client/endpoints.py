@@ -36,11 +36,15 @@ class Endpoint:
     down_until_s: float = 0.0
     asked: bool = False
 
-    def target(self, tag: str) -> URL:
-        """The URL for chunks of a tag."""
-        return URL(
-            self.url.replace("{tag}", quote(tag.encode("utf-8", "backslashreplace"), safe="")), encoded=True
-        )
+    def target(self, tag: str, path: str = "") -> URL:
+        """The URL for chunks of a tag: what was configured, and ``path`` with its query behind it."""
+        text = self.url.replace("{tag}", quote(tag.encode("utf-8", "backslashreplace"), safe=""))
+        if path:
+            own, _, own_query = text.partition("?")
+            more, _, query = path.partition("?")
+            text = own.rstrip("/") + more + "?" * bool(own_query or query)
+            text += "&".join(filter(None, (own_query, query)))
+        return URL(text, encoded=True)
 
     def shown(self, tag: str) -> str:
         """Name the destination in a message."""
