@@ -23,7 +23,7 @@ export PYO3_PYTHON := $(abspath $(PYTHON))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fmt fmt-check lint type native-check bench bench-micro fuzz torture attack audit sbom docs clean
+.PHONY: help demo test check fmt fmt-check lint type native-check bench bench-micro fuzz torture attack audit sbom docs clean test-stores
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ demo: $(INSTALLED) ## run the whole pipeline on this machine, with a verdict (ab
 
 test: $(INSTALLED) ## run the tests
 	$(PYTHON) -m pytest -n 2 $(ARGS)
+
+test-stores: $(INSTALLED) ## run the tests against real stores, fetched once into ~/.cache/logflow-stores (needs the network)
+	$(PYTHON) -m tests.stores.servers
+	LOGFLOW_TEST_STORES=1 $(PYTHON) -m pytest tests/stores $(ARGS)
 
 check: fmt-check lint type native-check test ## all that CI checks: format, lint, types, tests
 

@@ -46,6 +46,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "throttle": "logflow.filters.throttle:ThrottleFilter",
     },
     "output": {
+        "elasticsearch": "logflow.outputs.elasticsearch:ElasticsearchOutput",
         "file": "logflow.outputs.file:FileOutput",
         "forward": "logflow.outputs.forward:ForwardOutput",
         "http": "logflow.outputs.http:HttpOutput",

@@ -41,6 +41,12 @@ def test_nothing_is_installed_by_a_name_that_is_not_ours() -> None:
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"] == "logflow-pipeline"
 
 
+ONE_ROUTE = """
+sources: {input: {type: stdin, tag: app}}
+routes: [{match: "**", outputs: [OUTPUTS]}]
+"""
+
+
 def blocks(page: str, language: str) -> list[str]:
     """The fenced blocks of a page."""
     found = re.findall(
@@ -53,6 +59,20 @@ def test_the_configuration_of_the_readme_can_be_used(tmp_path: Path) -> None:
     (text,) = blocks("README.md", "yaml")
     (tmp_path / "agent.yaml").write_text(text)
     assert load([tmp_path / "agent.yaml"], {}).warnings == []
+
+
+def test_the_configurations_of_the_outputs_pages_can_be_used(tmp_path: Path) -> None:
+    """Each page has at least one, with its sources and routes or as an output alone."""
+    for page in sorted((ROOT / "docs" / "outputs").glob("*.md")):
+        found = blocks(str(page.relative_to(ROOT)), "yaml")
+        assert found, page
+        for text in found:
+            (tmp_path / "secret").write_text("secret")
+            whole = text if "routes:" in text else text + ONE_ROUTE
+            (tmp_path / "page.yaml").write_text(whole.replace("/run/secrets/", f"{tmp_path}/"))
+            names = re.findall(r"^  (\w+):\n    type:", text, re.MULTILINE)
+            (tmp_path / "page.yaml").write_text(whole.replace("OUTPUTS", ", ".join(names)))
+            assert load([tmp_path / "page.yaml"], {}).warnings == [], page
 
 
 def test_every_command_is_in_the_readme() -> None:

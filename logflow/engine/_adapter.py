@@ -36,6 +36,7 @@ from logflow.engine.api import (
     Placement,
     Regex,
     Scanned,
+    Wrapping,
 )
 from logflow.errors import Unsupported
 from logflow.expressions import Expression
@@ -136,6 +137,31 @@ class NativeEngine:
         """Format entries as JSON Lines."""
         lines: bytes = self._native.to_ndjson(entries, tag, time_key, tag_key)
         return lines
+
+    def to_wrapped(
+        self,
+        entries: Buffer,
+        tag: str,
+        wrapping: Wrapping,
+        time_key: str | None = "@timestamp",
+        tag_key: str | None = "@tag",
+    ) -> bytes:
+        """Format entries as JSON objects in wrappings."""
+        insert: Literal["seconds"] | Sequence[int] | int | None = wrapping.insert
+        if isinstance(insert, range) and insert.step == 1:
+            insert = insert.start
+        text: bytes = self._native.to_wrapped(
+            entries,
+            tag,
+            time_key,
+            tag_key,
+            wrapping.before,
+            wrapping.which,
+            insert,
+            wrapping.between,
+            wrapping.after,
+        )
+        return text
 
     def splice(self, entries: Buffer, fields: Mapping[str, Any]) -> bytes:
         """Add constant fields."""

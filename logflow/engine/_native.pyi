@@ -77,6 +77,17 @@ def time_range(entries: Buffer) -> tuple[int, int]: ...
 def to_ndjson(
     entries: Buffer, tag: str, time_key: str | None = "@timestamp", tag_key: str | None = "@tag"
 ) -> bytes: ...
+def to_wrapped(
+    entries: Buffer,
+    tag: str,
+    time_key: str | None,
+    tag_key: str | None,
+    before: Sequence[bytes],
+    which: Sequence[int] | None,
+    insert: Literal["seconds"] | int | Sequence[int] | None,
+    between: bytes,
+    after: bytes,
+) -> bytes: ...
 def splice(entries: Buffer, fields: Mapping[str, Any]) -> bytes: ...
 def regex(pattern: str) -> Regex: ...
 def grep(

@@ -48,7 +48,7 @@ MAX_GROUP_BYTES = 8 << 10
 """Fields of a group that take more are left out, as they are repeated for each event."""
 
 MAX_FRAMES = 256
-"""Frames that one scan returns at most: each takes many times the memory that the smallest has as bytes."""
+"""Wrapping that one scan returns at most: each takes many times the memory that the smallest has as bytes."""
 
 MAX_DEPTH = jsontext.MAX_DEPTH
 """Levels of nesting in JSON and msgpack beyond which input is refused."""
@@ -160,6 +160,18 @@ class Normalized(NamedTuple):
     ``time_clamped``, ``group_too_large``."""
     group: bytes = b""
     """Fields of the group that is open at the end, to be given with what follows."""
+
+
+class Wrapping(NamedTuple):
+    """What stands around JSON objects: ``before[which]``, ``insert``, ``between``, the object, ``after``."""
+
+    before: Sequence[bytes]
+    between: bytes
+    after: bytes
+    which: Sequence[int] | None = None
+    """Which item of ``before`` each event has; ``None``: all have the first."""
+    insert: Literal["seconds"] | Sequence[int] | None = None
+    """A number for each event; ``seconds``: its time since 1970, with nine decimals; ``None``: nothing."""
 
 
 class JsonLines(NamedTuple):
@@ -413,6 +425,21 @@ class Engine(Protocol):
         """
         ...
 
+    def to_wrapped(
+        self,
+        entries: Buffer,
+        tag: str,
+        wrapping: Wrapping,
+        time_key: str | None = "@timestamp",
+        tag_key: str | None = "@tag",
+    ) -> bytes:
+        """Format each entry as the object of :meth:`to_ndjson`, in its wrapping, and without a newline.
+
+        Raises:
+            MalformedData: the wrapping has fewer items than there are entries.
+        """
+        ...
+
     def splice(self, entries: Buffer, fields: Mapping[str, Any]) -> bytes:
         """Add constant fields at the end of every record that has no such key, be it str or bin.
 
@@ -572,7 +599,7 @@ class Engine(Protocol):
 
         At most :data:`MAX_FRAMES` are returned; where there may be more, ``needed`` is 1.
 
-        Frames before a bad one are returned, with ``needed`` 0: only a bad frame at the very start
+        Wrapping before a bad one are returned, with ``needed`` 0: only a bad frame at the very start
         raises, so that what came whole before it is not lost.
 
         Raises:

@@ -6,8 +6,8 @@
                                    %Y %y %m %d %j %H %M %S of the event's time in UTC, %% for %
 
 What a placeholder stands for, and nothing (no such field, null, no text) as ``_``, is put in as text; then
-``clean`` makes a name of the whole that the store accepts. Events of a chunk have few different names, so each
-is made once, and a chunk whose events all have the same name costs one look at its times.
+``clean`` makes a name of the whole that the store accepts. Events of a chunk have few different names, so
+each is made once, and a chunk whose events all have the same name costs one look at its times.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
 //! parsers   json with keys foretold (forecast), text formats, regexes; times (timekey, pattern, time)
 //! entries   canonical entries: count, check, normalize          frames   Forward frames
 //! ndjson    entries to JSON Lines                               records  changes of packed records
+//! wrapped   the same in the wrappings of bulk interfaces
 //! expressions  conditions and computed values                groups   events in groups
 //! python    the module that Python sees
 //! out, mp   writing and reading msgpack                         scan, num, text, keys   smaller parts
@@ -38,6 +39,7 @@ pub mod text;
 pub mod time;
 pub mod timekey;
 pub mod values;
+pub mod wrapped;
 
 #[cfg(feature = "python")]
 mod python;

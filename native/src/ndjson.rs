@@ -56,7 +56,7 @@ struct Beginning {
 }
 
 /// The beginnings of lines.
-struct Prefix {
+pub struct Prefix {
     /// By which of our keys the record has itself: `OWN_TIME | OWN_TAG`.
     beginnings: [Beginning; 4],
     /// Our keys, as JSON strings, and what they are.
@@ -64,7 +64,7 @@ struct Prefix {
 }
 
 impl Prefix {
-    fn new(tag: &str, time_key: Option<&str>, tag_key: Option<&str>) -> Self {
+    pub fn new(tag: &str, time_key: Option<&str>, tag_key: Option<&str>) -> Self {
         let quoted = |text: &str| {
             let mut writer = Writer::new(0);
             writer.text(text.as_bytes());
@@ -138,7 +138,7 @@ impl Writer {
 
     /// Write the entry at `at` as a line; returns its end.
     #[inline]
-    fn line(&mut self, data: &[u8], at: usize, prefix: &Prefix) -> Result<usize, Error> {
+    pub fn line(&mut self, data: &[u8], at: usize, prefix: &Prefix) -> Result<usize, Error> {
         let head = entries::head(data, at)?;
         let (start, guess) = (self.out.len(), self.own);
         self.begin(&prefix.beginnings[usize::from(guess)], head.seconds, head.nanoseconds);

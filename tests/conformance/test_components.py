@@ -82,13 +82,18 @@ async def outputs(tmp_path: Path) -> AsyncIterator[dict[str, dict[str, Any]]]:
     async def take(_: web.Request) -> web.Response:
         return web.Response()
 
+    async def bulk(_: web.Request) -> web.Response:
+        return web.json_response({"errors": False, "items": []})
+
     app = web.Application()
     app.router.add_post("/logs", take)
+    app.router.add_post("/_bulk", bulk)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", http_port).start()
     async with scripted_server() as server:
         yield {
+            "elasticsearch": {"endpoints": [f"http://127.0.0.1:{http_port}"]},
             "file": {"path": str(tmp_path / "out" / "{tag}.jsonl")},
             "forward": {"servers": [{"address": f"127.0.0.1:{server.port}"}]},
             "http": {"endpoints": [f"http://127.0.0.1:{http_port}/logs"]},

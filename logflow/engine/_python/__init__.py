@@ -9,6 +9,7 @@
     values   JSON objects as lines, however they were written
     plain    records as JSON can hold them
     ndjson   entries to JSON Lines
+    wrapped   the same in the wrappings of bulk interfaces
     records  splice, grep and modify
     expressions  conditions and computed values
     groups   events in groups, by what expressions give
@@ -31,6 +32,7 @@ from logflow.engine._python.ndjson import to_ndjson
 from logflow.engine._python.normal import normalize
 from logflow.engine._python.values import json_lines
 from logflow.engine._python.walk import scan_frames
+from logflow.engine._python.wrapped import to_wrapped
 from logflow.engine.api import (
     Admitted,
     Assignment,
@@ -47,6 +49,7 @@ from logflow.engine.api import (
     Placement,
     Regex,
     Scanned,
+    Wrapping,
 )
 from logflow.expressions import Expression
 from logflow.multiline import Multiline
@@ -96,6 +99,17 @@ class PythonEngine:
     ) -> bytes:
         """Format entries as JSON Lines."""
         return to_ndjson(bytes(entries), tag, time_key, tag_key)
+
+    def to_wrapped(
+        self,
+        entries: Buffer,
+        tag: str,
+        wrapping: Wrapping,
+        time_key: str | None = "@timestamp",
+        tag_key: str | None = "@tag",
+    ) -> bytes:
+        """Format entries as JSON objects in wrappings."""
+        return to_wrapped(bytes(entries), tag, wrapping, time_key, tag_key)
 
     def splice(self, entries: Buffer, fields: Mapping[str, Any]) -> bytes:
         """Add constant fields."""

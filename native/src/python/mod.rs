@@ -5,6 +5,7 @@ mod changes;
 mod conditions;
 mod groups;
 mod parsing;
+mod stores;
 
 use std::ops::Range;
 
@@ -208,6 +209,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(offsets, module)?)?;
     module.add_function(wrap_pyfunction!(time_range, module)?)?;
     module.add_function(wrap_pyfunction!(to_ndjson, module)?)?;
+    module.add_function(wrap_pyfunction!(stores::to_wrapped, module)?)?;
     module.add_class::<changes::Regex>()?;
     module.add_function(wrap_pyfunction!(changes::regex, module)?)?;
     module.add_class::<changes::Grep>()?;

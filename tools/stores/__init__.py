@@ -1,0 +1,1 @@
+"""Stores that keep to the documented semantics of real ones, for tests and torture."""
