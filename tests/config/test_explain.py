@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from logflow import registry
 from logflow.config.explain import did_you_mean
 from logflow.config.loader import Loaded
 from logflow.config.options import OutputConfig
@@ -89,7 +90,8 @@ def test_a_value_that_cannot_be_used(problems_of: Problems, line: str, problem: 
         ("{}", "agent.yaml:2: outputs.out: missing; add the key 'type', which says what output it is"),
         (
             "sink",
-            "agent.yaml:2: outputs.out: an output is a mapping with a type, such as {type: file}, not 'sink'",
+            "agent.yaml:2: outputs.out: an output is a mapping with a type, such as "
+            f"{{type: {registry.names('output')[0]}}}, not 'sink'",
         ),
     ],
 )
