@@ -13,6 +13,7 @@ from logflow.config.loader import Loaded
 from logflow.config.options import OutputConfig
 
 Problems = Callable[..., list[str]]
+FIRST = f"{{type: {registry.names('output')[0]}}}"
 
 
 def out(line: str) -> str:
@@ -90,8 +91,7 @@ def test_a_value_that_cannot_be_used(problems_of: Problems, line: str, problem: 
         ("{}", "agent.yaml:2: outputs.out: missing; add the key 'type', which says what output it is"),
         (
             "sink",
-            "agent.yaml:2: outputs.out: an output is a mapping with a type, such as "
-            f"{{type: {registry.names('output')[0]}}}, not 'sink'",
+            f"agent.yaml:2: outputs.out: an output is a mapping with a type, such as {FIRST}, not 'sink'",
         ),
     ],
 )
