@@ -70,8 +70,9 @@ class Batch:
         origin: where the batch came from.
         attributes: what holds for every event of the batch and is not part of its record. Filters and
             stages may read it; it ends with the batch, as no buffer keeps it. Well-known keys are
-            ``source`` (the source's name), ``path`` (of the file), ``peer`` (``host:port``) and
-            ``acknowledged`` (whether the sender sends again what is not acknowledged).
+            ``source`` (the source's name), ``path`` (of the file), ``container`` (the names in that path, see
+            :mod:`logflow.kubernetes.names`), ``peer`` (``host:port``) and ``acknowledged`` (whether the
+            sender sends again what is not acknowledged).
     """
 
     tag: str

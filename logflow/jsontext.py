@@ -38,7 +38,9 @@ def _escape_for_json(error: UnicodeError) -> tuple[str, int]:
     return "".join(f"\\\\x{byte:02x}" for byte in bad), error.end
 
 
-codecs.register_error("logflow.json", _escape_for_json)
+JSON_ESCAPES = "logflow.json"
+"""Error handler of codecs that escapes what is not UTF-8 for within JSON: ``\\\\xNN``."""
+codecs.register_error(JSON_ESCAPES, _escape_for_json)
 
 
 def json_text(value: Any) -> str:
@@ -63,7 +65,7 @@ def decode_object(text: bytes) -> Record | None:
 
 def _mended(text: bytes) -> bytes:
     """Escape what is not UTF-8, and put U+FFFD where a surrogate is escaped that is half of no pair."""
-    text = text.decode("utf-8", "logflow.json").encode()
+    text = text.decode("utf-8", JSON_ESCAPES).encode()
     if b"\\ud" in text or b"\\uD" in text:
         text = _ESCAPE.sub(lambda match: b"\\ufffd" if match[1] else match[0], text)
     return text

@@ -37,6 +37,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
     },
     "filter": {
         "grep": "logflow.filters.grep:GrepFilter",
+        "kubernetes": "logflow.filters.kubernetes:KubernetesFilter",
         "modify": "logflow.filters.modify:ModifyFilter",
         "parse": "logflow.filters.parse:ParseFilter",
         "python": "logflow.filters.python:PythonFilter",

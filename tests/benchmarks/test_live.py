@@ -10,7 +10,7 @@ from harness.corpus import FILE_STEP
 from harness.live import _counted, _Latencies
 from harness.write import _Log
 
-from logflow.sources.tail.tags import is_container_log
+from logflow.kubernetes.names import is_container_log
 
 
 def test_latency_is_from_written_to_seen(tmp_path: Path) -> None:

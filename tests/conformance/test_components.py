@@ -27,6 +27,7 @@ PARSERS: dict[str, dict[str, Any]] = {
 }
 FILTERS: dict[str, dict[str, Any]] = {
     "grep": {"keep": {"message": "."}},
+    "kubernetes": {},
     "modify": {"set": {"host": "{hostname}"}, "rename": {"message": "text"}},
     "parse": {"field": "message", "parser": {"type": "json"}},
     "python": {},

@@ -22,6 +22,7 @@ from functools import partial
 import msgspec
 
 from logflow.engine.api import LineFormat
+from logflow.kubernetes.names import is_container_log
 from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content, NoContent, open_content
 from logflow.sources.tail.discovery import Finder, Found, Search
@@ -31,7 +32,7 @@ from logflow.sources.tail.lane import Lane
 from logflow.sources.tail.listing import Sibling, bases
 from logflow.sources.tail.rotated import Again
 from logflow.sources.tail.shared import Shared
-from logflow.sources.tail.tags import TagTemplate, is_container_log, shown
+from logflow.sources.tail.tags import TagTemplate, shown
 from logflow.sources.tail.watcher import Watcher
 
 _LISTINGS = 3

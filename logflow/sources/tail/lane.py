@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import asyncio
 from itertools import compress
-from typing import Protocol
+from typing import Any, Protocol
 
 from logflow.batch import Batch, Span
 from logflow.component import Emit
 from logflow.engine.api import LineFormat, LineParser, Parsed
 from logflow.errors import ComponentError
+from logflow.kubernetes.names import links, read_names
 from logflow.receipt import Receipt
 from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content, NoContent
@@ -102,7 +103,9 @@ class Lane:
         self.timer: asyncio.Task[None] | None = None
         self._shared = shared
         self._shown = shown(path)
-        self._attributes = {"source": shared.context.name, "path": self._shown}
+        self._attributes: dict[str, Any] = {"source": shared.context.name, "path": self._shown}
+        if container := read_names([*links(path), real]):
+            self._attributes["container"] = container
         self._host = host
         self._format = line_format
         self._complained = False

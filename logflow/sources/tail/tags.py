@@ -11,7 +11,7 @@ name without the suffix, ``uid``, ``restart`` and ``container_id`` = ``none``.
 """
 
 # Paths are text here: there are thousands in a scan, and links must stay as they are written.
-# ruff: noqa: PTH115, PTH118, PTH120
+# ruff: noqa: PTH118, PTH120
 
 from __future__ import annotations
 
@@ -23,18 +23,12 @@ from string import Formatter
 
 import msgspec
 
+from logflow.kubernetes.names import DOCKER_PATH, links, read_names
+
 PLACEHOLDERS = ("namespace", "pod", "container", "container_id", "uid", "restart", "path", "name")
 """What a tag template may hold."""
 
-_MOST_LINKS = 8
 _MOST_CONFIG_BYTES = 4 << 20
-_LINK_NAME = re.compile(
-    r"(?P<pod>[^_/]+)_(?P<namespace>[^_/]+)_(?P<container>[^/]+)-(?P<container_id>[0-9a-f]{1,64})\.log"
-)
-_POD_PATH = re.compile(
-    r"/(?P<namespace>[^_/]+)_(?P<pod>[^_/]+)_(?P<uid>[^_/]+)/(?P<container>[^/]+)/(?P<restart>[0-9]+)\.log"
-)
-_DOCKER_PATH = re.compile(r"/(?P<container_id>[0-9a-f]{64})/(?P=container_id)-json\.log")
 _UNSAFE = re.compile(r"[^\w-]+")
 _NOT_UTF8 = range(0xDC80, 0xDD00)
 """What a byte that is not UTF-8 is in a file's name (PEP 383)."""
@@ -77,13 +71,9 @@ def path_parts(path: str, real: str) -> dict[str, str]:
         "restart": "none",
         "name": pure.stem,
     }
-    for step in [*_links(path), real]:
-        if match := _LINK_NAME.fullmatch(PurePosixPath(step).name):
-            parts |= match.groupdict()
-        for pattern in (_POD_PATH, _DOCKER_PATH):
-            if match := pattern.search(step):
-                parts |= match.groupdict()
-        if match := _DOCKER_PATH.search(step):
+    for step in [*links(path), real]:
+        parts |= read_names([step])
+        if DOCKER_PATH.search(step):
             parts |= _docker_name(step)
     safe = {name: safe_part(value) for name, value in parts.items()}
     pieces = [safe_part(piece) for piece in re.split(r"[/.]+", path.strip("/.")) if piece]
@@ -102,11 +92,6 @@ def _docker_name(path: str) -> dict[str, str]:
 
 class _DockerConfig(msgspec.Struct):
     Name: str = ""
-
-
-def is_container_log(real: str) -> bool:
-    """Whether a path is that of one container alone, which no other will ever have."""
-    return any(pattern.search(real) for pattern in (_POD_PATH, _DOCKER_PATH))
 
 
 def safe_part(text: str) -> str:
@@ -133,15 +118,3 @@ def shown(path: str) -> str:
     """Return a path as it may be printed: what is not UTF-8 or controls a terminal is escaped."""
     text = os.fsencode(path).decode(errors="backslashreplace")
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def _links(path: str) -> list[str]:
-    """The path and what its links lead to, one by one."""
-    steps = [path]
-    for _ in range(_MOST_LINKS):
-        try:
-            target = os.readlink(steps[-1])
-        except OSError:
-            break
-        steps.append(os.path.normpath(os.path.join(os.path.dirname(steps[-1]), target)))
-    return steps

@@ -26,10 +26,19 @@ pub(crate) use record::{Packed, Record};
 
 use path::each_pair;
 
+/// Bytes of the first entry: the others will have about as many.
+fn first_size(data: &[u8]) -> Result<usize, Error> {
+    if data.is_empty() {
+        return Ok(1);
+    }
+    let head = entries::head(data, 0)?;
+    each_pair(data, head.first, head.pairs, |_, _| ())
+}
+
 /// See `logflow.engine.api.Engine.splice`; `fields` are keys, and keys and values packed.
 pub fn splice(data: &[u8], fields: &[(Name, Vec<u8>)]) -> Result<Vec<u8>, Error> {
     let added: usize = fields.iter().map(|(_, packed)| packed.len()).sum();
-    let mut out = Out::with_capacity(data.len() + data.len() / 4 + 16 * added);
+    let mut out = Out::with_capacity(data.len() + added * (1 + data.len() / first_size(data)?));
     let mut missing = vec![true; fields.len()];
     let mut at = 0;
     while at < data.len() {

@@ -447,6 +447,19 @@ async def test_a_batch_says_where_it_comes_from_and_so_does_a_field_if_wanted(ta
     assert tail.collector.batches[0].attributes == {"source": "test", "path": str(tail.log)}
 
 
+async def test_batches_say_which_container_they_are_from(tail: Any) -> None:
+    target = tail.logs / "pods" / "shop_web-0_1234" / "app" / "2.log"
+    target.parent.mkdir(parents=True)
+    target.write_text("2026-01-01T00:00:00Z stdout F one\n")
+    (tail.logs / f"web-0_shop_app-{'a' * 64}.log").symlink_to(target)
+    async with tail.running():
+        await tail.lines(1)
+    assert tail.collector.batches[0].attributes["container"] == {
+        "namespace": "shop", "pod": "web-0", "uid": "1234", "container": "app", "restart": "2",
+        "container_id": "a" * 64,
+    }  # fmt: skip
+
+
 async def test_that_nothing_is_found_is_said_once(tail: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         async with tail.running():
