@@ -52,6 +52,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "forward": "logflow.outputs.forward:ForwardOutput",
         "http": "logflow.outputs.http:HttpOutput",
         "null": "logflow.outputs.null:NullOutput",
+        "postgres": "logflow.outputs.postgres:PostgresOutput",
         "s3": "logflow.outputs.s3:S3Output",
         "stdout": "logflow.outputs.stdout:StdoutOutput",
     },

@@ -113,6 +113,7 @@ async def test_output(name: str, tmp_path: Path, outputs: dict[str, dict[str, An
 
 
 STORES = {
+    "postgres": {"address": "127.0.0.1:5432", "database": "logs"},
     "s3": {"bucket": "logs"},
 }
 """Outputs whose servers tests/stores has: there they are delivered to."""

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from tools.servers import Absent
+from tools.servers import Absent, Server
+from tools.servers.postgres import PostgresServer
 from tools.servers.s3 import S3Server
+
+S = TypeVar("S", bound=Server)
+
+
+def running(kind: type[S], library: str, directories: pytest.TempPathFactory) -> Iterator[S]:
+    """Run a server while tests use it."""
+    pytest.importorskip(library)
+    try:
+        server = kind(directories.mktemp(kind.__name__))
+    except Absent as error:
+        pytest.skip(str(error))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    pytest.importorskip("obstore")
-    try:
-        server = S3Server(tmp_path_factory.mktemp("s3"))
-    except Absent as error:
-        pytest.skip(str(error))
-    server.start()
-    yield server
-    server.stop()
+    yield from running(S3Server, "obstore", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    yield from running(PostgresServer, "asyncpg", tmp_path_factory)
 
 
 @pytest.fixture
