@@ -1,8 +1,8 @@
 r"""Rows of PostgreSQL's COPY in its text format.
 
 Columns stand between tabs, rows between newlines, ``\N`` is NULL, and ``\\ \t \n \r`` are written with a
-backslash (https://www.postgresql.org/docs/current/sql-copy.html). Time, tag and record come from the engine: a line of
-JSON whose first member has a key that no record has, so that what stands where is known.
+backslash (https://www.postgresql.org/docs/current/sql-copy.html). Time and record come from the engine: a
+line of JSON whose first member has a key that no record has, so that what stands where is known.
 
 Text of PostgreSQL cannot hold the character NUL; ``U+FFFD`` stands in its place.
 """
