@@ -36,6 +36,7 @@ test: $(INSTALLED) ## run the tests
 
 test-stores: $(INSTALLED) ## run the tests against real stores, fetched once into ~/.cache/logflow-stores (needs the network)
 	$(PYTHON) -m tests.stores.servers
+	$(PYTHON) -m tools.servers
 	LOGFLOW_TEST_STORES=1 $(PYTHON) -m pytest tests/stores $(ARGS)
 
 check: fmt-check lint type native-check test ## all that CI checks: format, lint, types, tests

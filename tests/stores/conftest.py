@@ -14,7 +14,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not os.environ.get("LOGFLOW_TEST_STORES"):
         skip = pytest.mark.skip(reason="needs real servers: make test-stores")
         for item in items:
-            if "tests/stores/" in str(item.path):
+            if "tests/stores/" in str(item.path) and "/clients/" not in str(item.path):
                 item.add_marker(skip)
 
 

@@ -89,6 +89,8 @@ def main() -> int:
     CACHE.mkdir(parents=True, exist_ok=True)
     failed = []
     for name in names:
+        if (CACHE / name).exists() or (CACHE / "bin" / name).exists():
+            continue
         print(f"Getting {name} into {CACHE}.", flush=True)
         try:
             RECIPES[name]()
