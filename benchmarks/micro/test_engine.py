@@ -23,6 +23,7 @@ from logflow.component import Parser
 from logflow.engine import load_engine
 from logflow.engine.api import Engine
 from logflow.errors import ComponentError
+from logflow.expressions import compile_expression
 from logflow.testing import build_parser, make_context
 
 LINES = 400
@@ -228,6 +229,24 @@ def test_grep(run: Run, engine: Engine, entries: bytes) -> None:
 
 def test_modify(run: Run, engine: Engine, entries: bytes) -> None:
     changes = [("set", "where", "{tag}/{level}"), ("rename", "msg", "message"), ("remove", "trace", None)]
+    run(len(entries), engine.modify(changes, {}).apply, entries, "kube.default.web.app")
+
+
+def test_condition(run: Run, engine: Engine, entries: bytes) -> None:
+    """Two fields: to be held against ``grep``."""
+    condition = engine.condition(compile_expression("level in ['info', 'warn'] and status < 500"))
+    run(len(entries), condition.keep, entries, "kube.default.web.app", None, 0)
+
+
+def test_set(run: Run, engine: Engine, entries: bytes) -> None:
+    """Two computed fields: to be held against ``modify``."""
+    fields = {"duration_ms": "duration * 1000", "where": "f'{method} {path}'"}
+    assignment = engine.assignment([(path, compile_expression(text)) for path, text in fields.items()])
+    run(len(entries), assignment.apply, entries, "kube.default.web.app", None, 0)
+
+
+def test_set_shape(run: Run, engine: Engine, entries: bytes) -> None:
+    changes: list[tuple[str, str, Any]] = [("prune", "", ["tra*"]), ("nest", "http", ["method", "path"])]
     run(len(entries), engine.modify(changes, {}).apply, entries, "kube.default.web.app")
 
 

@@ -22,7 +22,7 @@ from logflow import registry
 from logflow.component import ComponentConfig
 from logflow.errors import ComponentError
 from logflow.expressions import Expression, compile_expression
-from logflow.paths import parse_path
+from logflow.paths import parse_glob, parse_name, parse_path
 
 _SIZE = re.compile(r"(\d{1,19}(?:\.\d{1,9})?)\s*((?:[kmgt]i?)?b?)", re.IGNORECASE | re.ASCII)
 _SIZE_MAX = 2**63 - 1
@@ -168,6 +168,23 @@ def _field_name(value: str) -> str:
 
 FieldName = Annotated[str, AfterValidator(_field_name)]
 """The path of a field, see :mod:`logflow.paths`."""
+
+
+def _glob(value: str) -> str:
+    parse_glob(value)
+    return value
+
+
+def _top_level_name(value: str) -> str:
+    parse_name(value)
+    return value
+
+
+Glob = Annotated[str, AfterValidator(_glob)]
+"""A path that may match several fields, see :mod:`logflow.paths`."""
+
+TopLevelName = Annotated[str, AfterValidator(_top_level_name)]
+"""The name of a field of the top level; ``*`` stands for any text."""
 
 NonEmpty = Annotated[str, AfterValidator(_non_empty)]
 

@@ -42,7 +42,7 @@ from logflow.errors import Unsupported
 from logflow.expressions import Expression
 from logflow.multiline import Multiline
 from logflow.packing import encode
-from logflow.paths import Step, parse_path
+from logflow.paths import Step, parse_glob, parse_name, parse_path
 from logflow.regexes import parse_pattern
 
 
@@ -73,6 +73,21 @@ def _steps(path: str) -> tuple[str | None, tuple[Step, ...]]:
     """A path as the native engine takes it: its exact key, its steps."""
     found = parse_path(path)
     return found.exact, found.steps
+
+
+def _argument(action: str, argument: Any) -> Any:
+    """The argument of a change as the native engine takes it."""
+    match action:
+        case "rename" | "copy":
+            return _steps(argument)
+        case "prune" | "only":
+            return [parse_glob(glob).native() for glob in argument]
+        case "nest":
+            return [list(parse_name(name).pieces) for name in argument]
+        case "flatten":
+            names, separator = argument
+            return [list(parse_name(name).pieces) for name in names], separator
+    return argument
 
 
 class NativeEngine:
@@ -211,7 +226,7 @@ class NativeEngine:
     def modify(self, changes: Sequence[tuple[str, str, Any]], variables: Mapping[str, str]) -> Modify:
         """Compile changes of records."""
         described = [
-            (action, _steps(key), _steps(argument) if action in {"rename", "copy"} else argument)
+            (action, _steps(key) if key else (None, ()), _argument(action, argument))
             for action, key, argument in changes
         ]
         modify: Modify = self._native.modify(described, variables, _steps)
@@ -227,14 +242,18 @@ class NativeEngine:
         merged: bytes = self._native.interleave(kept, rest, marks)
         return merged
 
-    def assignment(self, fields: Sequence[tuple[str, Expression]]) -> Assignment:
+    def assignment(
+        self, fields: Sequence[tuple[str, Expression]], time: Expression | None = None
+    ) -> Assignment:
         """Compile fields that are set to what expressions give."""
         try:
             described = [(_steps(path), encode(expression.program)) for path, expression in fields]
-            assignment: Assignment = self._native.assignment(described)
+            assignment: Assignment = self._native.assignment(
+                described, None if time is None else encode(time.program)
+            )
         except Unsupported as reason:
             self._note(reason)
-            return self._twin.assignment(fields)
+            return self._twin.assignment(fields, time)
         return assignment
 
     def condition(self, expression: Expression) -> Condition:

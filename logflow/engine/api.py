@@ -508,6 +508,16 @@ class Engine(Protocol):
         nothing happens when the source is missing; rename keeps the place of the old key when both are at
         the top level and the target is new.
 
+        ``("prune", "", globs)``: take out what globs (:class:`logflow.paths.FieldGlob`) match.
+        ``("only", "", globs)``: leave only that, and the containers on the way to it.
+
+        ``("nest", path, names)``: move fields of the top level whose names match into the map at the path,
+        without what comes before the first ``*``; a field that is there already is overwritten in place, and
+        nothing happens where something else than a map is. ``("flatten", "", (names, separator))``: divide
+        maps of the top level, and those inside of them, into fields named by the keys on the way; of equal
+        names the first one's place and the last one's value count. A map is left as it is if it is empty, or
+        the names would take more than 64 KiB.
+
         Nothing happens either where something else than a map or array is on the way, where an array has no
         such item, or where the value would stand deeper than MAX_DEPTH. str and bin keys are the same; of
         repeated keys the first is meant. What is not changed stays byte for byte as it is; headers of what is
@@ -530,11 +540,14 @@ class Engine(Protocol):
         """
         ...
 
-    def assignment(self, fields: Sequence[tuple[str, Expression]]) -> Assignment:
+    def assignment(
+        self, fields: Sequence[tuple[str, Expression]], time: Expression | None = None
+    ) -> Assignment:
         """Compile fields that are set to what expressions give, as (path, expression).
 
         Every value is that of the event as it came in. They are put as :meth:`modify` puts them; where a
-        value is None nothing is set.
+        value is None nothing is set. What ``time`` gives becomes the event's time: a number of seconds since
+        1970, or text as ``iso8601`` of :mod:`logflow.timestamps`; anything else changes nothing.
         """
         ...
 

@@ -10,7 +10,7 @@
     plain    records as JSON can hold them
     ndjson   entries to JSON Lines
     wrapped   the same in the wrappings of bulk interfaces
-    records  splice, grep and modify
+    records  splice, grep and modify; globs, reshape: larger changes
     expressions  conditions and computed values
     groups   events in groups, by what expressions give
 """
@@ -154,9 +154,11 @@ class PythonEngine:
         """Put divided entries back into their order."""
         return _expressions.interleave(kept, rest, marks)
 
-    def assignment(self, fields: Sequence[tuple[str, Expression]]) -> Assignment:
+    def assignment(
+        self, fields: Sequence[tuple[str, Expression]], time: Expression | None = None
+    ) -> Assignment:
         """Compile fields that are set to what expressions give."""
-        return _expressions.PythonAssignment(fields)
+        return _expressions.PythonAssignment(fields, time)
 
     def condition(self, expression: Expression) -> Condition:
         """Compile a condition."""

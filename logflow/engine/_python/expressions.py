@@ -9,10 +9,12 @@ from logflow.engine._python.entries import HEADER_SIZE, bounds, time_ns
 from logflow.engine._python.fields import put, take_apart
 from logflow.engine._python.plain import plain_records
 from logflow.errors import MalformedData
+from logflow.event import EventTime
 from logflow.expressions import Event, Expression
 from logflow.expressions.values import Value
-from logflow.packing import pack_value
+from logflow.packing import ENTRY_HEADER, pack_value
 from logflow.paths import parse_path
+from logflow.timestamps import TimeFormat
 
 
 def _values(expression: Expression, entries: bytes, found: list[int], event: Event) -> Iterator[Value]:
@@ -22,6 +24,9 @@ def _values(expression: Expression, entries: bytes, found: list[int], event: Eve
         if reads_time:
             event.time_ns = time_ns(entries, start)
         yield evaluate(event)
+
+
+_read_text, _read_number = TimeFormat("iso8601"), TimeFormat("unix")
 
 
 class PythonCondition:
@@ -76,8 +81,9 @@ class PythonComputation:
 class PythonAssignment:
     """See :class:`logflow.engine.api.Assignment`."""
 
-    def __init__(self, fields: Sequence[tuple[str, Expression]]) -> None:
+    def __init__(self, fields: Sequence[tuple[str, Expression]], time: Expression | None) -> None:
         self._fields = [(parse_path(path), expression.evaluate) for path, expression in fields]
+        self._time = None if time is None else time.evaluate
 
     def apply(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> bytes:
         """Return the entries with the fields of every record set."""
@@ -91,8 +97,13 @@ class PythonAssignment:
             for (path, _), value in zip(self._fields, values, strict=True):
                 if value is not None:
                     put(fields, path, pack_value(value))
-            parts += (entries[start : start + HEADER_SIZE], fields.pack())
+            parts += (self._head(entries[start : start + HEADER_SIZE], event), fields.pack())
         return b"".join(parts)
+
+    def _head(self, head: bytes, event: Event) -> bytes:
+        value = None if self._time is None else self._time(event)
+        time = (_read_text if isinstance(value, str) else _read_number)(value)
+        return head if time is None else ENTRY_HEADER + EventTime(time).to_ext()
 
 
 def divide(entries: bytes, marks: bytes) -> tuple[bytes, bytes]:

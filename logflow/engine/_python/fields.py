@@ -67,20 +67,27 @@ class _SimpleFields:
         return encode(self._fields)
 
 
+def packed_pairs(packed: bytes) -> Iterator[tuple[bytes, str | None, bytes]]:
+    """The pairs of a packed map: key, the key's text if it is text, value."""
+    _, count, at = head(packed, 0)
+    for _ in range(count):
+        kind, _, content = head(packed, at)
+        middle = skip(packed, at)
+        text = to_text(packed[content:middle]) if kind == "text" else None
+        end = skip(packed, middle)
+        yield packed[at:middle], text, packed[middle:end]
+        at = end
+
+
 class AnyFields:
     """Fields of any kind, as the exact way reads them."""
 
     def __init__(self, record: bytes) -> None:
-        _, pairs, at = head(record, 0)
         self._keys: list[str | None] = []
         self._items: list[tuple[Buffer, Buffer]] = []
-        for _ in range(pairs):
-            kind, _, content = head(record, at)
-            middle = skip(record, at)
-            self._keys.append(to_text(record[content:middle]) if kind == "text" else None)
-            end = skip(record, middle)
-            self._items.append((record[at:middle], record[middle:end]))
-            at = end
+        for key, text, value in packed_pairs(record):
+            self._keys.append(text)
+            self._items.append((key, value))
 
     def __contains__(self, key: str) -> bool:
         return key in self._keys
@@ -120,7 +127,7 @@ class AnyFields:
                 yield key, bytes(value)
 
     def pack(self) -> bytes:
-        return _map_head(len(self._items)) + b"".join(part for item in self._items for part in item)
+        return map_head(len(self._items)) + b"".join(part for item in self._items for part in item)
 
 
 def take_apart(record: bytes) -> Fields:
@@ -136,7 +143,7 @@ def take_apart(record: bytes) -> Fields:
 
 def find(fields: Fields, path: FieldPath) -> bytes | None:
     """Find the packed value at a path."""
-    steps = _effective(fields, path)
+    steps = effective(fields, path)
     value = None if isinstance(steps[0], int) else fields.get(steps[0])
     for step in steps[1:]:
         if value is None:
@@ -151,9 +158,9 @@ def put(fields: Fields, path: FieldPath, value: bytes) -> bool:
     Says whether that was possible: not where something else than a map or array is on the way, where an
     array has no such item, or where the value would stand too deep.
     """
-    steps = _effective(fields, path)
+    steps = effective(fields, path)
     first = steps[0]
-    if isinstance(first, int) or not _fits(value, len(steps)):
+    if isinstance(first, int) or not fits(value, len(steps)):
         return False
     changed = _with(fields.get(first), steps[1:], value)
     if changed is not None:
@@ -163,7 +170,7 @@ def put(fields: Fields, path: FieldPath, value: bytes) -> bool:
 
 def take_out(fields: Fields, path: FieldPath) -> bool:
     """Remove what is at a path; says whether something was there."""
-    steps = _effective(fields, path)
+    steps = effective(fields, path)
     if isinstance(steps[0], int) or find(fields, path) is None:
         return False
     if len(steps) == 1:
@@ -175,7 +182,7 @@ def take_out(fields: Fields, path: FieldPath) -> bool:
 
 def move(fields: Fields, old: FieldPath, new: FieldPath) -> tuple[Fields, bool]:
     """Move a value; says whether it was there. A new key at the top level takes the place of the old one."""
-    source, target = _effective(fields, old), _effective(fields, new)
+    source, target = effective(fields, old), effective(fields, new)
     value = find(fields, old)
     if value is None:
         return fields, False
@@ -189,11 +196,12 @@ def move(fields: Fields, old: FieldPath, new: FieldPath) -> tuple[Fields, bool]:
     return (changed, True) if put(changed, new, value) else (fields, False)
 
 
-def _effective(fields: Fields, path: FieldPath) -> tuple[Step, ...]:
+def effective(fields: Fields, path: FieldPath) -> tuple[Step, ...]:
+    """The steps of a path, or the one key that is meant in their place."""
     return (path.exact,) if path.exact is not None and path.exact in fields else path.steps
 
 
-def _fits(value: bytes, level: int) -> bool:
+def fits(value: bytes, level: int) -> bool:
     """Whether a value that stands inside so many containers is not too deep."""
     try:
         skip(value, 0, MAX_DEPTH - level)
@@ -207,11 +215,12 @@ def _child(value: bytes, step: Step) -> bytes | None:
     if isinstance(step, str):
         found = take_apart(value).get(step) if kind == "map" else None
         return None if found is None else bytes(found)
-    items = _items(value) if kind == "array" else []
+    items = items_of(value) if kind == "array" else []
     return items[step] if -len(items) <= step < len(items) else None
 
 
-def _items(array: bytes) -> list[bytes]:
+def items_of(array: bytes) -> list[bytes]:
+    """The packed items of a packed array."""
     _, count, at = head(array, 0)
     items = []
     for _ in range(count):
@@ -239,14 +248,14 @@ def _with(container: Buffer | None, steps: tuple[Step, ...], value: bytes) -> by
         if inner is not None:
             fields.set(step, inner)
         return None if inner is None else fields.pack()
-    items = _items(packed) if kind == "array" else []
+    items = items_of(packed) if kind == "array" else []
     if not -len(items) <= step < len(items):
         return None
     inner = _with(items[step], rest, value)
     if inner is None:
         return None
     items[step] = inner
-    return _array_head(len(items)) + b"".join(items)
+    return array_head(len(items)) + b"".join(items)
 
 
 def _without(container: bytes, steps: tuple[Step, ...]) -> bytes:
@@ -259,21 +268,23 @@ def _without(container: bytes, steps: tuple[Step, ...]) -> bytes:
         else:
             fields.remove(step)
         return fields.pack()
-    items = _items(container)
+    items = items_of(container)
     if rest:
         items[step] = _without(items[step], rest)
     else:
         del items[step]
-    return _array_head(len(items)) + b"".join(items)
+    return array_head(len(items)) + b"".join(items)
 
 
-def _array_head(items: int) -> bytes:
+def array_head(items: int) -> bytes:
+    """The shortest head of an array."""
     if items < 16:
         return bytes((0x90 | items,))
     return b"\xdc" + items.to_bytes(2, "big") if items < 1 << 16 else b"\xdd" + items.to_bytes(4, "big")
 
 
-def _map_head(pairs: int) -> bytes:
+def map_head(pairs: int) -> bytes:
+    """The shortest head of a map."""
     if pairs < 16:
         return bytes((0x80 | pairs,))
     return b"\xde" + pairs.to_bytes(2, "big") if pairs < 1 << 16 else b"\xdf" + pairs.to_bytes(4, "big")

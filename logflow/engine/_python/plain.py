@@ -114,6 +114,12 @@ def plain_value(packed: Buffer) -> Any:
     return plain_record(b"\x81\xa0" + bytes(packed))[""]
 
 
+def plain_key(packed: Buffer) -> str:
+    """Decode one packed key to its text."""
+    (key,) = plain_record(b"\x81" + bytes(packed) + b"\xc0")
+    return key
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, msgpack.Timestamp):
         if not 0 <= value.seconds < 1 << 32:

@@ -11,13 +11,15 @@ from logflow.component import Parse, Parser
 from logflow.engine._python import fields as packed_fields
 from logflow.engine._python.entries import HEADER_SIZE, bounds
 from logflow.engine._python.fields import Fields, take_apart
+from logflow.engine._python.globs import Globs
 from logflow.engine._python.plain import plain_record, plain_records
+from logflow.engine._python.reshape import flatten, nest
 from logflow.engine._python.walk import head
 from logflow.errors import LimitExceeded
 from logflow.event import EventTime
 from logflow.jsontext import json_text
 from logflow.packing import ENTRY_HEADER, pack_value, to_text
-from logflow.paths import FieldPath, parse_path
+from logflow.paths import FieldPath, parse_glob, parse_name, parse_path
 from logflow.regexes import compile_regex
 
 _Search: TypeAlias = Callable[[str], bool]
@@ -147,17 +149,29 @@ class _Change:
     """One change, checked and ready."""
 
     def __init__(self, action: str, key: str, argument: Any, variables: Mapping[str, str]) -> None:
-        if action not in {"set", "default", "remove", "rename", "copy"}:
-            raise ValueError(f"{action!r} is not a change; write set, default, remove, rename or copy")
-        self._action, self._path = action, parse_path(key)
+        self._action = action
         self.present = 0
-        if action in {"rename", "copy"}:
-            self._target = parse_path(argument)
-        else:
-            self._value = _Value(argument, variables)
+        match action:
+            case "prune" | "only":
+                self._globs = Globs(list(map(parse_glob, argument)))
+            case "flatten":
+                names, self._separator = argument
+                self._likes = list(map(parse_name, names))
+            case "nest":
+                self._path, self._likes = parse_path(key), list(map(parse_name, argument))
+            case "rename" | "copy":
+                self._path, self._target = parse_path(key), parse_path(argument)
+            case "set" | "default" | "remove":
+                self._path, self._value = parse_path(key), _Value(argument, variables)
+            case _:
+                raise ValueError(f"{action!r} is not a change; write set, default, remove, rename or copy")
 
     def apply(self, record: Fields, tag: str) -> Fields:
         """Make the change."""
+        if self._action in {"prune", "only", "nest", "flatten"}:
+            record, done = self._reshape(record)
+            self.present += done
+            return record
         path, done = self._path, True
         match self._action:
             case "remove":
@@ -171,6 +185,19 @@ class _Change:
                 done = packed_fields.put(record, path, self._value.pack(record, tag))
         self.present += done
         return record
+
+    def _reshape(self, record: Fields) -> tuple[Fields, bool]:
+        match self._action:
+            case "nest":
+                return nest(record, self._path, self._likes)
+            case "flatten":
+                return flatten(record, self._likes, self._separator)
+            case "only":
+                kept = self._globs.only(record.pack())
+                return take_apart(kept), kept != b"\x80"
+        packed = record.pack()
+        pruned = self._globs.prune(packed)
+        return (record, False) if pruned == packed else (take_apart(pruned), True)
 
 
 class _Value:

@@ -13,7 +13,7 @@ use crate::mp::{self, MAX_DEPTH};
 use crate::out::Out;
 
 pub use program::Program;
-pub use value::Value;
+pub use value::{Value, plain_key};
 
 /// What an expression can read besides the record.
 #[derive(Clone, Copy)]

@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use super::parsing::message_parser;
 use super::{Data, dict_of, run};
-use crate::records::{self, Change, Name, NewValue, Path, Step, Target};
+use crate::records::{self, Change, Glob, GlobStep, Globs, Like, Name, NewValue, Path, Step, Target};
 use crate::regexes;
 
 /// Pack the value of a field by the rules that hold for records.
@@ -167,6 +167,13 @@ pub fn modify(
             "remove" => Change::Remove(key),
             "rename" => Change::Rename(key, target(&argument)?),
             "copy" => Change::Copy(key, target(&argument)?),
+            "prune" => Change::Prune(globs(&argument)?),
+            "only" => Change::Only(globs(&argument)?),
+            "nest" => Change::Nest(key, likes(argument.extract()?)),
+            "flatten" => {
+                let (names, separator): (Vec<Vec<String>>, String) = argument.extract()?;
+                Change::Flatten(likes(names), separator)
+            }
             _ => {
                 let what = "is not a change; write set, default, remove, rename or copy";
                 return Err(PyValueError::new_err(format!("{action:?} {what}")));
@@ -174,6 +181,36 @@ pub fn modify(
         })
     };
     Ok(Modify(records::Modify::new(changes.into_iter().map(change).collect::<PyResult<_>>()?)))
+}
+
+fn likes(names: Vec<Vec<String>>) -> Vec<Like> {
+    names.into_iter().map(Like).collect()
+}
+
+/// A step of a glob, as `logflow.paths` describes it: an index, or pieces of a key; without pieces it is any
+/// number of steps. Nothing in its place is any item.
+#[derive(FromPyObject)]
+enum PyGlobStep {
+    Index(i64),
+    Key(Vec<String>),
+}
+
+type PyGlob = (Option<Vec<String>>, Vec<Option<PyGlobStep>>);
+
+/// Globs, each as its whole text in pieces, if it may be one key, and its steps.
+pub fn globs(described: &Bound<'_, PyAny>) -> PyResult<Globs> {
+    let described: Vec<PyGlob> = described.extract()?;
+    let step = |step| match step {
+        Some(PyGlobStep::Index(index)) => GlobStep::Index(index),
+        Some(PyGlobStep::Key(pieces)) if pieces.is_empty() => GlobStep::Deep,
+        Some(PyGlobStep::Key(pieces)) => GlobStep::Key(Like(pieces)),
+        None => GlobStep::AnyItem,
+    };
+    let glob = |(whole, steps): PyGlob| Glob {
+        whole: whole.map(Like),
+        steps: steps.into_iter().map(step).collect(),
+    };
+    Ok(Globs::new(described.into_iter().map(glob).collect()))
 }
 
 fn new_value(

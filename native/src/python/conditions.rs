@@ -85,8 +85,9 @@ impl Assignment {
 }
 
 #[pyfunction]
-pub fn assignment(fields: Vec<(Steps, Vec<u8>)>) -> PyResult<Assignment> {
-    let program = expressions::Program::new(fields.iter().map(|(_, program)| &**program))?;
+pub fn assignment(fields: Vec<(Steps, Vec<u8>)>, time: Option<Vec<u8>>) -> PyResult<Assignment> {
+    let programs = fields.iter().map(|(_, program)| program).chain(&time);
+    let program = expressions::Program::new(programs.map(|program| &**program))?;
     let paths = fields.into_iter().map(|(steps, _)| path(steps)).collect();
     Ok(Assignment(records::Assignment { paths, program }))
 }

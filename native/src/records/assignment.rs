@@ -5,11 +5,14 @@ use super::record::Record;
 use crate::entries;
 use crate::error::Error;
 use crate::expressions::{self, Program, Surroundings};
+use crate::mp;
 use crate::out::{ENTRY_HEAD, Out};
+use crate::timekey::{TimeReader, Times};
 
 /// Sets fields to what expressions give; see `logflow.engine.api.Assignment`.
 pub struct Assignment {
     pub paths: Vec<Path>,
+    /// A value for each path, and one more if there is a time.
     pub program: Program,
 }
 
@@ -23,19 +26,36 @@ impl Assignment {
             let head = entries::head(data, at)?;
             event.begin(head.time_ns());
             let end = record.read(data, head, |key, value| self.program.note(&mut event, key, value))?;
-            for (path, value) in self.paths.iter().zip(self.program.evaluate_all(&mut event)) {
+            let start = out.len();
+            out.extend(&data[at..at + ENTRY_HEAD]);
+            for (place, value) in self.program.evaluate_all(&mut event).enumerate() {
                 if matches!(value, expressions::Value::None) {
                     continue;
                 }
                 packed.truncate(0);
                 value.pack(&mut packed);
-                let made = record.make(packed.as_slice());
-                record.put(path, made);
+                match self.paths.get(place) {
+                    Some(path) => {
+                        let made = record.make(packed.as_slice());
+                        record.put(path, made);
+                    }
+                    None => {
+                        if let Some(time_ns) = moment(packed.as_slice()) {
+                            out.set_entry_time(start, time_ns);
+                        }
+                    }
+                }
             }
-            out.extend(&data[at..at + ENTRY_HEAD]);
             record.write(&mut out);
             at = end;
         }
         Ok(out.into_vec())
     }
+}
+
+/// The time that a packed value is: seconds since 1970, or RFC 3339.
+fn moment(packed: &[u8]) -> Option<u64> {
+    let (value, _) = mp::read(packed, 0).expect("just packed");
+    let reader = if matches!(value, mp::Value::Str(_)) { TimeReader::Iso(0) } else { TimeReader::Unix(9) };
+    reader.read(value, &mut Times::default())
 }

@@ -1,9 +1,12 @@
 //! A parser of one field; see `logflow.engine.api.FieldParser`.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::globs::key_text;
 use super::path::{Path, pairs};
-use super::record::Record;
+use super::record::{Packed, Record};
 use crate::entries;
 use crate::error::Error;
 use crate::lines;
@@ -80,21 +83,7 @@ impl FieldParser {
             record.take_out(&self.field);
         }
         let Some(into) = &self.into else {
-            for (key, value) in pairs(found).expect("an object") {
-                let own =
-                    record.items.iter().any(|(own, _)| {
-                        matches!((mp::read(own, 0), mp::read(key, 0)),
-                        (Ok((Value::Str(own) | Value::Bin(own), _)), Ok((Value::Str(key), _)))
-                            if *text::to_text(own) == *key)
-                    }) || record.added.iter().any(|&(start, middle, _)| &record.made[start..middle] == key);
-                if !own {
-                    let start = record.made.len();
-                    record.made.extend_from_slice(key);
-                    let middle = record.made.len();
-                    record.made.extend_from_slice(value);
-                    record.added.push((start, middle, record.made.len()));
-                }
-            }
+            add_missing(record, pairs(found).expect("an object"));
             return true;
         };
         if record.get(into).is_some() {
@@ -102,5 +91,17 @@ impl FieldParser {
         }
         let value = record.make(found);
         record.put(into, value)
+    }
+}
+
+/// Add fields at the end that the record has not.
+fn add_missing(record: &mut Record<'_>, found: Vec<(&[u8], &[u8])>) {
+    let own = |(key, _): &(Packed<'_>, Packed<'_>)| key_text(record.value(*key)).map(Cow::into_owned);
+    let mut known: HashSet<Vec<u8>> = record.items.iter().filter_map(own).collect();
+    for (key, value) in found {
+        if key_text(key).is_none_or(|text| known.insert(text.into_owned())) {
+            let pair = (record.make(key), record.make(value));
+            record.items.push(pair);
+        }
     }
 }

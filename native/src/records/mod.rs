@@ -3,15 +3,18 @@
 //! ```text
 //! path      keys and paths, values inside containers         record        one record while it is changed
 //! grep      which events are kept, by patterns               modify        a list of changes
+//! globs     fields that match, and records without them    reshape       maps made and divided
 //! field_parser  a parser of one field                        assignment    fields set by expressions
 //! ```
 
 mod assignment;
 mod field_parser;
+mod globs;
 mod grep;
 mod modify;
 mod path;
 mod record;
+mod reshape;
 
 use crate::entries;
 use crate::error::Error;
@@ -19,6 +22,7 @@ use crate::out::{ENTRY_HEAD, Out};
 
 pub use assignment::Assignment;
 pub use field_parser::FieldParser;
+pub use globs::{Glob, GlobStep, Globs, Like};
 pub use grep::{Grep, Rule};
 pub use modify::{Change, Modify, NewValue, template};
 pub use path::{Name, Path, Step, Target, plain_text};

@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::globs::{Globs, Like};
 use super::path::{Path, plain_text};
 use super::record::{Packed, Record};
+use super::reshape;
 use crate::entries;
 use crate::error::Error;
 use crate::out::{ENTRY_HEAD, Out};
@@ -27,6 +29,14 @@ pub enum Change {
     Remove(Path),
     Rename(Path, Path),
     Copy(Path, Path),
+    /// Take out what a glob matches.
+    Prune(Globs),
+    /// Leave only what globs match.
+    Only(Globs),
+    /// Move fields of the top level into a map.
+    Nest(Path, Vec<Like>),
+    /// Divide maps of the top level into fields.
+    Flatten(Vec<Like>, String),
 }
 
 /// See `logflow.engine.api.Modify`.
@@ -52,7 +62,7 @@ impl<'a> Record<'a> {
                 Part::Text(literal) => text.extend_from_slice(literal.as_bytes()),
                 Part::Tag => text.extend_from_slice(tag.as_bytes()),
                 Part::Field(path) => {
-                    let pairs = self.items.iter().map(|(key, value)| (*key, self.value(*value)));
+                    let pairs = self.items.iter().map(|(key, value)| (self.value(*key), self.value(*value)));
                     if let Some(value) = path.find(pairs) {
                         text.extend_from_slice(&plain_text(value));
                     }
@@ -61,9 +71,7 @@ impl<'a> Record<'a> {
         }
         let mut out = Out::default();
         out.str(&text);
-        let start = self.made.len();
-        self.made.extend_from_slice(out.as_slice());
-        Packed::Made(start, self.made.len())
+        self.make(out.as_slice())
     }
 
     /// Make a change; says whether it found its field, or could be made.
@@ -83,6 +91,10 @@ impl<'a> Record<'a> {
                 None => false,
             },
             Change::Rename(old, new) => self.rename(old, new),
+            Change::Prune(globs) => globs.prune(self),
+            Change::Only(globs) => globs.only(self),
+            Change::Nest(into, likes) => reshape::nest(self, into, likes),
+            Change::Flatten(likes, separator) => reshape::flatten(self, likes, separator),
         }
     }
 }

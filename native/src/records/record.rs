@@ -17,11 +17,10 @@ pub enum Packed<'a> {
 /// The top level of a record that is being changed.
 #[derive(Default)]
 pub struct Record<'a> {
-    pub items: Vec<(&'a [u8], Packed<'a>)>,
+    /// Keys and values.
+    pub items: Vec<(Packed<'a>, Packed<'a>)>,
     /// What was made: texts of templates, changed containers, fields that were found.
-    pub made: Vec<u8>,
-    /// Fields at the end, in `made`: where their keys begin, their values begin, and they end.
-    pub added: Vec<(usize, usize, usize)>,
+    made: Vec<u8>,
 }
 
 impl<'a> Record<'a> {
@@ -32,11 +31,10 @@ impl<'a> Record<'a> {
     ) -> Result<usize, Error> {
         self.items.clear();
         self.made.clear();
-        self.added.clear();
         let items = &mut self.items;
         each_pair(data, head.first, head.pairs, |key, value| {
             see(key, value);
-            items.push((key, Packed::Lent(value)));
+            items.push((Packed::Lent(key), Packed::Lent(value)));
         })
     }
 
@@ -48,7 +46,7 @@ impl<'a> Record<'a> {
     }
 
     fn position(&self, name: &Name) -> Option<usize> {
-        self.items.iter().position(|(key, _)| name.is_packed(key))
+        self.items.iter().position(|(key, _)| name.is_packed(self.value(*key)))
     }
 
     /// The top-level key that a path begins with, and the steps after it.
@@ -79,7 +77,7 @@ impl<'a> Record<'a> {
     fn put_first(&mut self, target: &'a Target, value: Packed<'a>) {
         match self.position(&target.name) {
             Some(i) => self.items[i].1 = value,
-            None => self.items.push((&target.packed, value)),
+            None => self.items.push((Packed::Lent(&target.packed), value)),
         }
     }
 
@@ -145,18 +143,31 @@ impl<'a> Record<'a> {
                 self.items[target].1 = value;
                 self.items.remove(i);
             }
-            None => self.items[i] = (&new.packed, value),
+            None => self.items[i] = (Packed::Lent(&new.packed), value),
+        }
+    }
+
+    /// Where the field is that a path begins with, and how many steps lead inside of it.
+    pub fn root(&self, path: &Path) -> (Option<usize>, usize) {
+        let (first, rest) = self.effective(path);
+        (self.position(&first.name), rest.len())
+    }
+
+    /// Begin again with other pairs.
+    pub fn replace(&mut self, pairs: &[(Vec<u8>, Vec<u8>)]) {
+        self.items.clear();
+        self.made.clear();
+        for (key, value) in pairs {
+            let pair = (self.make(key), self.make(value));
+            self.items.push(pair);
         }
     }
 
     pub fn write(&self, out: &mut Out) {
-        out.map_head(self.items.len() + self.added.len());
+        out.map_head(self.items.len());
         for (key, value) in &self.items {
-            out.extend(key);
+            out.extend(self.value(*key));
             out.extend(self.value(*value));
-        }
-        for &(start, _, end) in &self.added {
-            out.extend(&self.made[start..end]);
         }
     }
 }
