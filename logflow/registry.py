@@ -51,6 +51,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "file": "logflow.outputs.file:FileOutput",
         "forward": "logflow.outputs.forward:ForwardOutput",
         "http": "logflow.outputs.http:HttpOutput",
+        "kafka": "logflow.outputs.kafka:KafkaOutput",
         "null": "logflow.outputs.null:NullOutput",
         "postgres": "logflow.outputs.postgres:PostgresOutput",
         "s3": "logflow.outputs.s3:S3Output",

@@ -113,6 +113,7 @@ async def test_output(name: str, tmp_path: Path, outputs: dict[str, dict[str, An
 
 
 STORES = {
+    "kafka": {"servers": ["127.0.0.1:9092"], "topic": "logs"},
     "postgres": {"address": "127.0.0.1:5432", "database": "logs"},
     "s3": {"bucket": "logs"},
 }

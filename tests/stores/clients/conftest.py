@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -9,6 +10,7 @@ from typing import TypeVar
 import pytest
 
 from tools.servers import Absent, Server
+from tools.servers.kafka import KafkaServer
 from tools.servers.postgres import PostgresServer
 from tools.servers.s3 import S3Server
 
@@ -27,6 +29,13 @@ def running(kind: type[S], library: str, directories: pytest.TempPathFactory) ->
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    if not os.environ.get("LOGFLOW_TEST_STORES"):
+        pytest.skip("Kafka takes long to start: make test-stores")
+    yield from running(KafkaServer, "aiokafka", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

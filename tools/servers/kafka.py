@@ -1,0 +1,59 @@
+"""Apache Kafka as one broker in KRaft mode."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+from logflow.testing.processes import Process, free_ports
+from tools.servers import CACHE, Absent, Server, find
+
+
+class KafkaServer(Server):
+    """A broker on loopback that makes topics of three partitions."""
+
+    start_s = 90.0
+
+    def __init__(self, directory: Path) -> None:
+        java = str(find("java"))
+        libraries = CACHE / "kafka/lib"
+        if not libraries.exists():
+            raise Absent("Kafka is not on this machine; python -m tools.servers kafka gets it")
+        self.port, controller = free_ports(2)
+        properties = directory / "server.properties"
+        properties.write_text(
+            "process.roles=broker,controller\nnode.id=1\n"
+            f"controller.quorum.voters=1@127.0.0.1:{controller}\ncontroller.listener.names=CONTROLLER\n"
+            f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}\n"
+            f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.port}\n"
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
+            f"log.dirs={directory / 'data'}\nnum.partitions=3\nauto.create.topics.enable=false\n"
+            "offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n"
+            "transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n"
+            "share.coordinator.state.topic.min.isr=1\ngroup.initial.rebalance.delay.ms=0\n"
+            "transaction.state.log.num.partitions=1\noffsets.topic.num.partitions=1\n"
+        )
+        command = [java, "-Xmx256m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        command += ["-cp", f"{libraries}/*"]
+        cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+        subprocess.run(
+            [*command, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)],
+            check=True, capture_output=True, timeout=60,
+        )  # fmt: skip
+        self.process = Process(
+            "kafka", [*command, "kafka.Kafka", str(properties)], log=directory / "kafka.log"
+        )
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"127.0.0.1:{self.port}"
+
+    def ready(self) -> bool:
+        """Whether it takes connections; it does before it has elected itself, which clients wait for."""
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
