@@ -18,27 +18,37 @@ from typing_extensions import Buffer
 from logflow.component import Parser
 from logflow.engine._python import PythonEngine
 from logflow.engine.api import (
-    Admitted,
     Assignment,
     Computation,
     Condition,
     FieldParser,
     Frame,
     Grep,
-    Grouping,
-    Groups,
     JsonLines,
     LineFormat,
     LineParser,
     Modify,
     Normalized,
     Parsed,
-    Placement,
     Regex,
     Scanned,
     Wrapping,
 )
+from logflow.engine.keyed import (
+    Admitted,
+    Grouping,
+    Groups,
+    Measure,
+    Miner,
+    Placement,
+    Repeated,
+    Repeats,
+    Series,
+    Tallied,
+    Tally,
+)
 from logflow.errors import Unsupported
+from logflow.event import NANOSECOND
 from logflow.expressions import Expression
 from logflow.multiline import Multiline
 from logflow.packing import encode
@@ -63,6 +73,25 @@ class _NativeGrouping:
 
     def apply(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> Groups:
         return Groups._make(self._inner.apply(entries, tag, source, now_ns))
+
+
+class _NativeTally:
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def apply(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> list[Tallied]:
+        found = self._inner.apply(entries, tag, source, now_ns)
+        return [Tallied([Series._make(one) for one in series], skipped) for series, skipped in found]
+
+
+class _NativeRepeats:
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.apply = inner.apply
+        self.forgotten = inner.forgotten
+
+    def ended(self, at_ns: int | None) -> list[Repeated]:
+        return [Repeated._make(one) for one in self._inner.ended(at_ns)]
 
 
 def _written(pattern: str) -> str:
@@ -293,6 +322,52 @@ class NativeEngine:
         """Compile paths at which values are put."""
         placement: Placement = self._native.placement([_steps(path) for path in paths])
         return placement
+
+    def tally(self, measures: Sequence[Measure]) -> Tally:
+        """Compile what is to be counted of events."""
+        programs: list[bytes] = []
+
+        def number(expression: Expression) -> int:
+            programs.append(encode(expression.program))
+            return len(programs) - 1
+
+        described = [
+            (
+                None if measure.condition is None else number(measure.condition),
+                None if measure.value is None else number(measure.value),
+                [number(label) for label in measure.labels],
+                list(measure.bounds),
+                measure.signed,
+            )
+            for measure in measures
+        ]
+        try:
+            inner = self._native.tally(programs, described)
+        except Unsupported as reason:
+            self._note(reason)
+            return self._twin.tally(measures)
+        return _NativeTally(inner)
+
+    def repeats(
+        self, expressions: Sequence[Expression], within_s: float, most: int, *, tells: bool
+    ) -> Repeats:
+        """Make a memory of events."""
+        try:
+            programs = [encode(expression.program) for expression in expressions]
+            inner = self._native.repeats(programs, round(within_s * NANOSECOND), most, tells)
+        except Unsupported as reason:
+            self._note(reason)
+            return self._twin.repeats(expressions, within_s, most, tells=tells)
+        return _NativeRepeats(inner)
+
+    def miner(self, message: Expression, most: int, similarity: float) -> Miner:
+        """Make a memory of the templates of messages."""
+        try:
+            miner: Miner = self._native.miner(encode(message.program), most, round(similarity * 100))
+        except Unsupported as reason:
+            self._note(reason)
+            return self._twin.miner(message, most, similarity)
+        return miner
 
     def scan_frames(self, data: Buffer, max_size: int) -> Scanned:
         """Find the whole Forward frames at the start of ``data``."""

@@ -41,6 +41,7 @@ from typing_extensions import Buffer
 
 from logflow import jsontext
 from logflow.component import Parser
+from logflow.engine.keyed import Admitted, Grouping, Measure, Miner, Placement, Repeats, Tally
 from logflow.expressions import Expression
 from logflow.multiline import Multiline
 
@@ -268,59 +269,6 @@ class Computation(Protocol):
 
     def values(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> list[bytes]:
         """Return the packed value of the expression for each entry."""
-        ...
-
-
-class Groups(NamedTuple):
-    """Events in groups, by what expressions give for them."""
-
-    keys: list[bytes]
-    """For each group, in the order of their first events, the packed array of what the expressions gave."""
-    counts: list[int]
-    """For each group, the number of its events."""
-    sizes: list[int]
-    """For each group, the bytes of its entries."""
-    ids: bytes
-    """For each event, the number of its group: four bytes, little-endian."""
-
-
-class Grouping(Protocol):
-    """Compiled expressions that put events into groups; may be used from any thread."""
-
-    def apply(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> Groups:
-        """Put events into groups: those together for which every expression gives the same packed value."""
-        ...
-
-
-class Admitted(NamedTuple):
-    """What was let through of events in groups."""
-
-    entries: bytes
-    """The input itself if all were let through."""
-    events: int
-    taken: list[int]
-    """For each group, what was taken of its allowance; more than that by at most one event."""
-    refused: list[int]
-    """For each group, the number of events that were not let through."""
-
-
-class Placement(Protocol):
-    """Compiled paths at which values are put, for each group its own; may be used from any thread."""
-
-    def apply(self, entries: bytes, ids: bytes, values: Sequence[Sequence[bytes]]) -> bytes:
-        """Return the entries with the values of each event's group put at the paths.
-
-        They are put as :meth:`Engine.modify` puts them. Where all that is to be put is nothing, the entry
-        stays byte for byte as it is.
-
-        Args:
-            entries: canonical entries.
-            ids: :attr:`Groups.ids` of them.
-            values: for each group, a packed value for each path; empty bytes put nothing.
-
-        Raises:
-            MalformedData: there are fewer ids than entries, or one of a group that is not there.
-        """
         ...
 
 
@@ -584,6 +532,34 @@ class Engine(Protocol):
 
         Raises:
             ValueError: a path is none.
+        """
+        ...
+
+    def tally(self, measures: Sequence[Measure]) -> Tally:
+        """Compile what is to be counted of events."""
+        ...
+
+    def repeats(
+        self, expressions: Sequence[Expression], within_s: float, most: int, *, tells: bool
+    ) -> Repeats:
+        """Make a memory of events, in which those are alike for which every expression gives the same value.
+
+        Args:
+            expressions: what is compared, besides the tag.
+            within_s: how long after the first one, others are its repeats.
+            most: so many first ones are remembered; beyond that the oldest is forgotten.
+            tells: whether to keep an event for each that was repeated, for :meth:`Repeats.ended`.
+        """
+        ...
+
+    def miner(self, message: Expression, most: int, similarity: float) -> Miner:
+        """Make a memory of the templates of messages.
+
+        Args:
+            message: gives the text of an event.
+            most: so many templates are known; beyond that the one that was not seen for the longest time
+                is forgotten.
+            similarity: which part of a message's words must be those of a template.
         """
         ...
 

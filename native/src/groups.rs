@@ -9,7 +9,7 @@ use crate::mp::{self, MAX_DEPTH};
 use crate::out::{ENTRY_HEAD, Out};
 use crate::records::{Packed, Path, Record};
 
-/// See `logflow.engine.api.Groups`; `ids` are four bytes each, little-endian.
+/// See `logflow.engine.keyed.Groups`; `ids` are four bytes each, little-endian.
 #[derive(Debug, Default)]
 pub struct Groups {
     pub keys: Vec<Vec<u8>>,
@@ -47,7 +47,7 @@ impl Index {
     }
 }
 
-/// See `logflow.engine.api.Grouping`.
+/// See `logflow.engine.keyed.Grouping`.
 pub struct Grouping {
     program: Program,
     width: usize,
@@ -59,27 +59,15 @@ impl Grouping {
         Ok(Self { program: Program::new(programs.iter().map(|packed| &**packed))?, width: programs.len() })
     }
 
-    pub fn apply(&self, data: &[u8], around: Surroundings<'_>) -> Result<Groups, Error> {
+    pub fn apply<'a>(&'a self, data: &'a [u8], around: Surroundings<'a>) -> Result<Groups, Error> {
         let (mut groups, mut index, mut key) = (Groups::default(), Index::default(), Out::default());
-        let mut event = self.program.event(around);
-        let mut at = 0;
-        while at < data.len() {
-            let head = entries::head(data, at)?;
-            event.begin(head.time_ns());
-            let mut end = head.first;
-            for _ in 0..head.pairs {
-                let middle = mp::skip(data, end, MAX_DEPTH - 1)?;
-                let next = mp::skip(data, middle, MAX_DEPTH - 1)?;
-                self.program.note(&mut event, &data[end..middle], &data[middle..next]);
-                end = next;
-            }
+        self.program.each_event(data, around, |event, start, end| {
             key.truncate(0);
             key.array_head(self.width);
-            self.program.evaluate_all(&mut event).for_each(|value| value.pack(&mut key));
+            self.program.evaluate_all(event).for_each(|value| value.pack(&mut key));
             let id = index.find(key.as_slice(), &mut groups.keys);
-            groups.add(id, end - at);
-            at = end;
-        }
+            groups.add(id, end - start);
+        })?;
         Ok(groups)
     }
 }
@@ -147,7 +135,7 @@ pub fn admit(data: &[u8], packed: &[u8], allowed: &[i64], by_bytes: bool) -> Res
     Ok(Admitted { entries, count, taken, refused })
 }
 
-/// See `logflow.engine.api.Placement`.
+/// See `logflow.engine.keyed.Placement`.
 pub struct Placement {
     pub paths: Vec<Path>,
 }

@@ -7,6 +7,7 @@
 //! ndjson    entries to JSON Lines                               records  changes of packed records
 //! wrapped   the same in the wrappings of bulk interfaces
 //! expressions  conditions and computed values                groups   events in groups
+//! tally, repeats, miner   what is found out over many events
 //! python    the module that Python sees
 //! out, mp   writing and reading msgpack                         scan, num, text, keys   smaller parts
 //! ```
@@ -24,6 +25,7 @@ pub mod groups;
 pub mod json;
 pub mod keys;
 pub mod lines;
+pub mod miner;
 pub mod mp;
 pub mod multiline;
 pub mod ndjson;
@@ -34,7 +36,9 @@ pub mod parsers;
 pub mod pattern;
 pub mod records;
 pub mod regexes;
+pub mod repeats;
 pub mod scan;
+pub mod tally;
 pub mod text;
 pub mod time;
 pub mod timekey;

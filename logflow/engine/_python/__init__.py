@@ -13,6 +13,7 @@
     records  splice, grep and modify; globs, reshape: larger changes
     expressions  conditions and computed values
     groups   events in groups, by what expressions give
+    tally, repeats, miner  what is found out over many events
 """
 
 from __future__ import annotations
@@ -28,29 +29,30 @@ from logflow.engine._python import expressions as _expressions
 from logflow.engine._python import groups as _groups
 from logflow.engine._python import records as _records
 from logflow.engine._python.lines import PythonLineParser
+from logflow.engine._python.miner import PythonMiner
 from logflow.engine._python.ndjson import to_ndjson
 from logflow.engine._python.normal import normalize
+from logflow.engine._python.repeats import PythonRepeats
+from logflow.engine._python.tally import PythonTally
 from logflow.engine._python.values import json_lines
 from logflow.engine._python.walk import scan_frames
 from logflow.engine._python.wrapped import to_wrapped
 from logflow.engine.api import (
-    Admitted,
     Assignment,
     Computation,
     Condition,
     FieldParser,
     Grep,
-    Grouping,
     JsonLines,
     LineFormat,
     LineParser,
     Modify,
     Normalized,
-    Placement,
     Regex,
     Scanned,
     Wrapping,
 )
+from logflow.engine.keyed import Admitted, Grouping, Measure, Miner, Placement, Repeats, Tally
 from logflow.expressions import Expression
 from logflow.multiline import Multiline
 from logflow.regexes import compile_regex
@@ -181,6 +183,20 @@ class PythonEngine:
     def placement(self, paths: Sequence[str]) -> Placement:
         """Compile paths at which values are put."""
         return _groups.PythonPlacement(paths)
+
+    def tally(self, measures: Sequence[Measure]) -> Tally:
+        """Compile what is to be counted of events."""
+        return PythonTally(measures)
+
+    def repeats(
+        self, expressions: Sequence[Expression], within_s: float, most: int, *, tells: bool
+    ) -> Repeats:
+        """Make a memory of events."""
+        return PythonRepeats(expressions, within_s, most, tells=tells)
+
+    def miner(self, message: Expression, most: int, similarity: float) -> Miner:
+        """Make a memory of the templates of messages."""
+        return PythonMiner(message, most, similarity)
 
     def scan_frames(self, data: Buffer, max_size: int) -> Scanned:
         """Find the whole Forward frames at the start of ``data``."""

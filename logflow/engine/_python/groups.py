@@ -10,7 +10,7 @@ from typing import Literal
 from logflow.engine._python.entries import HEADER_SIZE, bounds, time_ns
 from logflow.engine._python.fields import put, take_apart
 from logflow.engine._python.plain import plain_records
-from logflow.engine.api import Admitted, Groups
+from logflow.engine.keyed import Admitted, Groups
 from logflow.errors import MalformedData
 from logflow.expressions import Event, Expression
 from logflow.expressions.values import Value
@@ -33,7 +33,7 @@ def each_value(
 
 
 class PythonGrouping:
-    """See :class:`logflow.engine.api.Grouping`."""
+    """See :class:`logflow.engine.keyed.Grouping`."""
 
     def __init__(self, expressions: Sequence[Expression]) -> None:
         self._expressions = expressions
@@ -72,7 +72,7 @@ def admit(entries: bytes, ids: bytes, allowed: Sequence[int], by: Literal["event
 
 
 class PythonPlacement:
-    """See :class:`logflow.engine.api.Placement`."""
+    """See :class:`logflow.engine.keyed.Placement`."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = [parse_path(path) for path in paths]

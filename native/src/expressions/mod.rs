@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::mp::{self, MAX_DEPTH};
 use crate::out::Out;
 
-pub use program::Program;
+pub use program::{Event, Program};
 pub use value::{Value, plain_key};
 
 /// What an expression can read besides the record.
@@ -101,9 +101,10 @@ pub fn interleave(kept: &[u8], rest: &[u8], marks: &[u8]) -> Result<Vec<u8>, Err
 }
 
 impl Program {
-    /// Call `each(start, value)` for every entry.
-    fn run<'a>(
-        &'a self, data: &'a [u8], around: Surroundings<'a>, mut each: impl FnMut(usize, Value<'a>),
+    /// Call `each(event, start, end)` for every entry.
+    #[inline(always)]
+    pub fn each_event<'a>(
+        &self, data: &'a [u8], around: Surroundings<'a>, mut each: impl FnMut(&mut Event<'a>, usize, usize),
     ) -> Result<(), Error> {
         let mut event = self.event(around);
         let mut at = 0;
@@ -117,10 +118,17 @@ impl Program {
                 self.note(&mut event, &data[place..middle], &data[middle..next]);
                 place = next;
             }
-            each(at, self.evaluate(&mut event));
+            each(&mut event, at, place);
             at = place;
         }
         Ok(())
+    }
+
+    /// Call `each(start, value)` for every entry.
+    fn run<'a>(
+        &'a self, data: &'a [u8], around: Surroundings<'a>, mut each: impl FnMut(usize, Value<'a>),
+    ) -> Result<(), Error> {
+        self.each_event(data, around, |event, start, _| each(start, self.evaluate(event)))
     }
 
     /// Which entries the condition holds for, a byte for each.

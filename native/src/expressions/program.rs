@@ -121,6 +121,11 @@ impl Program {
         self.roots[0].evaluate(event)
     }
 
+    /// The value of one of the expressions, by its number.
+    pub fn evaluate_one<'a>(&'a self, number: usize, event: &mut Event<'a>) -> Value<'a> {
+        self.roots[number].evaluate(event)
+    }
+
     /// The values of all expressions.
     pub fn evaluate_all<'a>(&'a self, event: &mut Event<'a>) -> impl Iterator<Item = Value<'a>> {
         self.roots.iter().map(|root| root.evaluate(event))

@@ -4,6 +4,7 @@
 mod changes;
 mod conditions;
 mod groups;
+mod memory;
 mod parsing;
 mod stores;
 
@@ -223,6 +224,12 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<groups::Grouping>()?;
     module.add_function(wrap_pyfunction!(groups::grouping, module)?)?;
     module.add_function(wrap_pyfunction!(groups::admit, module)?)?;
+    module.add_class::<memory::Tally>()?;
+    module.add_function(wrap_pyfunction!(memory::tally, module)?)?;
+    module.add_class::<memory::Repeats>()?;
+    module.add_function(wrap_pyfunction!(memory::repeats, module)?)?;
+    module.add_class::<memory::Miner>()?;
+    module.add_function(wrap_pyfunction!(memory::miner, module)?)?;
     module.add_class::<groups::Placement>()?;
     module.add_function(wrap_pyfunction!(groups::placement, module)?)?;
     module.add_class::<changes::FieldParser>()?;
