@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, get_args
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from logflow.storage.checkpoints import Checkpoints
     from logflow.storage.state import State
 
+
+T = TypeVar("T")
 
 _BOOLEAN_WORDS = {
     **dict.fromkeys(("yes", "y", "on", "t", "1", "1.0"), "true"),
@@ -83,6 +86,17 @@ class Counter(Protocol):
         ...
 
 
+class Keep(Protocol):
+    """How a component finds what one of the same configuration had, over a reload."""
+
+    def __call__(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Find what is kept under ``key``, or make it. It is kept for as long as somebody holds it.
+
+        For a moment of a reload, the old and the new component use it, maybe in two threads.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Context:
     """What the host hands to a component.
@@ -96,6 +110,7 @@ class Context:
         checkpoints: how far streams were read and where chunks were cut; survives ``kill -9``.
         state: what the component itself wants to find again after a restart: a small dict of plain
             values, saved with the positions. Only for components that say ``keeps_state``.
+        keep: ``keep(key, make)`` finds or makes what lives on over a reload, such as numbers.
         services: tasks that several components share, such as a watch; the host runs and ends them.
         memory: what events on their way may take; a source asks for its share before it holds much.
         parser: builds the parser that a validated ``parse:`` config describes.
@@ -111,6 +126,7 @@ class Context:
     state: State
     parser: Callable[[ComponentConfig], Parser]
     services: Services
+    keep: Keep
     memory: Memory = field(default_factory=lambda: Memory(DEFAULT_LIMIT_BYTES))
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("logflow"))
     clock: Clock = field(default_factory=SystemClock)
@@ -249,6 +265,8 @@ class Filter(Component):
     """Whether it gives as many events as it gets, in their order: then ``where`` costs one call a batch."""
     tells: bool = False
     """Whether :meth:`summaries` may return something; a filter may say so when it is made."""
+    defines: Mapping[str, object] = MappingProxyType({})
+    """Names that others see, such as those of metrics, with what each means: the same in all filters."""
 
     @abstractmethod
     def apply(self, batch: Batch) -> Batch | None:

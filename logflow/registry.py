@@ -38,6 +38,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
     "filter": {
         "grep": "logflow.filters.grep:GrepFilter",
         "kubernetes": "logflow.filters.kubernetes:KubernetesFilter",
+        "metrics": "logflow.filters.metrics:MetricsFilter",
         "modify": "logflow.filters.modify:ModifyFilter",
         "parse": "logflow.filters.parse:ParseFilter",
         "python": "logflow.filters.python:PythonFilter",

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from logflow.telemetry.measured import Family
 
 if TYPE_CHECKING:
     from logflow.pipeline.build import Pipeline
@@ -34,6 +36,7 @@ class PipelineCollector(Collector):
         yield from self._servers()
         yield from self._sources()
         yield from self._counters()
+        yield from self._measured()
 
     def _ledger(self) -> Iterator[Metric]:
         labels = ["route", "output"]
@@ -120,6 +123,28 @@ class PipelineCollector(Collector):
             )
             family.add_metric([cell.kind, cell.component], cell.value)
         yield from families.values()
+
+    def _measured(self) -> Iterator[Metric]:
+        """What filters count. During a reload there may be two of a name; the newer one counts."""
+        kept = list(self._pipeline.contexts.kept.values())
+        families = {one.definition.name: one for one in kept if isinstance(one, Family)}
+        yield from map(_measured, families.values())
+
+
+def _measured(family: Family) -> Metric:
+    definition = family.definition
+    name, text, labels = definition.name, definition.help, definition.labels
+    if definition.kind == "histogram":
+        histogram = HistogramMetricFamily(name, text, labels=labels)
+        for values, total, buckets in family.samples():
+            histogram.add_metric(values, buckets, total)
+        return histogram
+    metric = (CounterMetricFamily if definition.kind == "counter" else GaugeMetricFamily)(
+        name, text, labels=labels
+    )
+    for values, value, _ in family.samples():
+        metric.add_metric(values, value)
+    return metric
 
 
 def render(pipeline: Pipeline) -> bytes:

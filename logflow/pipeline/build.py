@@ -102,6 +102,7 @@ class _Builder:
         self.dead_letters = dead_letters
         self._buffers = buffers
         self._names: Counter[str] = Counter()
+        self._defined: dict[str, object] = {}
 
     def buffer(self, name: str, config: OutputConfig) -> Buffer:
         """Make an output's buffer."""
@@ -145,6 +146,10 @@ class _Builder:
         if isinstance(made, Stage) and getattr(config, "where", None) is not None:
             # Events that go past a stage would overtake those that it holds.
             raise ComponentError(f"filter {name}: {config.type} holds events back and cannot have a where")
+        if isinstance(made, Filter):
+            for defined, meaning in made.defines.items():
+                if self._defined.setdefault(defined, meaning) != meaning:
+                    raise ComponentError(f"filter {name}: another filter defines {defined} otherwise")
         return made
 
     def steps(self, filters: list[ComponentConfig]) -> list[Filter | Stage]:

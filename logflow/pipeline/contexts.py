@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from logflow import registry
 from logflow.clock import Clock, SystemClock
@@ -18,6 +20,8 @@ from logflow.services import Services
 from logflow.storage.checkpoints import Checkpoints
 from logflow.storage.state import State
 from logflow.telemetry.metrics import Metrics
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Contexts:
     clock: Clock = field(default_factory=SystemClock)
     memory: Memory = field(default_factory=lambda: Memory(DEFAULT_LIMIT_BYTES))
     services: Services = field(init=False)
+    kept: WeakValueDictionary[Hashable, Any] = field(default_factory=WeakValueDictionary)
+    """What components keep over a reload: there as long as one of them holds it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "services", Services(self.clock))
@@ -55,6 +61,13 @@ class Contexts:
             return registry.load(kind, config.type)(config, self.context(kind, name))
         except ValueError as error:  # the engine cannot do what is asked for
             raise ComponentError(f"{kind} {name}: {error}") from None
+
+    def keep(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Find what is kept under ``key``, or make it."""
+        there: T | None = self.kept.get(key)
+        if there is None:
+            there = self.kept[key] = make()
+        return there
 
     def context(self, kind: registry.Kind, name: str, log: logging.Logger | None = None) -> Context:
         """Make the context of one component."""
@@ -71,6 +84,7 @@ class Contexts:
             checkpoints=self.checkpoints,
             state=State(self.checkpoints, kind, name),
             services=self.services,
+            keep=self.keep,
             memory=self.memory,
             parser=parser,
             log=log or logging.getLogger(f"logflow.{kind}s.{name}"),

@@ -28,6 +28,7 @@ PARSERS: dict[str, dict[str, Any]] = {
 FILTERS: dict[str, dict[str, Any]] = {
     "grep": {"keep": {"message": "."}},
     "kubernetes": {},
+    "metrics": {"metrics": {"events": {"labels": {"level": "level"}}, "n": {"kind": "gauge", "value": "n"}}},
     "modify": {"set": {"host": "{hostname}"}, "rename": {"message": "text"}},
     "parse": {"field": "message", "parser": {"type": "json"}},
     "python": {},

@@ -42,7 +42,8 @@ def test_values_are_counted_by_labels_and_in_intervals(engine: Engine) -> None:
     measure = Measure([expression("path")], expression("ms"), expression("path != '/health'"), (1.0, 10.0))
     data = entries(
         {"path": "/a", "ms": 1}, {"path": "/a", "ms": 1.5}, {"path": "/b", "ms": 10.0},
-        {"path": "/a", "ms": 99}, {"path": "/health", "ms": 5}, {"path": "/a", "ms": "7"}, {"path": "/a", "ms": -1}, {"path": "/a"},
+        {"path": "/a", "ms": 99}, {"path": "/health", "ms": 5}, {"path": "/a", "ms": "7"},
+        {"path": "/a", "ms": -1}, {"path": "/a"},
     )  # fmt: skip
     [(series, skipped)] = engine.tally([measure]).apply(data, "app", None, 0)
     assert [(msgpack.unpackb(one.key), *one[1:]) for one in series] == [
