@@ -36,6 +36,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "regex": "logflow.parsers.regex:RegexParser",
     },
     "filter": {
+        "dedupe": "logflow.filters.dedupe:DedupeFilter",
         "grep": "logflow.filters.grep:GrepFilter",
         "kubernetes": "logflow.filters.kubernetes:KubernetesFilter",
         "metrics": "logflow.filters.metrics:MetricsFilter",

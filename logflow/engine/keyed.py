@@ -129,6 +129,8 @@ class Repeats(Protocol):
     ) -> tuple[bytes, int]:
         """Return the events that are no repeats, and their number.
 
+        An event for which every expression gives None is a repeat of none.
+
         ``at_ns`` is a monotonic time: by it events are forgotten again.
         """
         ...

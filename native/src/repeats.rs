@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
-use crate::expressions::{Program, Surroundings};
+use crate::expressions::{Program, Surroundings, Value};
 use crate::out::Out;
 
 /// Most bytes of entries that are kept to tell of repeats.
@@ -73,9 +73,15 @@ impl Repeats {
         self.program.each_event(data, around, |event, start, end| {
             key.truncate(0);
             key.array_head(self.width);
-            self.program.evaluate_all(event).for_each(|value| value.pack(&mut key));
+            let mut known = false;
+            for value in self.program.evaluate_all(event) {
+                known |= !matches!(value, Value::None);
+                value.pack(&mut key);
+            }
             key.str(around.tag.as_bytes());
-            if self.is_new(&mut memory, self.hash(key.as_slice()), at_ns, around.tag, &data[start..end]) {
+            if !known
+                || self.is_new(&mut memory, self.hash(key.as_slice()), at_ns, around.tag, &data[start..end])
+            {
                 count += 1;
             } else {
                 kept.extend_from_slice(&data[run..start]);

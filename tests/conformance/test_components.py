@@ -26,6 +26,7 @@ PARSERS: dict[str, dict[str, Any]] = {
     "regex": {"pattern": r"^(?P<a>\w+) (?P<b>.*)$"},
 }
 FILTERS: dict[str, dict[str, Any]] = {
+    "dedupe": {"fields": ["message"]},
     "grep": {"keep": {"message": "."}},
     "kubernetes": {},
     "metrics": {"metrics": {"events": {"labels": {"level": "level"}}, "n": {"kind": "gauge", "value": "n"}}},

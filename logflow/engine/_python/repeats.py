@@ -52,7 +52,7 @@ class PythonRepeats:
             self._end(at_ns)
             for start, end, values in each_value(self._expressions, entries, event):
                 key = hashlib.blake2b(pack_value(values) + tag.encode(), digest_size=16).digest()
-                if self._is_new(key, at_ns, tag, entries[start:end]):
+                if values.count(None) == len(values) or self._is_new(key, at_ns, tag, entries[start:end]):
                     kept.append(entries[start:end])
                 else:
                     repeats += 1
