@@ -22,6 +22,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "forward": "logflow.sources.forward:ForwardSource",
         "generate": "logflow.sources.generate:GenerateSource",
         "http": "logflow.sources.http:HttpSource",
+        "kafka": "logflow.sources.kafka:KafkaSource",
         "stdin": "logflow.sources.stdin:StdinSource",
         "tail": "logflow.sources.tail:TailSource",
     },
