@@ -40,6 +40,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "dedupe": "logflow.filters.dedupe:DedupeFilter",
         "grep": "logflow.filters.grep:GrepFilter",
         "kubernetes": "logflow.filters.kubernetes:KubernetesFilter",
+        "lookup": "logflow.filters.lookup:LookupFilter",
         "metrics": "logflow.filters.metrics:MetricsFilter",
         "modify": "logflow.filters.modify:ModifyFilter",
         "parse": "logflow.filters.parse:ParseFilter",

@@ -29,6 +29,7 @@ FILTERS: dict[str, dict[str, Any]] = {
     "dedupe": {"fields": ["message"]},
     "grep": {"keep": {"message": "."}},
     "kubernetes": {},
+    "lookup": {"key": "message", "fields": {"team": "team"}},
     "metrics": {"metrics": {"events": {"labels": {"level": "level"}}, "n": {"kind": "gauge", "value": "n"}}},
     "modify": {"set": {"host": "{hostname}"}, "rename": {"message": "text"}},
     "parse": {"field": "message", "parser": {"type": "json"}},
@@ -50,6 +51,9 @@ def test_parser(name: str, tmp_path: Path) -> None:
 async def test_filter(name: str, tmp_path: Path) -> None:
     """Each filter keeps the contract of filters."""
     config = {"type": name, **FILTERS[name]}
+    if name == "lookup":
+        (tmp_path / "hosts.csv").write_text("host,team\nplain,red\n")
+        config["file"] = str(tmp_path / "hosts.csv")
     if name == "python":
         module = tmp_path / "mine.py"
         module.write_text("def keep(record):\n    return record if record else None\n")
