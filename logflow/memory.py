@@ -15,7 +15,8 @@ over, so that one source cannot starve another.
 Leases grow while data arrives, so all of them might wait for each other and none could finish. To rule
 that out, a part of a share is kept for one lease at a time: the one that has waited longest may grow into
 it until it shrinks or is released. Small leases have a line and a quarter of the room to themselves, so
-that a few large ones that stand still do not stop everybody else.
+that a few large ones that stand still do not stop everybody else; and tiny ones an eighth of it, so that
+those who need next to nothing do not wait behind a crowd.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ DEFAULT_LIMIT_BYTES = 512 * 1024 * 1024
 
 SMALL_BYTES = 256 * 1024
 """Leases up to this are small ones."""
+
+TINY_BYTES = 32 * 1024
+"""Leases up to this are tiny ones."""
 
 
 class Memory:
@@ -74,7 +78,7 @@ class Share:
         self._memory = memory
         self._asked = asked_bytes
         self._alone = alone_bytes
-        self._lines: tuple[deque[Lease], deque[Lease]] = (deque(), deque())
+        self._lines: tuple[deque[Lease], ...] = (deque(), deque(), deque())
         self._first: Lease | None = None
         self._granting = False
         self.held = 0
@@ -92,8 +96,8 @@ class Share:
 
     @property
     def tight(self) -> bool:
-        """Whether more than half is in use: whoever can do with less should."""
-        return 2 * self.held > self.limit_bytes
+        """Whether more than a quarter is in use: whoever can do with less should."""
+        return 4 * self.held > self.limit_bytes
 
     def lease(self) -> Lease:
         """Make a lease of nothing, to be resized."""
@@ -174,7 +178,7 @@ class Share:
         lease.size = lease.wanted = wanted
 
     def _line(self, wanted: int) -> deque[Lease]:
-        return self._lines[wanted > SMALL_BYTES]
+        return self._lines[(wanted > TINY_BYTES) + (wanted > SMALL_BYTES)]
 
     def _fits(self, lease: Lease, wanted: int) -> bool:
         others = self.held - lease.size
@@ -186,6 +190,8 @@ class Share:
         room -= alone
         if wanted > SMALL_BYTES:
             room -= room // 4
+        elif wanted > TINY_BYTES:
+            room -= room // 8
         # What is larger than the whole share comes in alone, or it would never come in.
         return not others or others + wanted <= room
 

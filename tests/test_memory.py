@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logflow.memory import SMALL_BYTES, Lease, Memory
+from logflow.memory import SMALL_BYTES, TINY_BYTES, Lease, Memory
 
 MIB = 1 << 20
 
@@ -74,6 +74,14 @@ def test_small_ones_have_room_of_their_own() -> None:
     assert large.resize(12 * MIB)
     assert not more.resize(MIB, lambda: None)
     assert small.resize(SMALL_BYTES)
+
+
+def test_tiny_ones_do_not_wait_behind_a_crowd_of_small_ones() -> None:
+    share = Memory(16 * MIB).share(16 * MIB)
+    crowd = [share.lease() for _ in range(100)]
+    granted = [lease.resize(SMALL_BYTES, lambda: None) for lease in crowd]
+    assert granted.count(False) > 40
+    assert share.lease().resize(TINY_BYTES)
 
 
 def test_who_waits_no_longer_holds_up_nobody() -> None:

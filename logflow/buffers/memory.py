@@ -51,6 +51,8 @@ from logflow.telemetry.ledger import Account
 
 _Lane: TypeAlias = "deque[_Item]"
 
+_MOST_BATCHES = 2000
+"""Most batches in a chunk: what is done when it was delivered must not hold up the event loop."""
 _REPLAY_WAIT_S = 30.0
 """How long a chunk that is rebuilt after a restart waits for a part of its file that does not come
 (the file was truncated, say) before it is delivered without it."""
@@ -75,6 +77,7 @@ class _Queue:
     chunk_limit: int
     lanes: dict[str | None, _Lane] = field(default_factory=dict)
     size: int = 0
+    batches: int = 0
     busy: bool = False
     returned: Chunk | None = None
     due_s: float | None = None
@@ -89,7 +92,7 @@ class _Queue:
     @property
     def ready(self) -> bool:
         """Whether a whole chunk waits."""
-        return self.size >= self.chunk_limit
+        return self.size >= self.chunk_limit or self.batches >= _MOST_BATCHES
 
     @property
     def uncut_bytes(self) -> int:
@@ -115,11 +118,13 @@ class _Queue:
         """Put a batch at the end of its lane."""
         self.lanes.setdefault(_stream(item.batch), deque()).append(item)
         self.size += len(item.batch.entries)
+        self.batches += 1
 
     def pop(self, lane: _Lane) -> _Item:
         """Take the first batch of a lane; an empty lane is forgotten."""
         item = lane.popleft()
         self.size -= len(item.batch.entries)
+        self.batches -= 1
         if not lane:
             del self.lanes[_stream(item.batch)]
         return item
@@ -129,6 +134,7 @@ class _Queue:
         lane = self.lanes.setdefault(_stream(items[0].batch), deque())
         lane.extendleft(reversed(items))
         self.size += sum(len(item.batch.entries) for item in items)
+        self.batches += len(items)
 
 
 class MemoryBuffer(Buffer):
@@ -352,7 +358,8 @@ class MemoryBuffer(Buffer):
                     break
                 end = span.end
             # A planned chunk is rebuilt whole, even if the limit is lower now.
-            if items and stop_at < 0 and size + len(batch.entries) > self._options.chunk_limit:
+            full = size + len(batch.entries) > self._options.chunk_limit or len(items) >= _MOST_BATCHES
+            if items and stop_at < 0 and full:
                 break
             items.append(queue.pop(lane))
             size += len(batch.entries)

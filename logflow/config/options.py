@@ -16,6 +16,10 @@ class Options(ConfigModel):
     """The base of nested groups of options."""
 
 
+_LIMITS = {"memory": 64 << 20, "disk": 1 << 30}
+"""Most bytes that wait in a buffer, unless set."""
+
+
 class BufferOptions(Options):
     """Where chunks wait for the output."""
 
@@ -52,9 +56,7 @@ class BufferOptions(Options):
     @property
     def limit_bytes(self) -> int:
         """The limit in force."""
-        if self.limit is not None:
-            return self.limit
-        return parse_size("64MiB" if self.type == "memory" else "1GiB")
+        return self.limit if self.limit is not None else _LIMITS[self.type]
 
 
 class GroupOptions(Options):

@@ -18,6 +18,7 @@ from typing_extensions import Buffer
 from logflow.component import Parser
 from logflow.engine._python import PythonEngine
 from logflow.engine.api import (
+    MAX_FRAMES,
     Assignment,
     Computation,
     Condition,
@@ -369,9 +370,9 @@ class NativeEngine:
             return self._twin.miner(message, most, similarity)
         return miner
 
-    def scan_frames(self, data: Buffer, max_size: int) -> Scanned:
+    def scan_frames(self, data: Buffer, max_size: int, most: int = MAX_FRAMES) -> Scanned:
         """Find the whole Forward frames at the start of ``data``."""
-        frames, consumed, needed = self._native.scan_frames(data, max_size)
+        frames, consumed, needed = self._native.scan_frames(data, max_size, most)
         return Scanned([Frame._make(frame) for frame in frames], consumed, needed)
 
     def _note(self, reason: Unsupported) -> None:

@@ -579,14 +579,14 @@ class Engine(Protocol):
         """
         ...
 
-    def scan_frames(self, data: Buffer, max_size: int) -> Scanned:
+    def scan_frames(self, data: Buffer, max_size: int, most: int = MAX_FRAMES) -> Scanned:
         """Find the whole Forward frames at the start of ``data``.
 
         A tag may be str or bin. By the second element: array = forward, str or bin = packed, int, ext, float
         or nil = message; then an option, a map or nil, may follow. The payload of ``packed`` is not looked
         into, and entries only so far as to find their ends.
 
-        At most :data:`MAX_FRAMES` are returned; where there may be more, ``needed`` is 1.
+        At most ``most`` are returned; where there may be more, ``needed`` is 1.
 
         Wrapping before a bad one are returned, with ``needed`` 0: only a bad frame at the very start
         raises, so that what came whole before it is not lost.

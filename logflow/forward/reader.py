@@ -3,13 +3,14 @@
 ::
 
     buffer   |frame|frame|frame|begin of a fr ame ...........|
-             0               consumed   filled     needed
+             at              consumed   filled     needed
              └───── slab, handed on ─┘ └ copied to the next buffer ┘
 
 A connection reads into one buffer. As soon as it holds whole frames, the buffer itself is handed on,
-and only the begun frame is copied. Within a frame whose length is known, exactly the missing bytes are
-read, so that large payloads are never copied here. Memory grows with what has arrived, not with what
-was announced; the announced length is checked first.
+and only the begun frame is copied. Many small frames are handed on as several slabs of one buffer.
+Within a frame whose length is known, exactly the missing bytes are read, so that large payloads are
+never copied here. Memory grows with what has arrived, not with what was announced; the announced
+length is checked first.
 
 An engine may copy what it scans. So once a large packed payload has come, a frame is scanned that has an
 empty one in its place, and the positions found are moved::
@@ -21,18 +22,18 @@ empty one in its place, and the positions found are moved::
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgpack
 
-from logflow.engine.api import Frame, Scanned
+from logflow.engine.api import MAX_FRAMES, Frame, Scanned
 from logflow.errors import MalformedData
 
 READ_BYTES = 64 * 1024
 """What is read at once between frames; also the size of the smallest buffer."""
 
 _THRIFTY_BYTES = 4 * 1024
-"""What is read first where memory is tight."""
+"""What is read at once where memory is tight."""
 
 _GROWTH = 4
 _BEYOND_BYTES = 1024
@@ -46,6 +47,8 @@ _HEAD_BYTES = 8 * 1024
 _LENGTH_BYTES = {0xC5: 2, 0xC6: 4, 0xDA: 2, 0xDB: 4}
 """Bytes of the length of a long bin or str, by its first byte."""
 
+_NIL = 0xC0
+_NILS = bytes([_NIL]) * 1024
 _STARTS = frozenset([0xC0, 0x92, 0x93, 0x94, 0xDC, 0xDD])
 """First bytes of frames: nil, and arrays of 2 to 4 (or with a 16 or 32 bit length)."""
 _STRANGERS = {
@@ -53,6 +56,9 @@ _STRANGERS = {
     b"HEAD": "an HTTP request", b"\x16\x03": "a TLS client, but this source has no tls",
     b"\x96\xa4PING": "a handshake, but this source has no shared_key",
 }  # fmt: skip
+
+
+Scan: TypeAlias = Callable[[memoryview, int, int], Scanned]
 
 
 class BufferPool:
@@ -81,12 +87,15 @@ class BufferPool:
 
 
 class Slab(NamedTuple):
-    """Whole frames and the buffer that they lie in, which is not written to any more."""
+    """Whole frames and the part of a buffer that they lie in, which is not written to any more."""
 
-    data: bytearray
+    data: memoryview
     frames: list[Frame]
     size: int
     """Bytes that the frames take."""
+    buffer: bytearray
+    last: bool
+    """Whether this is the last slab of the buffer, so that it may be used again after this."""
 
 
 class _Payload(NamedTuple):
@@ -106,7 +115,7 @@ class FrameReader:
         thrifty: read little at first, as memory is tight.
     """
 
-    def __init__(self, scan: Callable[[memoryview, int], Scanned], max_frame: int, pool: BufferPool) -> None:
+    def __init__(self, scan: Scan, max_frame: int, pool: BufferPool) -> None:
         """Read frames.
 
         Args:
@@ -118,6 +127,7 @@ class FrameReader:
         self._max_frame = max_frame
         self._pool = pool
         self._buffer: bytearray | None = None
+        self._at = 0
         self._filled = 0
         self._needed = 1
         self._scan_at = 1
@@ -128,13 +138,8 @@ class FrameReader:
 
     @property
     def pending(self) -> int:
-        """Bytes of a begun frame."""
-        return self._filled
-
-    @property
-    def expected(self) -> int:
-        """Bytes that the begun frame takes, as far as that is known."""
-        return max(self._needed, self._filled) if self._filled else 0
+        """Bytes that came and have not been handed on."""
+        return self._filled - self._at
 
     @property
     def demand(self) -> int:
@@ -147,7 +152,7 @@ class FrameReader:
     @property
     def ready(self) -> bool:
         """Whether to call :meth:`take` now."""
-        return self._filled >= self._scan_at
+        return self.pending >= self._scan_at
 
     @property
     def scannable(self) -> bool:
@@ -156,25 +161,33 @@ class FrameReader:
         A frame that does not announce its length must be walked from its start. So that this does not
         become quadratic, :attr:`ready` waits until a large one has grown by half, after some tries.
         """
-        return self._filled >= self._needed and self._filled > 0
+        return self.pending >= self._needed and self.pending > 0
 
     def space(self) -> memoryview:
         """Where the next bytes go; never empty."""
         if self._buffer is None:
-            self._buffer = bytearray(_THRIFTY_BYTES) if self.thrifty else self._pool.take(READ_BYTES)
+            self._buffer = self._take_buffer(_THRIFTY_BYTES)
         if self._is_short(len(self._buffer)):
-            self._replace(self._buffer, 0, self._next_size())
-        end = self._end()
-        return memoryview(self._buffer)[self._filled : end]
+            self._replace(self._buffer, self._next_size(), reuse=not self._at)
+        return memoryview(self._buffer)[self._filled : self._at + self._end()]
+
+    def _take_buffer(self, size: int) -> bytearray:
+        return (
+            bytearray(size) if self.thrifty and size < READ_BYTES else self._pool.take(max(size, READ_BYTES))
+        )
 
     def _end(self) -> int:
-        """Where reading ends, if the buffer is that long."""
-        return max(self._needed + _BEYOND_BYTES, self._filled + READ_BYTES)
+        """How many bytes are to be held at most, if the buffer is that long."""
+        return max(self._needed + _BEYOND_BYTES, self.pending + self._read_bytes)
+
+    @property
+    def _read_bytes(self) -> int:
+        return _THRIFTY_BYTES if self.thrifty else READ_BYTES
 
     def _next_size(self) -> int:
         """Size of the buffer that is wanted next."""
         # An announced length is believed as far as this peer has kept its word before.
-        return min(self._end(), max(_GROWTH * self._filled, self._largest) + READ_BYTES)
+        return min(self._end(), max(_GROWTH * self.pending, self._largest) + self._read_bytes)
 
     def _is_short(self, size: int) -> bool:
         """Whether a buffer of this size is full, or much too small for what has just begun to come."""
@@ -195,8 +208,8 @@ class FrameReader:
             self._filled += size
             view = view[size:]
 
-    def take(self) -> Slab | None:
-        """Return the whole frames that have come, if any.
+    def take(self, most: int = MAX_FRAMES) -> Slab | None:
+        """Return whole frames that have come, if there are any, and at most so many.
 
         Raises:
             MalformedData: what comes next is no frame. Frames before it have been returned.
@@ -204,49 +217,69 @@ class FrameReader:
         """
         buffer = self._buffer
         assert buffer is not None
-        if buffer[0] not in _STARTS:
-            raise _stranger(bytes(buffer[: min(self._filled, 16)]))
-        scanned = self._look(buffer)
+        if buffer[self._at] == _NIL and not self._skip_heartbeats(buffer):
+            return None
+        start = self._at
+        if buffer[start] not in _STARTS:
+            raise _stranger(bytes(buffer[start : min(self._filled, start + 16)]))
+        scanned = self._look(buffer, most)
         if not scanned.consumed:
+            if start:
+                self._replace(buffer, self.pending + _BEYOND_BYTES, reuse=False)
             self._tries += 1
-            self._expect(buffer, max(scanned.needed, self._filled + 1))
+            self._expect(max(scanned.needed, self._filled + 1))
             if self._tries > _FREE_TRIES and self._filled > _PATIENT_BYTES:
                 self._scan_at = max(self._needed, self._filled + self._filled // 2)
             return None
         self._largest = max(self._largest, scanned.consumed)
-        rest = self._filled - scanned.consumed
-        if rest:
-            self._replace(buffer, scanned.consumed, max(rest, READ_BYTES), reuse=False)
-        else:
-            self._buffer = None
-        self._filled, self._tries, self._payload = rest, 0, None
-        self._expect(self._buffer, scanned.needed if rest else 1)
-        return Slab(buffer, scanned.frames, scanned.consumed)
+        self._at += scanned.consumed
+        self._tries, self._payload = 0, None
+        more = self.pending > 0 and len(scanned.frames) >= most
+        if not self.pending:
+            self._buffer, self._at, self._filled = None, 0, 0
+        elif not more:
+            self._replace(buffer, self.pending + _BEYOND_BYTES, reuse=False)
+        self._expect(scanned.needed if self.pending else 1)
+        return Slab(memoryview(buffer)[start:], scanned.frames, scanned.consumed, buffer, not more)
 
-    def _look(self, buffer: bytearray) -> Scanned:
-        with memoryview(buffer)[: self._filled] as view:
+    def _skip_heartbeats(self, buffer: bytearray) -> bool:
+        """Skip nils, of which a flood would cost more than its bytes; returns whether anything is left."""
+        at, size = self._at, len(_NILS)
+        while at + size <= self._filled and buffer.startswith(_NILS, at):
+            at += size
+        rest = buffer[at : min(at + size, self._filled)]
+        at += len(rest) - len(rest.lstrip(_NILS[:1]))
+        if at == self._filled:
+            self.release()
+            return False
+        self._at = at
+        return True
+
+    def _look(self, buffer: bytearray, most: int) -> Scanned:
+        with memoryview(buffer)[self._at : self._filled] as view:
             if self._payload is not None and self._payload.end <= self._filled:
-                return self._scan_around(view, self._payload)
-            return self._scan(view, self._max_frame)
+                return self._scan_around(view, self._payload, most)
+            return self._scan(view, self._max_frame, most)
 
-    def _expect(self, buffer: bytearray | None, needed: int) -> None:
+    def _expect(self, needed: int) -> None:
         """Scan again when ``needed`` bytes have come."""
         self._needed = self._scan_at = needed
+        buffer = self._buffer
         if buffer is not None and self._payload is None and needed > self._filled + READ_BYTES:
             self._payload = _find_payload(bytes(buffer[: min(self._filled, _HEAD_BYTES)]))
 
     def release(self) -> None:
         """Give the memory back; what has not become a frame is forgotten."""
-        if self._buffer is not None:
+        if self._buffer is not None and not self._at:  # otherwise slabs lie in it
             self._pool.give(self._buffer)
         self._buffer, self._payload = None, None
-        self._filled, self._needed, self._scan_at, self._tries = 0, 1, 1, 0
+        self._at, self._filled, self._needed, self._scan_at, self._tries = 0, 0, 1, 1, 0
 
-    def _scan_around(self, view: memoryview, payload: _Payload) -> Scanned:
+    def _scan_around(self, view: memoryview, payload: _Payload, most: int) -> Scanned:
         """Scan without looking at a large payload."""
         short = b"".join((view[: payload.header], b"\xc4\x00", view[payload.end :]))
         moved = payload.end - payload.header - 2
-        scanned = self._scan(memoryview(short), self._max_frame)
+        scanned = self._scan(memoryview(short), self._max_frame, most)
         frames = [
             frame._replace(
                 start=frame.start + moved, end=frame.end + moved,
@@ -259,10 +292,12 @@ class FrameReader:
         frames[0] = frames[0]._replace(start=payload.start)
         return Scanned(frames, scanned.consumed + moved, scanned.needed)
 
-    def _replace(self, old: bytearray, start: int, size: int, *, reuse: bool = True) -> None:
-        """Go on in another buffer, with the bytes of the old one from ``start`` on."""
-        self._buffer = self._pool.take(max(size, READ_BYTES))
-        self._buffer[: self._filled - start] = memoryview(old)[start : self._filled]
+    def _replace(self, old: bytearray, size: int, *, reuse: bool) -> None:
+        """Go on in another buffer, with the bytes that have not been handed on."""
+        pending = memoryview(old)[self._at : self._filled]
+        self._buffer = self._take_buffer(size)
+        self._buffer[: len(pending)] = pending
+        self._at, self._filled = 0, len(pending)
         if reuse:
             self._pool.give(old)
 

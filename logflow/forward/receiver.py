@@ -9,7 +9,8 @@
     handshake? ──► frames ──► ending (end of stream, refused) ──► answered ──► closed
 
 The task exists only while there is something to do; an idle connection costs its socket. Few slabs are
-held: one being handled, and what was read meanwhile.
+held: one being handled, and what was read meanwhile. Connections handle requests in turn, and for a bounded
+time in each turn of the event loop (``turns.py``).
 
 What a connection holds, and what reading on will take, is asked for first (``logflow.memory``): its buffer,
 slabs, the frames found in them, and answers that wait. Until it is granted, nothing is read, and what was
@@ -25,7 +26,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from logflow.clock import Clock
@@ -38,19 +38,21 @@ from logflow.forward.handshake import ServerHandshake, ServerSecrets
 from logflow.forward.identity import peer_identity
 from logflow.forward.intake import Opening, Part, Request, requests
 from logflow.forward.jsontext import FIRST_BYTES, JsonRequests, json_ack
-from logflow.forward.reader import READ_BYTES, BufferPool, FrameReader, Slab
+from logflow.forward.reader import BufferPool, FrameReader, Slab
 from logflow.forward.tags import Tags
+from logflow.forward.turns import Turn, Turns
 from logflow.memory import Share
 from logflow.receipt import Receipt, all_of
 
 _INLINE_BYTES = {"native": 2 * 1024 * 1024, "python": 64 * 1024}
 """Requests above this are opened in a thread: below it, an engine takes less time than the way to a thread
 and back, and in no case more than 10 ms or so."""
-_QUEUED_BYTES = 4 * READ_BYTES
-"""Reading pauses while more than this waits to be handled."""
+_MOST_SLABS = 2
+"""Reading pauses while so many wait to be handled."""
 _FRAME_BYTES = 400
 """Memory of one frame that was found, beside its bytes."""
-_SCAN_BYTES = MAX_FRAMES * _FRAME_BYTES
+_FEW_FRAMES = 16
+"""Frames that are looked for at once where memory is tight."""
 _SMALL_BYTES = 4 * 1024
 """What a request of this size becomes is so little that the number of connections bounds it."""
 _ANSWER_BYTES = 600
@@ -117,6 +119,7 @@ class Shared:
     connections_refused: Counter
     connections_timed_out: Counter
     pool: BufferPool = field(default_factory=BufferPool)
+    turns: Turns = field(default_factory=Turns)
     receivers: set[Receiver] = field(default_factory=set)
 
     @property
@@ -140,7 +143,7 @@ class Receiver(asyncio.BufferedProtocol):
         self._lease = shared.reading.lease()
         self._problem: MalformedData | None = None
         self._worker: asyncio.Task[None] | None = None
-        self._starting = False
+        self._turn = Turn(shared.turns)
         self._rescan: asyncio.TimerHandle | None = None
         self._emitting: Request | None = None
         self._woken = asyncio.Event()
@@ -326,17 +329,17 @@ class Receiver(asyncio.BufferedProtocol):
             delay_s = _SCAN_SHARE * (time.perf_counter() - started)
             self._rescan = asyncio.get_running_loop().call_later(delay_s, self._scan_anyway)
         if (self._slabs or self._problem) and self._worker is None:
-            self._worker, self._starting = self._shared.spawn(self._work()), True
+            self._worker = self._shared.spawn(self._work())
         if self._ending and self._worker is None:
             self._check_torn()
         self._steer()
         self._close_if_done()
 
     def _may_look(self) -> bool:
-        return self._problem is None and self._queued_bytes <= _QUEUED_BYTES and self._is_granted()
+        return self._problem is None and not self._full and self._is_granted()
 
     def _collect(self) -> None:
-        slab = self._reader.take()
+        slab = self._reader.take(self._most_frames)
         if slab is not None:
             self._slabs.append(slab)
             self._slab_bytes += _memory_of(slab)
@@ -357,21 +360,25 @@ class Receiver(asyncio.BufferedProtocol):
         granted = self._is_granted()
         if self._transport is None:
             return
-        full = self._reader.ready or self._queued_bytes > _QUEUED_BYTES
-        if self._ending or self._problem or full or not granted:
+        if self._ending or self._problem or self._full or self._reader.ready or not granted:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
 
     @property
-    def _queued_bytes(self) -> int:
-        # What a worker that starts will take at once does not wait.
-        return sum(slab.size for slab in islice(self._slabs, int(self._starting), None))
+    def _full(self) -> bool:
+        """Whether enough waits to be handled; where memory is tight, anything is enough."""
+        return len(self._slabs) >= (1 if self._shared.reading.tight else _MOST_SLABS)
+
+    @property
+    def _most_frames(self) -> int:
+        """How many frames to look for at once."""
+        return _FEW_FRAMES if self._shared.reading.tight else MAX_FRAMES
 
     def _is_granted(self) -> bool:
         """Ask for what is held and for what reading on, and looking into it, will take."""
         begun = self._reader.demand
-        demand = begun + _SCAN_BYTES if begun else 0
+        demand = begun + self._most_frames * _FRAME_BYTES if begun else 0
         # Answers are counted by 64, so that small requests do not ask anew one by one.
         demand += self._slab_bytes + _ANSWER_BYTES * (len(self._acks) & ~63)
         return self._lease.resize(demand, self._admitted)
@@ -389,8 +396,8 @@ class Receiver(asyncio.BufferedProtocol):
     # -- handling ---------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        self._starting = False
         try:
+            await self._turn.begin()
             while self._slabs:
                 slab = self._slabs.popleft()
                 self._steer()
@@ -398,10 +405,12 @@ class Receiver(asyncio.BufferedProtocol):
                     await self._handle(slab)
                 finally:
                     self._slab_bytes -= _memory_of(slab)
-                self._shared.pool.give(slab.data)
+                if slab.last:
+                    self._shared.pool.give(slab.buffer)
+                del slab  # nothing of it is held while others have their turn
                 self._scan()
                 if self._slabs:
-                    await asyncio.sleep(0)  # others have their turn, however much this one sends
+                    await self._turn.go_on()
             if self._problem is not None:
                 raise self._problem
         except MalformedData as error:
@@ -420,13 +429,15 @@ class Receiver(asyncio.BufferedProtocol):
             self._close_if_done()
 
     async def _handle(self, slab: Slab) -> None:
-        for request in requests(slab.data, slab.frames):
-            await self._wait_for_turn()
+        for place, request in enumerate(requests(slab.data, slab.frames)):
+            if place:
+                await self._turn.go_on()
+            await self._wait_for_client()
             if request.option.chunk and self._transport is None:
                 continue  # it will be sent again, as nobody can be told that it came
             await self._admit(request)
 
-    async def _wait_for_turn(self) -> None:
+    async def _wait_for_client(self) -> None:
         """Wait while too many requests are open, or too many answers unread."""
         while self._transport is not None and (self._acks.full or not self._writable):
             self._woken.clear()
@@ -531,7 +542,7 @@ class Receiver(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def _send(self, data: bytes) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def _wake(self) -> None:
@@ -559,4 +570,4 @@ class Receiver(asyncio.BufferedProtocol):
 
 
 def _memory_of(slab: Slab) -> int:
-    return len(slab.data) + _FRAME_BYTES * len(slab.frames)
+    return len(slab.buffer) + _FRAME_BYTES * len(slab.frames)

@@ -166,9 +166,13 @@ class Router:
         left = deque(targets if len(targets) == 1 else sorted(targets, key=_is_full))
         try:
             while left:
+                target = left[0]
                 # A put may wait though the buffer is not full, namely for room for this very batch.
-                async with _counted(blocked_on, left[0].output):
-                    await left[0].buffer.put(batch, left[0].account, receipt)
+                blocked_on[target.output] += 1
+                try:
+                    await target.buffer.put(batch, target.account, receipt)
+                finally:
+                    blocked_on[target.output] -= 1
                 left.popleft()
         except BaseException:
             for target in left:

@@ -8,9 +8,6 @@
 use crate::error::Error;
 use crate::mp::{self, Fault, Kind, MAX_DEPTH};
 
-/// Frames that are returned at most, as each takes many times the memory that the smallest has.
-const MAX_FRAMES: usize = 256;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Message,
@@ -50,10 +47,11 @@ impl From<Fault> for Bad {
     }
 }
 
-pub fn scan(data: &[u8], max_size: usize) -> Result<Scanned, Error> {
+/// Find whole frames, at most `most`, as each takes many times the memory that the smallest has.
+pub fn scan(data: &[u8], max_size: usize, most: usize) -> Result<Scanned, Error> {
     let mut frames = Vec::new();
     let mut at = 0;
-    while at < data.len() && frames.len() < MAX_FRAMES {
+    while at < data.len() && frames.len() < most {
         let too_large = |size: usize| {
             Error::Limit(format!("a frame of {size} bytes or more is larger than the limit of {max_size}"))
         };

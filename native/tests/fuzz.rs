@@ -353,9 +353,9 @@ fn check_frames(data: &[u8]) {
     if let Ok(done) = values::json_lines(data, false) {
         assert!(done.consumed <= data.len() && done.lines.len() <= 2 * data.len());
     }
-    let Ok(whole) = frames::scan(data, 1 << 20) else { return };
+    let Ok(whole) = frames::scan(data, 1 << 20, 256) else { return };
     assert!(whole.consumed <= data.len());
-    if let Ok(part) = frames::scan(&data[..data.len() / 2], 1 << 20) {
+    if let Ok(part) = frames::scan(&data[..data.len() / 2], 1 << 20, 256) {
         assert!(whole.frames.starts_with(&part.frames));
         assert!(part.consumed + part.needed <= data.len() || whole.frames == part.frames);
     }

@@ -14,7 +14,7 @@ import pytest
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Origin, Span
 from logflow.buffers.base import TAG_BYTES, GroupLimits
-from logflow.buffers.disk import DiskBuffer, Storage
+from logflow.buffers.disk import DiskBuffer, Storage, files
 from logflow.clock import Clock, SystemClock
 from logflow.config.options import BufferOptions
 from logflow.errors import ComponentError
@@ -525,8 +525,11 @@ async def test_waiting_says_how_much_and_how_old(tmp_path: Path) -> None:
     await bench.buffer.close()
 
 
-async def test_a_directory_that_was_deleted_is_noticed_and_nothing_is_accepted_any_more(bench: Bench) -> None:
+async def test_a_directory_that_was_deleted_is_noticed_and_nothing_is_accepted_any_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Files without a name would be gone with the process, acknowledged or not."""
+    monkeypatch.setattr(files, "_LOOK_S", 0.0)
     await bench.store(make_batch(0))
     assert bench.buffer.problem is None
     shutil.rmtree(bench.directory)

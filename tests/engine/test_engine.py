@@ -104,7 +104,7 @@ class _Stub(ModuleType):
     def normalize(self, data: bytes, now_ns: int, limit: Any, group: Any) -> tuple[Any, ...]:
         return (data, 1, 2, {"bad_time": 3}, {}, b"g")
 
-    def scan_frames(self, data: bytes, max_size: int) -> tuple[Any, ...]:
+    def scan_frames(self, data: bytes, max_size: int, most: int) -> tuple[Any, ...]:
         return ([(b"t", "packed", 1, 2, -1, 3, 4)], 5, 6)
 
     def _check(self, what: str) -> None:

@@ -589,6 +589,7 @@ def test_field_parser(native: Engine, context: Context, name: str, drawn: st.Dat
 @parity(80)
 def test_scan_frames(native: Engine, frames: bytes, max_size: int) -> None:
     same(native, lambda engine: engine.scan_frames(frames, max_size))
+    same(native, lambda engine: engine.scan_frames(frames, max_size, 2))
 
 
 @given(st.lists(st.sampled_from([*b'{}[]",:\\ \n\r\t1a', 0xC3]), max_size=40).map(bytes), st.booleans())

@@ -78,6 +78,39 @@ async def nesting(target: Target, rng: Random) -> None:
         await send(target.forward_port, body, 0.05)
 
 
+def _tiny_frames(kind: str, rng: Random) -> bytes:
+    """A few thousand of the smallest frames that there are."""
+    if kind == "nil":
+        return b"\xc0" * 65_536
+    event = [1, {"a": 1}]
+    tags = [f"tiny{number}" for number in range(2)]
+    if kind == "message":  # of two tags in turn, so that none is put together with its neighbour
+        return b"".join(msgpack.packb([tag, *event]) for tag in tags) * 2_000
+    return b"".join(
+        msgpack.packb([rng.choice(tags), [event], {"chunk": f"{rng.getrandbits(64):x}"}])
+        for _ in range(2_000)
+    )
+
+
+async def tiny_frames(target: Target, rng: Random) -> None:
+    """Many connections, each with as many of the smallest frames as are taken."""
+
+    async def flood(frames: bytes) -> None:
+        with suppress(*GONE):
+            reader, writer = await connect(target.forward_port)
+            reading = asyncio.create_task(reader.read())  # acks
+            try:
+                while target.left_s > 0:
+                    writer.write(frames)
+                    await asyncio.wait_for(writer.drain(), max(target.left_s, 0.01))
+            finally:
+                reading.cancel()
+                writer.transport.abort()
+
+    frames = _tiny_frames(rng.choice(["nil", "message", "forward"]), rng)
+    await asyncio.gather(*(flood(frames) for _ in range(rng.choice([1, 8, 64, 512]))))
+
+
 ATTACKS: dict[str, Attack] = {
     "forward-garbage": garbage,
     "forward-idle-connections": idle_connections,
@@ -85,4 +118,5 @@ ATTACKS: dict[str, Attack] = {
     "forward-bombs": bombs,
     "forward-many-tags": many_tags,
     "forward-nesting": nesting,
+    "forward-tiny-frames": tiny_frames,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from logflow.buffers.disk.window import Key, KeyFile
 from logflow.clock import Clock
 from logflow.errors import ComponentError
 from logflow.storage.fs import Fs
+
+_LOOK_S = 1.0
+"""How often it is looked whether the directory is still there."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,9 @@ class BufferFiles:
         """
         self._fs = fs
         self._directory = directory
+        self._clock = clock
+        self._deleted = False
+        self._look_s = -math.inf
         try:
             fs.make_directory(directory)
             self._lock_fd = fs.lock(directory / "lock")
@@ -81,9 +88,11 @@ class BufferFiles:
     @property
     def problem(self) -> str | None:
         """Says that the directory was deleted: what is written goes nowhere, and another process may come."""
-        if self._fs.deleted(self._lock_fd):
-            return f"{self._directory} was deleted while in use; restart the service"
-        return None
+        now_s = self._clock.monotonic()
+        if now_s >= self._look_s:  # who puts a batch asks every time
+            self._look_s = now_s + _LOOK_S
+            self._deleted = self._fs.deleted(self._lock_fd)
+        return f"{self._directory} was deleted while in use; restart the service" if self._deleted else None
 
     def delete(self, segment: Segment, keys: list[Key], *, all_keys: bool) -> None:
         """Delete the oldest segment, after its keys (or all that count) are saved elsewhere.

@@ -38,6 +38,7 @@ from logflow.engine._python.values import json_lines
 from logflow.engine._python.walk import scan_frames
 from logflow.engine._python.wrapped import to_wrapped
 from logflow.engine.api import (
+    MAX_FRAMES,
     Assignment,
     Computation,
     Condition,
@@ -198,6 +199,6 @@ class PythonEngine:
         """Make a memory of the templates of messages."""
         return PythonMiner(message, most, similarity)
 
-    def scan_frames(self, data: Buffer, max_size: int) -> Scanned:
+    def scan_frames(self, data: Buffer, max_size: int, most: int = MAX_FRAMES) -> Scanned:
         """Find the whole Forward frames at the start of ``data``."""
-        return scan_frames(bytes(data), max_size)
+        return scan_frames(bytes(data), max_size, most)

@@ -150,11 +150,11 @@ def skip_flat(data: bytes, at: int) -> int:
     return at
 
 
-def scan_frames(data: bytes, max_size: int) -> Scanned:
+def scan_frames(data: bytes, max_size: int, most: int = MAX_FRAMES) -> Scanned:
     """See :meth:`logflow.engine.api.Engine.scan_frames`."""
     frames: list[Frame] = []
     at = 0
-    while at < len(data) and len(frames) < MAX_FRAMES:
+    while at < len(data) and len(frames) < most:
         try:
             frame, end = _frame(data, at)
             if end - at > max_size:

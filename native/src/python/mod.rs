@@ -175,12 +175,12 @@ fn to_ndjson<'py>(
 
 #[pyfunction]
 fn scan_frames<'py>(
-    data: &Bound<'py, PyAny>, max_size: usize,
+    data: &Bound<'py, PyAny>, max_size: usize, most: usize,
 ) -> PyResult<(Bound<'py, PyList>, usize, usize)> {
     let data = Data::of(data)?;
     let py = data.py();
     let bytes = data.as_bytes();
-    let scanned = run(py, bytes.len(), || frames::scan(bytes, max_size))?;
+    let scanned = run(py, bytes.len(), || frames::scan(bytes, max_size, most))?;
     let frames: Vec<Bound<'py, PyTuple>> = scanned
         .frames
         .iter()

@@ -212,3 +212,20 @@ async def test_a_client_that_waits_for_its_ack_is_not_idle(start):
         emit.settle_all()
         assert await client.receive() == {b"ack": b"eA==\n"}
         await client.close()
+
+
+async def test_a_sane_client_is_served_in_the_midst_of_floods_of_tiny_frames(start):
+    """What it sends comes next, and not after what others have sent before."""
+    tiny = b"".join(msgpack.packb([f"tiny{number % 2}", number, {}]) for number in range(3000))
+    async with start() as running:
+        flooders = [await running.connect() for _ in range(30)]
+        client = await running.connect()
+        for flooder in flooders:
+            flooder.writer.write(tiny)
+        await running.emit.wait_for(100)
+        await client.send(fluentd_request("sane", EVENTS, b"x"))
+        assert await client.receive() == {b"ack": b"eA==\n"}
+        tags = [batch.tag for batch in running.emit.batches]
+        assert tags.index("sane") < 5000  # of 90,000
+        for each in (*flooders, client):
+            each.cut()
