@@ -26,7 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from logflow.batch import Batch, Chunk, Origin
 from logflow.clock import Clock, SystemClock
-from logflow.errors import LogflowError, Unsupported
+from logflow.errors import Abandoned, LogflowError, Unsupported
 from logflow.event import EventTime, Record
 from logflow.memory import DEFAULT_LIMIT_BYTES, Memory
 from logflow.packing import pack_entry
@@ -329,6 +329,8 @@ class RecordFilter(Filter):
                 if result is not None:
                     # Packed at once, as a record that is too deep concerns its event alone too.
                     kept[index] = _pack(time, result)
+            except Abandoned:
+                raise
             except BaseException as error:
                 failed[index] = error
         without = _joined(batch, kept) if kept else None

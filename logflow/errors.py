@@ -36,6 +36,10 @@ class ComponentError(LogflowError):
     """A component cannot start or go on."""
 
 
+class Abandoned(BaseException):
+    """Raised within a call that nobody waits for any more; not to be caught."""
+
+
 class OutputEnded(ComponentError):
     """An output can never go on, as with standard output that nobody reads: the service ends."""
 

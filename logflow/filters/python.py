@@ -9,7 +9,8 @@
         return record                           # kept, as it is now
 
 The time is nanoseconds since the epoch (:class:`logflow.event.EventTime`). The function runs in logflow's
-process, with its rights, in one thread at a time for each route.
+process, with its rights, in one thread at a time for each route. Nobody waits for it longer than ``timeout``;
+a function of C that keeps the interpreter's lock, such as a match of ``re``, is beyond that.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from logflow.component import Context, RecordFilter
+from logflow.config.fields import Duration
 from logflow.config.options import FilterConfig
 from logflow.errors import ComponentError
 from logflow.event import EventTime, Record
@@ -53,6 +55,12 @@ class PythonFilter(RecordFilter):
             description="What becomes of an event for which the function raises, or returns anything but a "
             "dict or None. A function that redacts must not let it pass by failing: it is kept as a dead "
             "letter, and goes through the routes again when it is replayed.",
+        )
+        timeout: Duration = Field(
+            30.0,
+            gt=0,
+            description="Longest time for a batch of events; then the function has failed for all of them. "
+            "Four calls that do not come back, and it is not asked any more.",
         )
         module: Target | None = Field(
             None, description="An importable module and a function in it.", examples=["mypackage.logs:clean"]

@@ -23,7 +23,7 @@ class Chain:
     """Filters and stages in their order.
 
     One call at a time, in the order in which they came: on the event loop for small batches, in the chain's
-    own thread for large ones and for those that come meanwhile.
+    own thread for large ones and for those that come meanwhile, and for all if a step may hang.
     """
 
     def __init__(
@@ -41,6 +41,8 @@ class Chain:
             isinstance(step, GuardedFilter) and step.tells for step in self.steps
         )
         """Whether something may come out that did not just come in."""
+        may_hang = any(isinstance(step, GuardedFilter) and step.may_hang for step in self.steps)
+        self._inline_bytes = 0 if may_hang else _INLINE_BYTES
         self._thread: ThreadPoolExecutor | None = None
         self._last: Future[Any] | None = None
         self._turn = asyncio.Lock()
@@ -88,7 +90,7 @@ class Chain:
         return await self._call(size, lambda: step.apply(flow, passage))
 
     def _call(self, size: int, function: Callable[[], T]) -> Awaitable[T]:
-        if size < _INLINE_BYTES and (self._last is None or self._last.done()):
+        if size < self._inline_bytes and (self._last is None or self._last.done()):
             return _done(function())
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="filters")
@@ -100,8 +102,11 @@ class Chain:
     def close(self) -> None:
         """End the thread."""
         if self._thread is not None:
-            self._thread.shutdown(wait=False)
+            self._thread.shutdown(wait=False, cancel_futures=True)
             self._thread = None
+        for step in self.steps:
+            if isinstance(step, GuardedFilter):
+                step.close()
 
 
 async def _done(value: T) -> T:

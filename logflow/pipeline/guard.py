@@ -1,9 +1,10 @@
 """Guards every filter: one that fails costs what ``on_error`` says, and neither its source nor the service.
 
-A filter fails when it raises (also ``KeyboardInterrupt`` or ``SystemExit``, which a user's function may),
-returns something that is no batch, more events than it was given, or another tag. Its events are then kept
-as they were, dropped for the reason ``filter_error:NAME``, or put to the dead letters and counted as
-``dead_letter:filter_error``. In each case they are counted, and named in one log line a minute.
+A filter fails when it takes longer than its ``timeout``, raises (also ``KeyboardInterrupt`` or
+``SystemExit``, which a user's function may), returns something that is no batch, more events than it was
+given, or another tag. Its events are then kept as they were, dropped for the reason ``filter_error:NAME``,
+or put to the dead letters and counted as ``dead_letter:filter_error``. In each case they are counted, and
+named in one log line a minute.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from logflow.clock import Clock
 from logflow.component import Component, Counter, EventsFailed, Filter
 from logflow.pipeline.conditions import Where
 from logflow.pipeline.flow import Flow, Passage, Way
+from logflow.pipeline.limited import LimitedCalls
 
 _LOG_AGAIN_S = 60.0
 
@@ -74,6 +76,18 @@ class GuardedFilter:
         self._last_way: Way | None = None
         where = getattr(step.config, "where", None)
         self._where = Where(where, step.context.engine, clock) if where is not None else None
+        timeout_s: float | None = getattr(step.config, "timeout", None)
+        self._limited = LimitedCalls(timeout_s, f"filter {self.name}") if timeout_s is not None else None
+
+    @property
+    def may_hang(self) -> bool:
+        """Whether to ask it in a thread only: it waits for code that may not come back, up to its timeout."""
+        return self._limited is not None
+
+    def close(self) -> None:
+        """Let go of its thread, if it has one."""
+        if self._limited is not None:
+            self._limited.close()
 
     def apply(self, flow: Flow, passage: Passage) -> list[Flow]:
         """Pass a batch through the filter. Never raises."""
@@ -103,7 +117,7 @@ class GuardedFilter:
     def _ask(self, batch: Batch, way: Way, passage: Passage) -> tuple[Batch, int]:
         """Returns what goes on, and how many events do not because the filter failed."""
         try:
-            kept = self.step.apply(batch) if self._where is None else self._where.apply(self.step, batch)
+            kept = self._limited(lambda: self._apply(batch)) if self._limited else self._apply(batch)
             if kept is batch:
                 return batch, 0
             if kept is None:
@@ -117,6 +131,9 @@ class GuardedFilter:
             # Not the filter's to decide: without its origin a batch cannot be read again or recognised.
             kept = replace(kept, origin=batch.origin, attributes=batch.attributes)
         return kept, 0
+
+    def _apply(self, batch: Batch) -> Batch | None:
+        return self.step.apply(batch) if self._where is None else self._where.apply(self.step, batch)
 
     def _fail(self, failure: EventsFailed, way: Way, passage: Passage) -> tuple[Batch, int]:
         failed = failure.failed

@@ -61,7 +61,7 @@ class Bench:
         context = make_context(
             Path("/nonexistent"), "redact-mail", kind="filter", metrics=self.metrics, clock=self.clock
         )
-        self.step = step(FilterConfig(type="redact", **options), context)
+        self.step = step(step.Config(type="redact", **options), context)
         if act is not None:
             self.step.act = act  # type: ignore[attr-defined]
         steps = [self.step]
@@ -238,3 +238,36 @@ async def test_a_filter_that_fails_to_tell_harms_nobody() -> None:
     await bench.router.flush_all()
     assert await bench.send(2) == []
     assert bench.account.balanced
+
+
+class Patient(FilterConfig):
+    """A filter that has a timeout."""
+
+    timeout: float = 0.02
+
+
+async def test_a_filter_that_does_not_come_back_fails_and_the_event_loop_goes_on() -> None:
+    """It is asked in a thread."""
+    turns = 0
+
+    def act(batch: Batch) -> Batch:
+        while True:
+            pass
+
+    class Hanging(Scripted):
+        Config = Patient
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    bench = Bench(Hanging, act, on_error="dead_letter")
+    counting = asyncio.create_task(count())
+    assert await bench.send(1, 2) == []
+    assert turns > 1
+    counting.cancel()
+    assert bench.account.dropped == {"dead_letter:filter_error": 2}
+    assert "longer than 0.02 s" in bench.letters[0].why
+    await bench.router.close()
