@@ -122,8 +122,10 @@ async def test_output(name: str, tmp_path: Path, outputs: dict[str, dict[str, An
 
 STORES = {
     "kafka": {"servers": ["127.0.0.1:9092"], "topic": "logs"},
+    "nats": {"servers": ["nats://127.0.0.1:9"], "subject": "logs"},
     "postgres": {"address": "127.0.0.1:5432", "database": "logs"},
     "s3": {"bucket": "logs"},
+    "syslog": {"address": "127.0.0.1:9"},
 }
 """Outputs whose servers tests/stores has: there they are delivered to."""
 
@@ -141,7 +143,10 @@ async def test_output_to_a_store(name: str, tmp_path: Path) -> None:
     await output.close()
 
 
-STORE_SOURCES = {"kafka": {"servers": ["127.0.0.1:9092"], "topics": ["logs"]}}
+STORE_SOURCES: dict[str, dict[str, Any]] = {
+    "kafka": {"servers": ["127.0.0.1:9092"], "topics": ["logs"]},
+    "nats": {"servers": ["nats://127.0.0.1:9"], "stream": "logs"},
+}
 
 
 @pytest.mark.parametrize("name", STORE_SOURCES)

@@ -11,7 +11,9 @@ import pytest
 
 from tools.servers import Absent, Server
 from tools.servers.kafka import KafkaServer
+from tools.servers.nats import NatsServer
 from tools.servers.postgres import PostgresServer
+from tools.servers.rsyslog import RsyslogServer
 from tools.servers.s3 import S3Server
 
 S = TypeVar("S", bound=Server)
@@ -36,6 +38,16 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     if not os.environ.get("LOGFLOW_TEST_STORES"):
         pytest.skip("Kafka takes long to start: make test-stores")
     yield from running(KafkaServer, "aiokafka", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    yield from running(NatsServer, "nats", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def rsyslog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RsyslogServer]:
+    yield from running(RsyslogServer, "logflow", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
