@@ -16,11 +16,16 @@ anything else           a pattern of ``%`` directives, see :data:`_DIRECTIVES`
 ======================  =====================================================================
 
 Digits of a fraction beyond the ninth are ignored.
+
+A time without a year, as ``%b %d %H:%M:%S`` reads it, is of the latest year in which there is such a day and
+not later than the end of tomorrow (UTC): on 1 January, 31 December was last year, while a clock that is a
+day ahead, or a zone, does not make it a year old. 29 February is looked for eight years back.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -38,6 +43,8 @@ MAX_TIME_TEXT = 100
 """Longest text, in characters, that is looked at."""
 
 _CACHED = 4096
+_YEARS_BACK = 8
+"""Leap days are at most so many years apart."""
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 RFC3339_PARTS = rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)"
 """Pattern of a time in bytes, in three groups: up to the second, fraction, offset."""
@@ -163,7 +170,10 @@ class TimeFormat:
         ValueError: the format or the zone is not one.
     """
 
-    def __init__(self, time_format: str, zone_name: str = "UTC") -> None:
+    def __init__(
+        self, time_format: str, zone_name: str = "UTC", now_ns: Callable[[], int] = time.time_ns
+    ) -> None:
+        """Compile it; ``now_ns`` tells the time for formats without a year."""
         self._zone = parse_timezone(zone_name)
         self._digits = _UNIX_DIGITS.get(time_format)
         self.pattern = "" if self._digits is not None else _pattern(time_format)
@@ -171,6 +181,8 @@ class TimeFormat:
         self._match = compiled.fullmatch
         self._names = [name for name in compiled.groupindex if name != "f"]
         self._fraction = compiled.groupindex.get("f", 0)
+        self._yearless = self._digits is None and not {"Y", "y", "s"} & compiled.groupindex.keys()
+        self._now_ns = now_ns
         self._seconds = lru_cache(maxsize=_CACHED)(self._read_seconds)
 
     def __call__(self, value: object) -> int | None:
@@ -183,21 +195,32 @@ class TimeFormat:
         if match is None:
             return None
         groups = match.groups()
+        today = self._now_ns() // (86400 * NANOSECOND) if self._yearless else 0
         if not self._fraction:
-            seconds = self._seconds(groups)
+            seconds = self._seconds(groups, today)
             return None if seconds is None else in_range(seconds * NANOSECOND)
         index = self._fraction - 1
-        seconds = self._seconds(groups[:index] + groups[index + 1 :])
+        seconds = self._seconds(groups[:index] + groups[index + 1 :], today)
         return None if seconds is None else in_range(seconds * NANOSECOND + _fraction_ns(groups[index]))
 
-    def _read_seconds(self, groups: tuple[str | None, ...]) -> int | None:
+    def _read_seconds(self, groups: tuple[str | None, ...], today: int) -> int | None:
         """Read all but the fraction; most times differ in that only from the one before."""
         fields = dict(zip(self._names, groups, strict=True))
         if text := fields.get("s"):
             return int(text)
+        if not self._yearless:
+            return self._read_moment(fields, _year(fields))
+        this_year = date.fromordinal(today + _EPOCH_DAY).year
+        for year in range(this_year + 1, this_year - 1 - _YEARS_BACK, -1):
+            seconds = self._read_moment(fields, year)
+            if seconds is not None and seconds < (today + 2) * 86400:
+                return seconds
+        return None
+
+    def _read_moment(self, fields: dict[str, str | None], year: int) -> int | None:
         try:
             moment = datetime(
-                _year(fields), _month(fields), int(fields["d"] or 0), _hour(fields),
+                year, _month(fields), int(fields["d"] or 0), _hour(fields),
                 int(fields.get("M") or 0), int(fields.get("S") or 0), tzinfo=UTC,
             )  # fmt: skip
         except ValueError:
@@ -249,9 +272,9 @@ def _pattern(time_format: str) -> str:
             pattern += directive
         else:
             pattern += "[ \\t]+" if part[0] in " \t" else re.escape(part)
-    if "s" not in used and not (used & {"Y", "y"} and used & {"m", "b"} and "d" in used):
+    if "s" not in used and not (used & {"m", "b"} and "d" in used):
         raise ValueError(
-            f"time_format {time_format!r} does not give year, month and day; write iso8601, unix, unix_ms, "
+            f"time_format {time_format!r} does not give month and day; write iso8601, unix, unix_ms, "
             "unix_us, unix_ns or a pattern such as '%Y-%m-%d %H:%M:%S'"
         )
     return pattern

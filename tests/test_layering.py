@@ -21,7 +21,7 @@ PACKAGE = Path(logflow.__file__).parent
 
 LAYERS = [
     {"errors", "event", "clock", "memory", "extras"},
-    {"compression", "jsontext", "multiline", "paths", "patterns", "regexes", "timestamps"},
+    {"compression", "formats", "jsontext", "multiline", "paths", "patterns", "regexes", "timestamps"},
     {"packing", "batch", "receipt"},
     {"expressions"},
     {"storage"},

@@ -139,9 +139,8 @@ def test_unknown_zones(zone: str) -> None:
 @pytest.mark.parametrize(
     ("time_format", "problem"),
     [
-        ("iso", "does not give year"),
-        ("%H:%M", "does not give year"),
-        ("%b %d %T", "does not give year"),
+        ("iso", "does not give month and day"),
+        ("%H:%M", "does not give month and day"),
         ("%Y-%m-%d %Q", "'%Q' is not a known directive"),
         ("%Y-%m-%d %", "'%' is not a known directive"),
         ("%Y-%m-%d %Y", "says again"),
@@ -165,3 +164,34 @@ def test_no_value_raises(value: object) -> None:
     for time_format in ("iso8601", "unix", "unix_ms", "unix_us", "unix_ns", "%d/%b/%Y %T %z", "%s"):
         found = TimeFormat(time_format)(value)
         assert found is None or 0 <= found <= MAX_TIME_NS
+
+
+@pytest.mark.parametrize(
+    ("text", "today", "expected"),
+    [
+        ("Dec 31 23:59:59", "2026-01-01T00:00:00", "2025-12-31T23:59:59"),
+        ("Jan  1 00:00:00", "2025-12-31T23:59:59", "2026-01-01T00:00:00"),  # a clock that is ahead, or a zone
+        ("Jan  2 12:00:00", "2025-12-31T23:59:59", "2025-01-02T12:00:00"),
+        ("Mar 16 22:38:42", "2026-03-16T22:38:43", "2026-03-16T22:38:42"),
+        ("Mar 18 00:00:00", "2026-03-16T22:38:43", "2025-03-18T00:00:00"),
+        ("Feb 29 12:00:00", "2026-03-16T22:38:43", "2024-02-29T12:00:00"),
+        ("Feb 29 12:00:00", "2104-02-28T00:00:00", "2104-02-29T12:00:00"),
+        ("Feb 30 12:00:00", "2026-03-16T22:38:43", None),
+    ],
+)
+def test_a_time_without_a_year_is_the_latest_that_is_not_after_tomorrow(
+    text: str, today: str, expected: str | None
+) -> None:
+    now_ns = TimeFormat("iso8601")(today)
+    assert now_ns is not None
+    read = TimeFormat("%b %d %H:%M:%S", now_ns=lambda: now_ns)
+    assert read(text) == TimeFormat("iso8601")(expected)
+
+
+def test_a_clock_that_goes_on_is_followed() -> None:
+    """What was read before is not remembered for another year."""
+    now = ["2025-12-31T00:00:00"]
+    read = TimeFormat("%m%d %H:%M:%S.%f", now_ns=lambda: TimeFormat("iso8601")(now[0]) or 0)
+    assert read("0316 22:38:42.337461") == TimeFormat("iso8601")("2025-03-16T22:38:42.337461")
+    now[0] = "2026-12-31T00:00:00"
+    assert read("0316 22:38:42.337461") == TimeFormat("iso8601")("2026-03-16T22:38:42.337461")

@@ -27,6 +27,7 @@ from logflow.config.options import FilterConfig
 from logflow.engine.api import FieldParser, Modify
 from logflow.errors import LogflowError
 from logflow.expressions import compile_expression
+from logflow.formats import FORMATS
 from logflow.kubernetes.cluster import Cluster
 from logflow.kubernetes.metadata import Choice, describe, instruction
 from logflow.kubernetes.pods import Object
@@ -222,8 +223,9 @@ class KubernetesFilter(Filter):
 
 def named_parser(name: str, context: Context) -> Parser | None:
     """Build the parser of a name that needs no options; ``None`` if there is none."""
+    options = {"type": "preset", "name": name} if name in FORMATS else {"type": name}
     try:
-        return context.parser(load("parser", name).Config(type=name))
+        return context.parser(load("parser", options["type"]).Config(**options))
     except (KeyError, ValidationError, LogflowError):
         return None
 

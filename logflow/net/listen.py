@@ -67,6 +67,7 @@ class Listeners:
         tls: Tls | None = None,
         *,
         datagrams: Callable[[], asyncio.DatagramProtocol] | None = None,
+        unix_datagrams: tuple[Path, Callable[[], asyncio.DatagramProtocol]] | None = None,
         complain: Callable[[str, str], None] | None = None,
     ) -> None:
         """Describe them; nothing is opened yet.
@@ -76,12 +77,14 @@ class Listeners:
             unix: path of a unix socket.
             tls: encrypt TCP.
             datagrams: makes what takes UDP datagrams on the TCP port as well.
+            unix_datagrams: path of a unix socket for datagrams, and what makes what takes them.
             complain: logs a sentence about what keeps us from accepting.
         """
         self._address = address
         self._unix = unix
         self._tls = tls
         self._datagrams = datagrams
+        self._unix_datagrams = unix_datagrams
         self._complain = complain
         self._sockets: list[socket.socket] = []
         self._servers: list[Acceptor] = []
@@ -115,6 +118,9 @@ class Listeners:
                     listener = _share(("unix", self._unix)) or _open_unix(self._unix)
                 self._sockets.append(listener)
                 self._note(("unix", self._unix), listener)
+            if self._unix_datagrams is not None:
+                with _named(str(self._unix_datagrams[0])):
+                    await self._open_unix_datagrams(*self._unix_datagrams)
         except OSError:
             self.close()
             raise
@@ -138,8 +144,8 @@ class Listeners:
         for key, listener in self._noted:
             if _listening.get(key) is listener:  # nobody has taken it over
                 del _listening[key]
-                if key == ("unix", self._unix) and self._unix is not None:
-                    self._unix.unlink(missing_ok=True)
+                if key[0] in {"unix", "unix datagrams"}:
+                    key[1].unlink(missing_ok=True)
         for listener in self._sockets:
             listener.close()
         self._endpoints, self._servers, self._sockets, self._noted = [], [], [], []
@@ -177,6 +183,14 @@ class Listeners:
         endpoint, _ = await asyncio.get_running_loop().create_datagram_endpoint(make, sock=udp)
         self._endpoints.append(endpoint)
 
+    async def _open_unix_datagrams(self, path: Path, make: Callable[[], asyncio.DatagramProtocol]) -> None:
+        key = ("unix datagrams", path)
+        taker = _share(key) or _open_unix(path, socket.SOCK_DGRAM)
+        taker.setblocking(False)  # noqa: FBT003
+        self._note(key, taker)
+        endpoint, _ = await asyncio.get_running_loop().create_datagram_endpoint(make, sock=taker)
+        self._endpoints.append(endpoint)
+
     def _note(self, key: tuple[Any, ...], listener: socket.socket) -> None:
         _listening[key] = listener
         self._noted.append((key, listener))
@@ -206,20 +220,21 @@ def _named(address: str) -> Iterator[None]:
         raise
 
 
-def _open_unix(path: Path) -> socket.socket:
+def _open_unix(path: Path, kind: int = socket.SOCK_STREAM) -> socket.socket:
     """Bind a unix socket; what a dead process left there is removed."""
     if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-        with socket.socket(socket.AF_UNIX) as probe:
+        with socket.socket(socket.AF_UNIX, kind) as probe:
             try:
                 probe.connect(os.fspath(path))
             except OSError:
                 path.unlink()
             else:
                 raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-    listener = socket.socket(socket.AF_UNIX)
+    listener = socket.socket(socket.AF_UNIX, kind)
     try:
         listener.bind(os.fspath(path))
-        listener.listen(_BACKLOG)
+        if kind == socket.SOCK_STREAM:
+            listener.listen(_BACKLOG)
     except OSError:
         listener.close()
         raise

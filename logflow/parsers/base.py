@@ -32,7 +32,8 @@ class TimedConfig(ParserConfig):
     time_format: NonEmpty = Field(
         "iso8601",
         description="How the time is written: `iso8601`, `unix`, `unix_ms`, `unix_us`, `unix_ns`, "
-        "or a pattern such as `%d/%b/%Y:%H:%M:%S %z` (also `%L`, `%N` and `%f`: a fraction).",
+        "or a pattern such as `%d/%b/%Y:%H:%M:%S %z` (also `%L`, `%N` and `%f`: a fraction). "
+        "Without a year it is the latest in which the time is not after tomorrow.",
     )
     timezone: NonEmpty = Field(
         "UTC", description="Zone of times without an offset: `UTC`, `+02:00` or `Europe/Berlin`."
@@ -63,7 +64,7 @@ class TimedParser(Parser):
     def __init__(self, config: TimedConfig, context: Context) -> None:
         super().__init__(config, context)
         self._time_key = config.time_key
-        self._read_time = TimeFormat(config.time_format, config.timezone)
+        self._read_time = TimeFormat(config.time_format, config.timezone, context.clock.time_ns)
 
     def take_time(self, record: Record) -> EventTime | None:
         """Read the time of a record and remove its field, unless it is to be kept or is no time."""

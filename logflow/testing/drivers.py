@@ -48,7 +48,7 @@ def make_context(
     return replace(context, data_dir=data_dir)
 
 
-def build_parser(context: Context, name: str, **options: Any) -> Parser:
+def build_parser(context: Context, name: str, /, **options: Any) -> Parser:
     """Build a parser from its configuration: ``build_parser(context, "json", time_key="time")``.
 
     Raises:

@@ -2,7 +2,9 @@
 
 use crate::error::Error;
 use crate::regexes::{Regex, Scratch};
-use crate::time::{NANOSECOND, fraction_ns, in_range};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::time::{NANOSECOND, date, fraction_ns, in_range};
 use crate::timekey::{Moment, offset_s};
 
 /// A compiled pattern for a whole text, with the groups `Y y m d b H I p M S f z s`.
@@ -42,8 +44,9 @@ impl Pattern {
             return in_range(seconds * NANOSECOND + i128::from(fraction));
         }
         let short_year = |year: u32| year + if year >= 69 { 1900 } else { 2000 };
+        let year = number(b'Y').or_else(|| number(b'y').map(short_year));
         let moment = Moment {
-            year: number(b'Y').or_else(|| number(b'y').map(short_year))?,
+            year: year.unwrap_or(0),
             month: number(b'm').or_else(|| month(group(b'b')?))?,
             day: number(b'd')?,
             hour: match number(b'H') {
@@ -54,8 +57,27 @@ impl Pattern {
             second: number(b'S').unwrap_or(0),
         };
         let offset_s = group(b'z').map_or(Some(zone_offset_s), offset_s)?;
-        moment.time_ns(fraction, offset_s)
+        match year {
+            Some(_) => moment.time_ns(fraction, offset_s),
+            None => latest(moment, fraction, offset_s, today()),
+        }
     }
+}
+
+/// Days from 1970 to today, by the clock of the machine.
+fn today() -> u32 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| (since.as_secs() / 86_400) as u32)
+}
+
+/// The time in the latest year in which there is such a day, and which is not later than the end of tomorrow.
+fn latest(moment: Moment, fraction_ns: u64, offset_s: i64, today: u32) -> Option<u64> {
+    const YEARS_BACK: u32 = 8;
+    let limit_ns = (u64::from(today) + 2) * 86_400 * NANOSECOND as u64;
+    let this_year = date(today).0;
+    (this_year.saturating_sub(YEARS_BACK)..=this_year + 1)
+        .rev()
+        .filter_map(|year| Moment { year, ..moment }.time_ns(fraction_ns, offset_s))
+        .find(|time_ns| *time_ns < limit_ns)
 }
 
 /// The value of at most four digits.
@@ -74,4 +96,25 @@ fn month(name: &[u8]) -> Option<u32> {
 fn twelve(hour: u32, half: Option<&[u8]>) -> Option<u32> {
     let afternoon = half.is_some_and(|half| half.eq_ignore_ascii_case(b"pm"));
     if (1..=12).contains(&hour) { Some(hour % 12 + if afternoon { 12 } else { 0 }) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_year_it_is_the_latest_that_is_not_after_tomorrow() {
+        let at = |month, day, today| {
+            let moment = Moment { month, day, hour: 12, ..Moment::default() };
+            latest(moment, 0, 0, today).map(|ns| date((ns / 86_400_000_000_000) as u32))
+        };
+        let new_year = 20_454; // 2026-01-01
+        assert_eq!(at(12, 31, new_year), Some((2025, 12, 31)));
+        assert_eq!(at(1, 1, new_year), Some((2026, 1, 1)));
+        assert_eq!(at(1, 2, new_year), Some((2026, 1, 2)));
+        assert_eq!(at(1, 3, new_year), Some((2025, 1, 3)));
+        assert_eq!(at(1, 1, new_year - 1), Some((2026, 1, 1)));
+        assert_eq!(at(2, 29, new_year), Some((2024, 2, 29)));
+        assert_eq!(at(2, 30, new_year), None);
+    }
 }

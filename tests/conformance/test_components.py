@@ -19,9 +19,11 @@ PARSERS: dict[str, dict[str, Any]] = {
     "cri": {},
     "csv": {"columns": ["a", "b"]},
     "docker": {},
+    "grok": {"pattern": "%{WORD:a} %{GREEDYDATA:b}"},
     "json": {},
     "logfmt": {},
     "ltsv": {},
+    "preset": {"name": "nginx"},
     "raw": {},
     "regex": {"pattern": r"^(?P<a>\w+) (?P<b>.*)$"},
 }
@@ -66,13 +68,14 @@ async def test_filter(name: str, tmp_path: Path) -> None:
 @pytest.fixture
 def sources(tmp_path: Path) -> dict[str, dict[str, Any]]:
     """The smallest configuration of each source."""
-    forward_port, http_port = free_ports(2)
+    forward_port, http_port, syslog_port = free_ports(3)
     return {
         "exec": {"command": ["sleep", "30"], "tag": "app"},
         "forward": {"listen": f"127.0.0.1:{forward_port}"},
         "generate": {"tag": "app", "rate": 10},
         "http": {"listen": f"127.0.0.1:{http_port}"},
         "stdin": {"tag": "app"},
+        "syslog": {"listen": f"127.0.0.1:{syslog_port}"},
         "tail": {"paths": [str(tmp_path / "*.log")], "tag": "app"},
     }
 
