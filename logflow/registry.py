@@ -18,12 +18,14 @@ Kind: TypeAlias = Literal["source", "parser", "filter", "output"]
 
 _BUILT_IN: dict[Kind, dict[str, str]] = {
     "source": {
+        "docker": "logflow.sources.docker:DockerSource",
         "exec": "logflow.sources.exec:ExecSource",
         "forward": "logflow.sources.forward:ForwardSource",
         "generate": "logflow.sources.generate:GenerateSource",
         "http": "logflow.sources.http:HttpSource",
         "kafka": "logflow.sources.kafka:KafkaSource",
         "nats": "logflow.sources.nats:NatsSource",
+        "journald": "logflow.sources.journald:JournaldSource",
         "stdin": "logflow.sources.stdin:StdinSource",
         "syslog": "logflow.sources.syslog:SyslogSource",
         "tail": "logflow.sources.tail:TailSource",

@@ -70,10 +70,12 @@ def sources(tmp_path: Path) -> dict[str, dict[str, Any]]:
     """The smallest configuration of each source."""
     forward_port, http_port, syslog_port = free_ports(3)
     return {
+        "docker": {"socket": str(tmp_path / "none.sock")},
         "exec": {"command": ["sleep", "30"], "tag": "app"},
         "forward": {"listen": f"127.0.0.1:{forward_port}"},
         "generate": {"tag": "app", "rate": 10},
         "http": {"listen": f"127.0.0.1:{http_port}"},
+        "journald": {},
         "stdin": {"tag": "app"},
         "syslog": {"listen": f"127.0.0.1:{syslog_port}"},
         "tail": {"paths": [str(tmp_path / "*.log")], "tag": "app"},
