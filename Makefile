@@ -23,7 +23,7 @@ export PYO3_PYTHON := $(abspath $(PYTHON))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fmt fmt-check lint type native-check bench bench-micro fuzz torture attack audit sbom docs clean test-stores
+.PHONY: help demo test check fmt fmt-check lint type native-check bench bench-micro fuzz torture attack audit sbom docs clean test-stores check-deploy
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ attack: $(INSTALLED) ## send hostile input for two minutes, and see how sane cli
 audit: $(INSTALLED_AUDIT) ## look for known vulnerabilities in what logflow depends on (needs the network)
 	$(BIN)/pip-audit --skip-editable $(ARGS)
 	$(if $(CARGO),cargo audit --file native/Cargo.lock)
+
+check-deploy: $(INSTALLED) ## check the chart, manifests, alerts, units and the compose file with the tools that read them
+	$(PYTHON) -m tools.check_deploy
 
 sbom: $(INSTALLED) ## write a bill of materials in the CycloneDX form to dist/sbom.json
 	mkdir -p dist

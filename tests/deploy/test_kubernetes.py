@@ -100,11 +100,15 @@ def test_only_the_agent_is_root_and_sees_the_node_read_only() -> None:
 
 
 def test_the_agents_of_every_node_are_probed_and_bounded() -> None:
-    assert WORKLOADS["agent-daemonset.yaml"]["spec"]["tolerations"] == [{"operator": "Exists"}]
+    agent = WORKLOADS["agent-daemonset.yaml"]["spec"]
+    assert agent["tolerations"] == [{"operator": "Exists"}]
+    assert agent["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert agent["priorityClassName"] == "system-node-critical"
     for name in ("agent-daemonset.yaml", "aggregator-statefulset.yaml"):
         [container] = WORKLOADS[name]["spec"]["containers"]
         assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
-        assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        # An agent that waits for an aggregator does its work; no outage there makes every node NotReady.
+        assert ("readinessProbe" in container) == (name == "aggregator-statefulset.yaml")
         assert container["resources"]["limits"]["memory"]
         assert {"name": "admin", "containerPort": 24220} in container["ports"]
 
