@@ -6,9 +6,9 @@
     catalogue  every file by path and inode; taking up, restoring
     lane       the files of one path, one after another: hand-over, end, truncation
     file       one incarnation of a file: reading blocks, receipts, position
-    content    plain and gzip bytes         identity   what a file is known by
+    content    plain and compressed bytes   identity   what a file is known by
     rotated    finding files after rotation listing    names of rotated files, and their order
-    discovery  globs
+    copies     what copytruncate leaves     discovery  globs
     watcher    inotify and whom to tell     tags, formats, config, shared
 """
 

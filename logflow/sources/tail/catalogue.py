@@ -25,22 +25,19 @@ from logflow.engine.api import LineFormat
 from logflow.kubernetes.names import is_container_log
 from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content, NoContent, open_content
+from logflow.sources.tail.copies import COPYING_S, Copies, Kind
 from logflow.sources.tail.discovery import Finder, Found, Search
 from logflow.sources.tail.file import LogFile
 from logflow.sources.tail.identity import HEAD_BYTES, NOTHING, TAIL_BYTES, FileState, Known, Mark, Verdict
 from logflow.sources.tail.lane import Lane
 from logflow.sources.tail.listing import Sibling, bases
-from logflow.sources.tail.rotated import Again
+from logflow.sources.tail.rotated import Again, Until
 from logflow.sources.tail.shared import Shared
 from logflow.sources.tail.tags import TagTemplate, shown
 from logflow.sources.tail.watcher import Watcher
 
 _LISTINGS = 3
 """How often a directory is listed when what it held is gone before it can be opened."""
-
-_COPYING_S = 1.0
-"""How long a file of unknown content, whose name says that it is a rotation of a known one, must not have
-grown before it is read: it may be a copy that is not whole yet."""
 
 _FILES_AT_ONCE = 64
 """How many files are taken up before the event loop has its turn."""
@@ -85,9 +82,7 @@ class Catalogue:
         self._wake = wake
         self._look_later = look_later
         self._known = Known()
-        self._copies: dict[tuple[int, int], tuple[int, float | None]] = {}
-        """Files that are copies, or may become some: their size when they were judged, and since when they
-        have not grown; ``None`` for those that are copies."""
+        self._copies = Copies(shared.context.clock)
         self._shared = shared
         self._finder = finder
         self._tag = tag
@@ -129,8 +124,7 @@ class Catalogue:
         if first:
             await self._restore(found)
             self._restored = True
-        places = {file.place for file in found}
-        self._copies = {place: seen for place, seen in self._copies.items() if place in places}
+        self._copies.keep({file.place for file in found})
         self._forget_all(self._known.expire(self._shared.context.clock.time_ns()))
         for index, file in enumerate(found):
             await self._see(file, first=first)
@@ -194,8 +188,8 @@ class Catalogue:
         """A file is at a configured path: go on with it, or take it up."""
         known = self._by_inode.get(found.place)
         if known is None:
-            if not self._is_old(found) and not self._is_copy(found):
-                await self._take_up(found.path, first=first)
+            if not self._is_old(found):
+                await self._see_new(found, first=first)
             return
         file, lane = known
         file.seen = self._shared.scans + 1
@@ -203,6 +197,24 @@ class Catalogue:
             lane.gone = False
         if found.size != file.point.offset or found.mtime_ns != file.mtime_ns:
             self._wake(lane)
+
+    async def _see_new(self, found: Found, *, first: bool) -> None:
+        """A file that is not followed is at a configured path, which may be that of a rotated file."""
+        lane = next((self.lanes[base] for base in bases(found.path) if base in self.lanes), None)
+        if lane is not None:
+            kind = self._copies.judge(found, lambda: self._is_read(lane, found))
+            if kind is Kind.UNCERTAIN and found.size:
+                self._look_later(found.path, COPYING_S)
+            if kind is not Kind.OTHER:
+                return
+            last = lane.files[-1] if lane.files else None
+            if lane.gone:  # it may be what was there last
+                await self._take_up_rotated(lane)
+            elif last is not None and last.fresh and not lane.running:  # or before this had any content
+                await self.look_before(lane, last)
+            self._wake(lane)
+        if found.place not in self._by_inode:
+            await self._take_up(found.path, first=first)
 
     def _idle(self, for_s: float) -> list[LogFile]:
         """The open files that nobody reads now and that were quiet for so long; the most quiet first."""
@@ -219,6 +231,8 @@ class Catalogue:
 
     def _make_room(self, count: int = 1) -> None:
         """Close idle files when ``count`` more are more than may be open."""
+        if self._open + count > self._most_open:  # files whose content is gone are still in that number
+            self._open = sum(file.content.fd >= 0 and not file.suspended for file in self.files)
         excess = self._open + count - self._most_open
         if excess <= 0:
             return
@@ -268,7 +282,7 @@ class Catalogue:
         if never_seen and not from_end and is_container_log(lane.real):
             await self._take_up_unseen(lane, inode)
         else:
-            await self._take_up_rotated(lane, until=lambda: _state_of(lane, content))
+            await self._take_up_rotated(lane, Until(content, lambda: _state_of(lane, content)))
         if inode in self._by_inode:  # renamed, or taken up by another task, in this moment
             content.close()
             return
@@ -314,25 +328,6 @@ class Catalogue:
             found.path, found.path, place
         )
 
-    def _is_copy(self, found: Found) -> bool:
-        """Whether a file is the copy of one that was read, or may become one: ``cp`` may be at work."""
-        lane = next((self.lanes[base] for base in bases(found.path) if base in self.lanes), None)
-        if lane is None:
-            return False
-        place, now_s = found.place, self._shared.context.clock.monotonic()
-        size, since_s = self._copies.get(place, (-1, now_s))
-        if since_s is None and size == found.size:
-            return True
-        if self._is_read(lane, found):
-            self._copies[place] = (found.size, None)
-            return True
-        if size == found.size and since_s is not None and now_s - since_s >= _COPYING_S:
-            return False
-        if size != found.size or since_s is None:
-            self._copies[place] = (found.size, now_s)
-        self._look_later(found.path, _COPYING_S)
-        return True
-
     def _is_read(self, lane: Lane, found: Found) -> bool:
         """Whether all that a file holds, or its beginning, was read as one of the lane's."""
         content = self._open_content(found.path)
@@ -343,7 +338,7 @@ class Catalogue:
             if any(rotated.examine(content, s, named=True)[0] is not Verdict.OTHER for s in states):
                 return True
             head = content.read(0, HEAD_BYTES)
-            return any(file.covers(head, found.size) for file in lane.files)
+            return any(file.covers(head, found.size) for file in lane.files) or lane.is_copied(content)
         except OSError:
             return False
         finally:
@@ -356,12 +351,12 @@ class Catalogue:
 
     async def start_over(self, lane: Lane, content: Content) -> None:
         """Append what is in a truncated file now to the lane, as a file of its own."""
-        await self._take_up_rotated(lane, until=lambda: _state_of(lane, content))
+        await self._take_up_rotated(lane, Until(content, lambda: _state_of(lane, content)))
         self._begin(lane, content)
 
     async def look_before(self, lane: Lane, file: LogFile) -> bool:
         """Insert what was rotated away unseen before ``file`` into the lane; whether there was any."""
-        return await self._take_up_rotated(lane, lambda: file.state(file.point), file)
+        return await self._take_up_rotated(lane, Until(file.content, lambda: file.state(file.point)), file)
 
     async def look_after(self, lane: Lane) -> bool:
         """Append what came unseen after the last file of the lane; whether there was any."""
@@ -374,7 +369,7 @@ class Catalogue:
         return len(lane.files) > before
 
     async def _take_up_rotated(
-        self, lane: Lane, until: Callable[[], FileState] | None = None, before: LogFile | None = None
+        self, lane: Lane, until: Until | None = None, before: LogFile | None = None
     ) -> bool:
         """Add the files that were at the lane's path for too short a time to be seen there."""
         async with lane.taking_up:
@@ -569,7 +564,7 @@ class Catalogue:
             else:
                 self._restore_one(lane, stream, state, again, owners, replaced=state.path in present)
         for lane, is_away in away.items():
-            if is_away:
+            if is_away and lane.path not in present:  # else they are looked for when that is taken up
                 await self._take_up_rotated(lane)
             if not lane.files and lane.path not in present:
                 orphans, lane.orphans = lane.orphans, {}

@@ -148,7 +148,10 @@ class LogFile:
     # -- reading; may be called in a thread, by one at a time --------------------------------------
 
     def refresh(self) -> bool:
-        """Look at the file's size and whether it still has a name; ``True`` with a fresh one's first bytes.
+        """Look at the file's size and whether it still has a name.
+
+        Returns:
+            Whether a fresh one has its first bytes, or may have had some that are gone again.
 
         Raises:
             ReplacedError: its beginning is not what it was.
@@ -157,6 +160,7 @@ class LogFile:
         """
         if not self.content.grows:
             return self.fresh
+        before_ns = self.mtime_ns
         status = os.fstat(self.content.fd)
         head = self.content.read(0, HEAD_BYTES)
         if status.st_size < self.point.offset or not head.startswith(self._head):
@@ -166,7 +170,7 @@ class LogFile:
         self.size, self.mtime_ns, self.deleted = status.st_size, status.st_mtime_ns, not status.st_nlink
         if len(self._head) < HEAD_BYTES:
             self._glimpse = Mark.of(head)
-        return self.fresh and bool(head)
+        return self.fresh and (bool(head) or self.mtime_ns != before_ns)
 
     def read(self, lines: LineParser, sizes: Sizes, now_ns: int) -> Step | None:
         """Parse the next block of whole lines; ``None`` when there is no whole line now.
@@ -306,6 +310,10 @@ class LogFile:
         data = self.content.read(self.point.offset - len(tail), len(tail) + size)
         if not data.startswith(tail):
             raise ReplacedError
+        # As long as little stands before it, what was seen behind it tells as well.
+        glimpsed = self.content.grows and len(self._head) < HEAD_BYTES
+        if glimpsed and not self._glimpse.fits(self.content.read(0, HEAD_BYTES)):
+            raise RewrittenError
         return data, len(tail)
 
     def _parse(

@@ -188,15 +188,8 @@ class Lane:
                 self._host.reopen(file)
             if file.flushing and not file.flush_given and (lines := self._lines(file)) is not None:
                 await self._emit_flushed(file, lines, emit)  # it was not known to be safe before a restart
-            if file.refresh():
-                # Before these bytes it may have had others, which were copied away and truncated. After
-                # that it is known by its content, also to whoever starts after a kill.
-                inserted = await self._host.look_before(self, file)
-                file.fresh = False
-                self._shared.positions.save(file, names=True)
-                if inserted:
-                    self.woken = True
-                    return False
+            if file.refresh() and not await self._greet(file):
+                return file.lost
             lines = self._lines(file)
             while lines is not None:
                 await emit.ready(self.tag)
@@ -211,6 +204,19 @@ class Lane:
                 raise
             self._abandon(file, error)
         return True
+
+    async def _greet(self, file: LogFile) -> bool:
+        """A file has its first bytes, or had some: look for others; whether it can be read now."""
+        if self.is_copied(file.content, self.files.index(file) + 1):
+            self._give_up(file)
+            return False
+        # Before these bytes it may have had others, which were copied away and truncated. After that it is
+        # known by its content, also to whoever starts after a kill.
+        inserted = await self._host.look_before(self, file)
+        file.fresh = not file.size
+        self._shared.positions.save(file, names=True)
+        self.woken |= inserted
+        return not inserted
 
     async def _read_block(self, file: LogFile, lines: LineParser, emit: Emit) -> bool:
         """Hand on the next block; whether there may be more. Its memory is not held any longer then."""
@@ -267,10 +273,11 @@ class Lane:
     async def _passed(self, file: LogFile, emit: Emit) -> bool:
         """Move a file on that was read to its end; whether its successor may be read."""
         heir = self._successor(file)
-        if not file.content.grows:
+        grows, is_open = file.content.grows, bool(file.point.carry or file.unterminated)
+        if not grows and (heir is not None or not is_open):
             await self._finish(file, heir, emit)
             return True
-        if heir is None and not file.deleted:
+        if heir is None and grows and not file.deleted:
             await self._idle(file, emit)
             return False
         handing = heir is not None and file.handed is None
@@ -334,7 +341,7 @@ class Lane:
 
     def _is_found(self, file: LogFile) -> bool:
         """Whether a configured path still leads to the file: then it must not be taken for a new one."""
-        return not file.deleted and file.seen >= self._shared.scans
+        return file.content.grows and not file.deleted and file.seen >= self._shared.scans
 
     def _hand_on(self, file: LogFile, heir: LogFile) -> None:
         """Give the open joins to the successor; one record of the journal follows the other at once."""
@@ -392,9 +399,23 @@ class Lane:
             "A rotated file of %s cannot be read beyond byte %d: %s. Reading goes on after it.",
             shown(self.path), file.point.offset, error.strerror or error,
         )  # fmt: skip
+        self._give_up(file)
+
+    @staticmethod
+    def _give_up(file: LogFile) -> None:
+        """Read no more of a file."""
         file.content.close()
         file.content = NoContent()
         file.lost = True
+
+    def is_copied(self, content: Content, start: int = 0) -> bool:
+        """Whether a file holds the beginning of one of the lane's, as a copy does while it is made."""
+        return any(
+            file.content.grows
+            and not (file.closed or file.suspended)
+            and rotated.is_beginning(content, file.content)
+            for file in self.files[start:]
+        )
 
     def _wait(self, delay_s: float) -> None:
         due_s = self._shared.context.clock.monotonic() + delay_s

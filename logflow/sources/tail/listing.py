@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from logflow.sources.tail.content import COMPRESSED
@@ -48,19 +48,30 @@ class Sibling(NamedTuple):
 
 def rotated(real: str) -> list[Sibling]:
     """The rotated predecessors of the log file at ``real``, oldest first."""
-    directory, _, name = real.rpartition("/")
+    stamp = _stamps(real)
+    return _ordered(entries(real.rpartition("/")[0], lambda name: stamp(name) is not None), stamp)
+
+
+def rotated_among(siblings: Sequence[Sibling], real: str) -> list[Sibling]:
+    """The same among files of its directory."""
+    return _ordered(siblings, _stamps(real))
+
+
+def _stamps(real: str) -> Callable[[str], str | None]:
+    """Return what finds the stamp or number in a name, if it is that of a rotated file."""
+    name = real.rpartition("/")[2]
     stem, dot, suffix = name.rpartition(".")
     patterns = [re.compile(re.escape(name) + _NUMBER_OR_STAMP)]
     if stem:  # a number alone, as in worker-1.log beside worker.log, would be another file
         patterns.append(re.compile(re.escape(stem) + _STAMP + re.escape(dot + suffix) + f"({_PACKED})?"))
+    return lambda name: next((match["stamp"] for each in patterns if (match := each.fullmatch(name))), None)
 
-    def stamp(name: str) -> str | None:
-        return next((match["stamp"] for each in patterns if (match := each.fullmatch(name))), None)
 
-    siblings = entries(directory, lambda name: stamp(name) is not None)
-    stamped = [(_age_order(stamp(s.path.rpartition("/")[2]) or ""), s) for s in siblings]
+def _ordered(siblings: Sequence[Sibling], stamp: Callable[[str], str | None]) -> list[Sibling]:
+    stamps = ((stamp(sibling.path.rpartition("/")[2]), sibling) for sibling in siblings)
+    stamped = [(_age_order(text), sibling) for text, sibling in stamps if text is not None]
     # While a file is being compressed, both forms are there: the plain one is whole.
-    packed_too = {f"{sibling.path}{suffix}" for sibling in siblings for suffix in COMPRESSED}
+    packed_too = {f"{sibling.path}{suffix}" for _, sibling in stamped for suffix in COMPRESSED}
     return [sibling for _, sibling in sorted(stamped) if sibling.path not in packed_too]
 
 

@@ -8,13 +8,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain, takewhile
 from typing import NamedTuple
 
 from logflow.sources.tail.content import Content, PlainContent, is_compressed, open_content
-from logflow.sources.tail.identity import HEAD_BYTES, FileState, Sight, Verdict, judge
-from logflow.sources.tail.listing import Sibling, entries, rotated
+from logflow.sources.tail.identity import (
+    HEAD_BYTES,
+    LEAST_COPY_BYTES,
+    TAIL_BYTES,
+    FileState,
+    Sight,
+    Verdict,
+    judge,
+)
+from logflow.sources.tail.listing import Sibling, entries, rotated, rotated_among
 
 THE_SAME = frozenset({Verdict.SAME, Verdict.REWRITTEN, Verdict.COPY})
 
@@ -41,7 +49,7 @@ def locate(state: FileState, elsewhere: str | None = None, *, copies_only: bool 
     """
     own = [] if copies_only else _entry(state.real)
     # Most files are where they were; then nobody has to read the directory.
-    again, _ = _first([Candidate(s) for s in own if _is_inode(s, state)], state, (Verdict.SAME,))
+    again = _first([Candidate(s) for s in own if _is_inode(s, state)], state, (Verdict.SAME,))
     for _ in range(_LISTINGS):
         if again is not None:
             break
@@ -61,42 +69,39 @@ class Candidate(NamedTuple):
 def _locate(
     state: FileState, own: Sequence[Sibling], elsewhere: str | None, *, copies_only: bool
 ) -> tuple[Again | None, bool]:
-    """Look once; also whether some of the names were no longer right."""
-    beside = [] if copies_only else entries(state.real.rpartition("/")[0])
+    """Look once; also whether the names were no longer right when nothing was found."""
+    directory = state.real.rpartition("/")[0]
+    beside = entries(directory)
     moved = [s for s in beside if _is_inode(s, state) and (state.known.size or not is_compressed(s.path))]
+    moved = [] if copies_only else moved
     if elsewhere is not None and not copies_only:
         moved.append(Sibling(elsewhere, state.device, state.inode, state.mtime_ns))
-    copies = [s for s in reversed(rotated(state.real)) if not _is_inode(s, state)] if state.known.size else []
+    copies = [s for s in reversed(rotated_among(beside, state.real)) if not _is_inode(s, state)]
+    copies = copies if state.known.size else []
     candidates = [Candidate(s) for s in moved] + [Candidate(s, named=True) for s in copies]
     if state.offset:
         candidates += [Candidate(s) for s in own if s not in moved]
     # What was seen of it but not read may have been written anew in place: that is believed last.
-    again, stale = _first(candidates, state, (Verdict.SAME, Verdict.COPY))
+    again = _first(candidates, state, (Verdict.SAME, Verdict.COPY))
     if again is None:
-        again, _ = _first(candidates, state, (Verdict.REWRITTEN,))
-    return again, stale
+        again = _first(candidates, state, (Verdict.REWRITTEN,))
+    return again, again is None and entries(directory) != beside
 
 
-def _first(
-    candidates: Sequence[Candidate], state: FileState, wanted: Sequence[Verdict]
-) -> tuple[Again | None, bool]:
-    """The first file that is wanted, and whether any was gone before it could be opened."""
-    stale = False
+def _first(candidates: Sequence[Candidate], state: FileState, wanted: Sequence[Verdict]) -> Again | None:
+    """The first file that is wanted."""
     for sibling, named in candidates:
         try:
             content, status = open_content(sibling.path)
-        except OSError as error:
-            stale |= isinstance(error, FileNotFoundError)
+        except OSError:
             continue
-        if (status.st_dev, status.st_ino) == sibling.place:
-            verdict, tail = examine(content, state, named=named)
-            if verdict in wanted:
-                content.grows &= not named
-                return Again(content, sibling, tail), stale
-        else:
-            stale = True
+        same = (status.st_dev, status.st_ino) == sibling.place
+        verdict, tail = examine(content, state, named=named) if same else (None, b"")
+        if verdict in wanted:
+            content.grows &= not named
+            return Again(content, sibling, tail)
         content.close()
-    return None, stale
+    return None
 
 
 def _entry(path: str) -> list[Sibling]:
@@ -164,36 +169,44 @@ def lies_beside(state: FileState) -> bool:
         return True
 
 
-def newer(
-    latest: FileState, until: Callable[[], FileState] | None = None, read: Sequence[FileState] = ()
-) -> list[Sibling]:
+class Until(NamedTuple):
+    """The file that came after those that are looked for."""
+
+    content: Content
+    state: Callable[[], FileState]
+    """Asked once the directory was listed: it may have been rotated away, and compressed, just before."""
+
+
+def newer(latest: FileState, until: Until | None = None, read: Sequence[FileState] = ()) -> list[Sibling]:
     """The rotated files that came after the one that is known as ``latest``, and before ``until``.
 
     Where ``latest`` is gone, what was written to later than it came after it: unless it is one of those that
-    were ``read``, and was compressed since then. ``until`` is asked once the directory was listed: it may
-    have been rotated away, and compressed, just before.
+    were ``read``, and was compressed since then.
     """
+    found: list[Sibling] = []
     for _ in range(_LISTINGS):
+        siblings = rotated(latest.real)
         with suppress(FileNotFoundError):  # renamed or compressed meanwhile: the names are no longer right
-            return _newer(latest, until, read)
-    return []
+            found = _newer(siblings, latest, until, read)
+            if rotated(latest.real) == siblings:
+                break
+    return found
 
 
 def _newer(
-    latest: FileState, until: Callable[[], FileState] | None, read: Sequence[FileState]
+    siblings: list[Sibling], latest: FileState, until: Until | None, read: Sequence[FileState]
 ) -> list[Sibling]:
-    siblings = rotated(latest.real)
     if until is not None:
-        state = until()
-        end = next((i for i, sibling in enumerate(siblings) if _holds(sibling, state)), len(siblings))
-        del siblings[end:]
+        state = until.state()
+        end = next((i for i, s in enumerate(siblings) if _is_until(s, until.content, state)), len(siblings))
+        siblings = [sibling for sibling in siblings[:end] if not _is_copied_from(sibling, until.content)]
     for index in reversed(range(len(siblings))):
         if _holds(siblings[index], latest):
             return siblings[index + 1 :]
     # If that is yet to come, the clock was set back: then no time tells which came later.
     set_back = latest.mtime_ns > time.time_ns()
     later = [sibling for sibling in siblings if set_back or sibling.mtime_ns > latest.mtime_ns]
-    return [sibling for sibling in later if not any(_holds(sibling, state) for state in read)]
+    return [sibling for sibling in later if not _is_one_of(sibling, read)]
 
 
 def unseen(real: str, current: tuple[int, int], after_ns: int) -> list[Sibling]:
@@ -218,13 +231,69 @@ def _holds(sibling: Sibling, state: FileState) -> bool:
     """
     if not state.known.size:
         return _is_inode(sibling, state)
+    with _opened(sibling) as content:
+        return content is not None and examine(content, state, named=True)[0] in THE_SAME
+
+
+def _is_until(sibling: Sibling, content: Content, state: FileState) -> bool:
+    """Whether a file is the one that is open as ``content``, or holds all of it.
+
+    Its beginning is not enough: that may be a hole, as in others.
+    """
+    size = _plain_size(content)
+    if not size or _is_inode(sibling, state):
+        return _holds(sibling, state)
+    with _opened(sibling) as other:
+        return other is not None and _begins_alike(content, other, size)
+
+
+def _is_one_of(sibling: Sibling, states: Sequence[FileState]) -> bool:
+    with _opened(sibling) as content:
+        return content is not None and any(
+            examine(content, state, named=True)[0] is not Verdict.OTHER for state in states
+        )
+
+
+def _is_copied_from(sibling: Sibling, content: Content) -> bool:
+    with _opened(sibling) as copy:
+        return copy is not None and is_beginning(copy, content)
+
+
+@contextmanager
+def _opened(sibling: Sibling) -> Iterator[Content | None]:
+    """Open a file; ``None`` if it cannot be read.
+
+    Raises:
+        FileNotFoundError: it is not there any more.
+    """
     try:
         content, _ = open_content(sibling.path)
     except FileNotFoundError:
         raise
     except OSError:
-        return False
+        yield None
+        return
     try:
-        return examine(content, state, named=True)[0] in THE_SAME
+        yield content
     finally:
         content.close()
+
+
+def is_beginning(part: Content, whole: Content) -> bool:
+    """Whether all that a file holds stands at the beginning of another one: it is copied from there."""
+    size = _plain_size(part)
+    return size >= LEAST_COPY_BYTES and _begins_alike(part, whole, size)
+
+
+def _plain_size(content: Content) -> int:
+    """The size of a file that is not compressed; 0 if it is, or is gone."""
+    return os.fstat(content.fd).st_size if not content.slow and content.fd >= 0 else 0
+
+
+def _begins_alike(one: Content, other: Content, size: int) -> bool:
+    """Whether the first bytes, and those before ``size``, are the same."""
+    samples = [(0, min(size, HEAD_BYTES)), (max(size - TAIL_BYTES, 0), min(size, TAIL_BYTES))]
+    try:
+        return all(one.read(offset, count) == other.read(offset, count) for offset, count in samples)
+    except OSError:  # one of them is damaged
+        return False

@@ -30,6 +30,7 @@ class Tail:
         self.checkpoints = Checkpoints(None)
         self.collector = Collector()
         self.engine = "python"
+        self._source: TailSource | None = None
 
     @property
     def log(self) -> Path:
@@ -53,7 +54,8 @@ class Tail:
             metrics=self.metrics,
             checkpoints=self.checkpoints,
         )
-        return TailSource(TailSource.Config(type="tail", **options), context)
+        self._source = TailSource(TailSource.Config(type="tail", **options), context)
+        return self._source
 
     @asynccontextmanager
     async def running(self, **options: Any) -> AsyncIterator[TailSource]:
@@ -95,6 +97,14 @@ class Tail:
         for _ in range(int(seconds / 0.5)):
             await self.clock.advance(0.5)
             await asyncio.sleep(0.002)
+            for _ in range(20):  # one that nobody takes anything from stays busy
+                if not self._is_busy():
+                    break
+                await asyncio.sleep(0.001)
+
+    def _is_busy(self) -> bool:
+        lanes = self._source._catalogue.lanes.values() if self._source else ()
+        return any(lane.running for lane in lanes) or bool(self._source and self._source._looking.locked())
 
     def states(self) -> list[dict[str, Any]]:
         """The saved states of the files that are followed."""

@@ -299,6 +299,21 @@ async def test_copytruncate_loses_nothing(tail: Any) -> None:
     assert tail.counter("bytes_unread") == 0
 
 
+async def test_what_was_copied_away_between_two_looks_is_read_before_more_is_written(tail: Any) -> None:
+    append(tail.log, "one")
+    async with tail.running():
+        await tail.lines(1)
+        for lines in (["two"], ["three"]):
+            shutil.copyfile(tail.log, f"{tail.log}.1")
+            os.truncate(tail.log, 0)
+            await tail.rest(3)
+            append(tail.log, *lines)
+        Path(f"{tail.log}.1").rename(f"{tail.log}.2")
+        shutil.copyfile(tail.log, f"{tail.log}.1")
+        os.truncate(tail.log, 0)
+        await tail.read("one", "two", "three")
+
+
 @pytest.mark.parametrize("hole_bytes", [30, 3_000_000])
 async def test_a_hole_that_copytruncate_left_is_left_out(tail: Any, hole_bytes: int) -> None:
     """The writer has no O_APPEND: after the truncation it goes on at its old place."""

@@ -1,0 +1,475 @@
+"""A model of everything around the source, in which nothing is left to the machine's own timing.
+
+What writes and rotates (:class:`Writer`) works on a :class:`Disk` that chooses which inode a new file gets
+and which time a write has, and may act between any two calls that the source makes of the file system
+(:class:`Races`). What lies behind the source (:class:`Buffer`) cuts chunks as a memory buffer does: it
+journals each before it delivers it, and rebuilds what was planned before a restart. Its receiver knows chunks
+by what their ids are made of, and knows every chunk for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from unittest import mock
+
+from logflow.batch import Batch, Span
+from logflow.receipt import Receipt
+from logflow.sources.tail import TailSource, catalogue, listing, rotated
+from logflow.sources.tail.identity import LEAST_COPY_BYTES
+from logflow.storage.checkpoints import Checkpoints
+from logflow.testing import FakeClock, make_context
+
+STREAMS = ("stdout", "stderr")
+OUTPUT = "central"
+TICK_NS = 4_000_000
+"""How exact the times of files are on most machines."""
+
+How = Literal["rename", "copy", "sparse"]
+"""``sparse``: copied and truncated below a writer that does not append, so that it leaves a hole."""
+
+Action = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class World:
+    """What a scenario takes place in.
+
+    Attributes:
+        how: files are rotated.
+        wide: the glob names rotated files too.
+        reuses: the inode of a removed file is that of the next new one.
+        coarse: times of files move on only while the agent looks.
+        rotated_unseen: before the agent starts.
+    """
+
+    how: How
+    wide: bool = False
+    reuses: bool = False
+    coarse: bool = False
+    rotated_unseen: bool = False
+
+
+class Disk:
+    """Makes and removes files."""
+
+    def __init__(self, spare: Path, world: World) -> None:
+        spare.mkdir()
+        self._spare = spare
+        self._world = world
+        self._spares: list[Path] = []
+        self._count = 0
+        self._now_ns = time.time_ns() - 3600 * 10**9
+
+    def tick(self) -> None:
+        """Let time go on."""
+        self._now_ns += TICK_NS
+
+    def stamp(self, file: int | Path) -> None:
+        """A file was written to now."""
+        if not self._world.coarse:
+            self.tick()
+        os.utime(file, ns=(self._now_ns, self._now_ns))
+
+    def create(self, path: Path, flags: int) -> int:
+        """Make an empty file."""
+        if self._spares:
+            spare = self._spares.pop()
+            os.truncate(spare, 0)
+            spare.rename(path)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | flags)
+        self.stamp(fd)
+        return fd
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; its inode is free unless somebody has it open."""
+        if self._world.reuses and path.stat().st_ino not in _open_inodes():
+            self._count += 1
+            self._spares.append(path.rename(self._spare / str(self._count)))
+        else:
+            path.unlink()
+
+    def compress(self, path: Path) -> None:
+        """Replace a file by a compressed one."""
+        data = gzip.compress(path.read_bytes(), 1)
+        fd = self.create(Path(f"{path}.gz.tmp"), 0)
+        os.write(fd, data)
+        self.stamp(fd)
+        os.close(fd)
+        Path(f"{path}.gz.tmp").rename(f"{path}.gz")
+        self.remove(path)
+
+
+def _open_inodes() -> set[int]:
+    inodes = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            inodes.add(entry.stat().st_ino)
+        except OSError:
+            continue
+    return inodes
+
+
+class Writer:
+    """A container whose lines are numbered, and what rotates its file."""
+
+    def __init__(self, path: Path, disk: Disk, how: How) -> None:
+        self.path = path
+        self.written: dict[str, list[str]] = {stream: [] for stream in STREAMS}
+        self._disk = disk
+        self._how = how
+        self._flags = 0 if how == "sparse" else os.O_APPEND
+        self._open: dict[str, str] = dict.fromkeys(STREAMS, "")
+        self._numbers = dict.fromkeys(STREAMS, 0)
+        self._stamp = 0
+        self._steps: Iterator[None] | None = None
+        """Of the rotation under way."""
+        self._copied_all = False
+        self._torn = b""
+        self._fd = disk.create(path, self._flags)
+
+    def write(self, stream: str, pieces: int, *, finish: bool, torn: bool) -> None:
+        """Write pieces of a line; ``torn``: the last one's second half is written with the next call."""
+        if self._copied_all:  # what is written between the copy and the truncation is in neither file
+            self.rotate()
+        lines = []
+        for index in range(pieces):
+            last = finish and index == pieces - 1
+            text = f"{stream}-{self._numbers[stream]}."
+            self._numbers[stream] += 1
+            self._open[stream] += text
+            lines.append(
+                f"2026-01-01T00:00:00.{self._numbers[stream]:05d}Z {stream} {'F' if last else 'P'} {text}\n"
+            )
+            if last:
+                self.written[stream].append(self._open[stream])
+                self._open[stream] = ""
+        data = self._torn + "".join(lines).encode()
+        self._torn = data[-9:] if torn and data else b""
+        if data := data[: len(data) - len(self._torn)]:
+            os.write(self._fd, data)
+            self._disk.stamp(self._fd)
+
+    def whole(self) -> None:
+        """Write what is left of the last line."""
+        if self._torn:
+            self.write("stdout", 0, finish=False, torn=False)
+
+    def rotate(self) -> None:
+        """Take one step of a rotation."""
+        if self._steps is None:
+            self._steps = self._rename() if self._how == "rename" else self._copy_and_truncate()
+        if next(self._steps, self) is self:
+            self._steps = None
+
+    def _rename(self) -> Iterator[None]:
+        self._stamp += 1
+        for old in sorted(self.path.parent.glob("*.log.*")):
+            if old.suffix != ".gz":
+                self._disk.compress(old)
+        self.path.rename(f"{self.path}.20260101-{self._stamp:06d}")
+        yield
+        self.whole()
+        os.close(self._fd)
+        self._fd = self._disk.create(self.path, self._flags)
+
+    def _copy_and_truncate(self) -> Iterator[None]:
+        self.whole()
+        for old in sorted(self.path.parent.glob("*.log.*"), key=lambda path: -int(path.name.split(".")[2])):
+            stem, number, *packed = old.name.removeprefix("0.").split(".")
+            moved = old.rename(old.with_name(".".join(["0", stem, str(int(number) + 1), *packed])))
+            if moved.suffix != ".gz":
+                self._disk.compress(moved)
+        copied = self.path.stat().st_size // 2
+        copy = -1
+        if copied >= LEAST_COPY_BYTES:  # what is less cannot be told, and no program writes so little at once
+            copy = self._disk.create(Path(f"{self.path}.1"), 0)
+            self._copy(copy, 0, copied)
+            yield
+            self.whole()
+        copy = copy if copy >= 0 else self._disk.create(Path(f"{self.path}.1"), 0)
+        self._copy(copy, os.lseek(copy, 0, os.SEEK_CUR), self.path.stat().st_size)
+        os.close(copy)
+        self._copied_all = True
+        yield
+        os.truncate(self.path, 0)
+        self._disk.stamp(self.path)
+        self._copied_all = False
+
+    def _copy(self, copy: int, start: int, end: int) -> None:
+        os.write(copy, self.path.read_bytes()[start:end])
+        self._disk.stamp(copy)
+
+    def end(self) -> None:
+        """Finish what has begun."""
+        self.finish_rotation()
+        self.whole()
+        for stream in STREAMS:
+            self.write(stream, 1, finish=True, torn=False)
+
+    def finish_rotation(self) -> None:
+        """Take all the steps that are left."""
+        while self._steps is not None:
+            self.rotate()
+
+    def act(self, action: Action) -> None:
+        """Do what an action says."""
+        if action[0] == "write":
+            self.write(action[1], action[2], finish=action[3], torn=action[4])
+        else:
+            self.rotate()
+
+    def close(self) -> None:
+        if self._steps is not None:
+            self._steps.close()  # type: ignore[attr-defined]
+        os.close(self._fd)
+
+
+class Races:
+    """Has the writer act in between calls that the source makes of the file system."""
+
+    def __init__(self) -> None:
+        self._armed: deque[Callable[[], None]] = deque()
+        self._calls = 0
+
+    def arm(self, calls: int, act: Callable[[], None]) -> None:
+        """Act before the call after so many."""
+        self.settle()
+        self._calls = calls
+        self._armed.append(act)
+
+    def settle(self) -> None:
+        """Act now if it was not yet."""
+        while self._armed:
+            self._armed.popleft()()
+
+    def _called(self) -> None:
+        if self._armed:
+            self._calls -= 1
+            if self._calls < 0:
+                self.settle()
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Count the calls of the source."""
+
+        def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any) -> Any:
+                self._called()
+                return function(*args)
+
+            return call
+
+        with (
+            mock.patch.object(rotated, "open_content", counted(rotated.open_content)),
+            mock.patch.object(catalogue, "open_content", counted(catalogue.open_content)),
+            mock.patch.object(listing, "_read", counted(listing._read)),
+        ):
+            yield
+
+
+class Buffer:
+    """The memory of one process: batches that wait, cut into chunks."""
+
+    def __init__(self, checkpoints: Checkpoints, received: dict[Span, list[Any]]) -> None:
+        self.order: list[str] = []
+        self._checkpoints = checkpoints
+        self._received = received
+        self._queues: dict[str, deque[tuple[Batch, Receipt]]] = defaultdict(deque)
+        self._ends: dict[str, int] = {}
+        self._unsettled: list[list[Receipt]] = []
+        """Of each delivered chunk."""
+
+    async def __call__(self, batch: Batch) -> Receipt:
+        span, receipt = batch.origin, Receipt(1)
+        assert isinstance(span, Span)
+        assert span.start == self._ends.get(span.stream, span.start), "spans are contiguous"
+        assert span.end > span.start
+        self._ends[span.stream] = span.end
+        if span.stream not in self.order:
+            self.order.append(span.stream)
+        self._queues[span.stream].append((batch, receipt))
+        return receipt
+
+    async def ready(self, tag: str) -> None:
+        return
+
+    def full(self, tag: str) -> bool:
+        return False
+
+    def deliver(self, batches: int) -> None:
+        """Deliver one chunk of each stream, of up to so many batches; receipts are settled later."""
+        for stream, queue in self._queues.items():
+            if not queue:
+                continue
+            first = queue[0][0].origin
+            assert isinstance(first, Span)
+            planned = dict(self._checkpoints.planned(OUTPUT, stream)).get(first.start)
+            taken: list[tuple[Batch, Receipt]] = []
+            end = first.start
+            while queue and (end < planned if planned is not None else len(taken) < batches):
+                taken.append(queue.popleft())
+                end = taken[-1][0].origin.end  # type: ignore[union-attr]
+            if planned is not None and end < planned:
+                queue.extendleft(reversed(taken))  # it has not all been read again yet
+                continue
+            assert planned in {None, end}, "no batch straddles a cut"
+            self._checkpoints.cut(OUTPUT, stream, first.start, end)
+            chunk = Span(stream, first.start, end)
+            events = [event for batch, _ in taken for event in batch.events()]
+            assert self._received.setdefault(chunk, events) == events, "a chunk with one id has one content"
+            self._unsettled.append([receipt for _, receipt in taken])
+
+    def settle(self, share: int) -> None:
+        """Settle every ``share``-th chunk of what was delivered, the last ones first."""
+        for receipts in self._unsettled[::-1][::share]:
+            for receipt in receipts:
+                receipt.settle()
+        self._unsettled = [receipts for receipts in self._unsettled if not receipts[0].done]
+
+
+class Agent:
+    """Starts, stops and kills the source; the checkpoints are on disk."""
+
+    def __init__(self, root: Path, paths: list[str], disk: Disk) -> None:
+        self._root = root
+        self._paths = paths
+        self._disk = disk
+        self.clock = FakeClock()
+        self.received: dict[Span, list[Any]] = {}
+        self.order: list[str] = []
+
+    async def start(self) -> None:
+        """Start, and find what is there."""
+        self.checkpoints = Checkpoints(self._root / "checkpoints")
+        self.checkpoints.open()
+        self.buffer = Buffer(self.checkpoints, self.received)
+        context = make_context(
+            self._root,
+            clock=self.clock,
+            checkpoints=self.checkpoints,
+            engine=os.environ.get("LOGFLOW_ENGINE", "python"),
+        )
+        config = TailSource.Config(
+            type="tail", paths=self._paths, tag="t", inotify=False, rotate_wait=2, idle_flush=None
+        )
+        self.source = TailSource(config, context)
+        self.task = asyncio.create_task(self.source.run(self.buffer))
+        async with asyncio.timeout(5):
+            while not self.source._shared.scans:
+                await asyncio.sleep(0.001)
+        await self.look(1)
+
+    @property
+    def delivered(self) -> int:
+        """How many events were received."""
+        return sum(map(len, self.received.values()))
+
+    async def look(self, seconds: float) -> None:
+        """Let time go on; what was recorded before that is handed to the system, as the service does."""
+        self.checkpoints.flush()
+        for _ in range(int(seconds / 0.5)):
+            self._disk.tick()
+            await self.clock.advance(0.5)
+            while self._busy():
+                await asyncio.sleep(0.0005)
+        assert not self.task.done(), self.task.exception()
+
+    def _busy(self) -> bool:
+        lanes = self.source._catalogue.lanes.values()
+        return self.source._looking.locked() or any(lane.running for lane in lanes)
+
+    async def deliver_all(self, expected: int) -> None:
+        """Deliver until so many events were received, one file after the other."""
+        for _ in range(200):
+            states = self.checkpoints.streams("test").values()
+            if self.delivered >= expected and sum(not state["left_ns"] for state in states) <= 2:
+                break
+            self.buffer.deliver(1)
+            self.buffer.settle(1)
+            await self.look(3)
+
+    async def end(self, *, kill: bool) -> None:
+        """Stop in order, or as ``kill -9`` does."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        self.order += [stream for stream in self.buffer.order if stream not in self.order]
+        if kill:
+            self.source._catalogue.close_all()
+            self.checkpoints._journal.close()  # type: ignore[union-attr]
+        else:
+            await self.source.drain()
+            self.checkpoints.close()
+
+
+async def play(root: Path, world: World, steps: list[Action]) -> None:
+    """Play a scenario to its end, and check it."""
+    races = Races()
+    with races.watched():
+        await _play(root, world, steps, races)
+
+
+async def _play(root: Path, world: World, steps: list[Action], races: Races) -> None:
+    logs = root / "logs" / "shop_web-0_4f6c1f0e" / "web"
+    logs.mkdir(parents=True)
+    disk = Disk(root / "spare", world)
+    writer = Writer(logs / "0.log", disk, world.how)
+    agent = Agent(root, [f"{logs}/*.log*" if world.wide else f"{logs}/*.log"], disk)
+    _begin(writer, world)
+    await agent.start()
+    agent.checkpoints.flush()  # a file of which nothing is known is not looked for among rotated ones
+    for action in steps:
+        match action:
+            case ("write" | "rotate", *_):
+                writer.act(action)
+            case ("race", calls, inner):
+                races.arm(calls, lambda inner=inner: writer.act(inner))  # type: ignore[misc]
+            case ("look", seconds):
+                await agent.look(seconds)
+                races.settle()
+            case ("deliver", batches):
+                agent.buffer.deliver(batches)
+            case ("settle", share):
+                agent.buffer.settle(share)
+            case ("flush",):
+                agent.checkpoints.flush()
+            case ("restart", kill, while_down):
+                await agent.end(kill=kill)
+                for inner in while_down:
+                    writer.act(inner)
+                await agent.start()
+                races.settle()
+    races.settle()
+    writer.end()
+    await agent.deliver_all(sum(map(len, writer.written.values())))
+    agent.buffer.deliver(100)
+    await agent.end(kill=False)
+    writer.close()
+    check(agent, writer)
+
+
+def _begin(writer: Writer, world: World) -> None:
+    """Write the first line, which may be in a rotated file by now."""
+    writer.write("stdout", 1, finish=True, torn=False)
+    if world.rotated_unseen:
+        writer.rotate()
+        writer.finish_rotation()
+        writer.write("stderr", 2, finish=False, torn=False)
+
+
+def check(agent: Agent, writer: Writer) -> None:
+    """Everything that was written was received once, in the order in which it was written."""
+    chunks = sorted(agent.received, key=lambda span: (agent.order.index(span.stream), span.start))
+    got: dict[str, list[str]] = {stream: [] for stream in STREAMS}
+    for chunk in chunks:
+        for _, record in agent.received[chunk]:
+            got[record["stream"]].append(record["message"])
+    assert got == writer.written
