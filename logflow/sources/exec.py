@@ -208,7 +208,12 @@ class ExecSource(Source):
         left = len(fds) * pipes.PIPE_BYTES  # what the pipes may hold when the child has ended
         while waiting and left > 0:
             await emit.ready(self.config.tag)
-            ready = await _next_ready(waiting, ended)
+            try:
+                ready = await _next_ready(waiting, ended, self._patience_s())
+            except TimeoutError:
+                for feed in self._feeds.values():
+                    await feed.flush_when_due(emit)
+                continue
             if not ready:
                 break
             for fd in ready:
@@ -222,6 +227,11 @@ class ExecSource(Source):
                 await self._feeds[fds[fd]].feed(data, emit)
             await asyncio.sleep(0)
 
+    def _patience_s(self) -> float | None:
+        """How long to wait for more before something that is held is emitted."""
+        waits = [feed.patience_s for feed in self._feeds.values()]
+        return min((wait_s for wait_s in waits if wait_s is not None), default=None)
+
     async def _pass_on(self, fd: int, data: bytes) -> None:
         try:
             await pipes.write_all(fd, data)
@@ -232,13 +242,21 @@ class ExecSource(Source):
             )
 
 
-async def _next_ready(fds: Collection[int], ended: asyncio.Task[int]) -> list[int]:
-    """Wait for data; none: the child has ended, and what it has left behind is silent."""
+async def _next_ready(fds: Collection[int], ended: asyncio.Task[int], timeout_s: float | None) -> list[int]:
+    """Wait for data; none: the child has ended, and what it has left behind is silent.
+
+    Raises:
+        TimeoutError: there is none, and the child goes on.
+    """
     if ready := pipes.ready(fds):
         return ready
     readable = asyncio.create_task(pipes.readable(fds))
     try:
-        await asyncio.wait({readable, ended}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(
+            {readable, ended}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not done:
+            raise TimeoutError
         if not readable.done():
             await asyncio.wait({readable}, timeout=_LINGER_S)
         return readable.result() if readable.done() else []

@@ -49,7 +49,7 @@ class StdinSource(Source):
         try:
             while True:
                 await emit.ready(self.config.tag)
-                await pipes.readable([self.input_fd])
+                await self._wait(emit)
                 if not await self._read(emit):
                     break
                 await asyncio.sleep(0)
@@ -58,6 +58,16 @@ class StdinSource(Source):
                 await self._read_what_is_there(emit)
             raise
         await self._feed.finish(emit)
+
+    async def _wait(self, emit: Emit) -> None:
+        """Wait for more; meanwhile, emit what has waited for more for long enough."""
+        while True:
+            try:
+                async with asyncio.timeout(self._feed.patience_s):
+                    await pipes.readable([self.input_fd])
+                return
+            except TimeoutError:
+                await self._feed.flush_when_due(emit)
 
     async def _read(self, emit: Emit) -> bool:
         """Take what has come; ``False`` at the end."""

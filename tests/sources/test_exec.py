@@ -185,3 +185,12 @@ async def test_output_is_passed_through(tmp_path: Path) -> None:
     os.close(theirs)
     with os.fdopen(ours, "rb") as passed:
         assert sorted(passed.read().split()) == [b"err", b"out"]
+
+
+async def test_an_event_of_several_lines_does_not_wait_for_the_next_one(tmp_path: Path) -> None:
+    multiline = {"start": "^\\d", "timeout": "50ms"}
+    source = make(tmp_path, "echo 1 first; echo '  more'; exec sleep 30", multiline=multiline)
+    collector = Collector()
+    async with run_source(source, collector):
+        await collector.wait_for(1)
+        assert [record["message"] for record in collector.records()] == ["1 first\n  more"]

@@ -141,3 +141,45 @@ async def test_what_was_written_before_a_stop_is_still_emitted(tmp_path: Path, p
         await asyncio.sleep(0)
         os.write(pipe[1], b"last\nwords")
     assert [record["message"] for record in collector.records()] == ["last", "words"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "latin-1", "utf-8"])
+async def test_text_in_another_encoding_is_brought_to_utf_8(
+    tmp_path: Path, pipe: list[int], encoding: str
+) -> None:
+    data = "café\nnächste\nlast".encode(encoding)
+    collector = Collector()
+    async with run_source(make(tmp_path, pipe[0], encoding=encoding), collector):
+        for start in range(0, len(data), 3):  # in the middle of characters
+            os.write(pipe[1], data[start : start + 3])
+            await asyncio.sleep(0.001)
+        os.close(pipe[1])
+        await collector.wait_for(3)
+    assert [record["message"] for record in collector.records()] == ["café", "nächste", "last"]
+
+
+async def test_a_byte_order_mark_at_the_beginning_is_not_text(tmp_path: Path, pipe: list[int]) -> None:
+    os.write(pipe[1], b'\xef\xbb\xbf{"a":1}\n\xef\xbb\xbf{}\n')
+    os.close(pipe[1])
+    collector = Collector()
+    await make(tmp_path, pipe[0]).run(collector)
+    assert collector.records() == [{"a": 1}, {"message": "\ufeff{}"}]
+
+
+def test_an_encoding_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    for name in ("utf-99", "hex", "rot13"):
+        with pytest.raises(ValueError, match="no text encoding"):
+            make(tmp_path, 0, encoding=name)
+
+
+async def test_an_event_of_several_lines_does_not_wait_for_the_next_one(
+    tmp_path: Path, pipe: list[int]
+) -> None:
+    source = make(tmp_path, pipe[0], multiline={"start": "^\\d", "timeout": "50ms"})
+    collector = Collector()
+    async with run_source(source, collector):
+        os.write(pipe[1], b"1 first\n  more\n")
+        await collector.wait_for(1)
+        os.write(pipe[1], b"2 second\n")
+        await collector.wait_for(2)
+    assert [record["message"] for record in collector.records()] == ["1 first\n  more", "2 second"]

@@ -4,6 +4,8 @@
 
     source     TailSource: tasks, and who is told what
     catalogue  every file by path and inode; taking up, restoring
+    saved      states as they were saved    descriptors how many files are open
+    findings   what is said of a search
     lane       the files of one path, one after another: hand-over, end, truncation
     file       one incarnation of a file: reading blocks, receipts, position
     content    plain and compressed bytes   identity   what a file is known by

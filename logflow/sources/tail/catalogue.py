@@ -15,7 +15,6 @@ import asyncio
 import os
 import threading
 import uuid
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 
@@ -26,12 +25,15 @@ from logflow.kubernetes.names import is_container_log
 from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content, NoContent, open_content
 from logflow.sources.tail.copies import COPYING_S, Copies, Kind
+from logflow.sources.tail.descriptors import Descriptors
 from logflow.sources.tail.discovery import Finder, Found, Search
 from logflow.sources.tail.file import LogFile
-from logflow.sources.tail.identity import HEAD_BYTES, NOTHING, TAIL_BYTES, FileState, Known, Mark, Verdict
+from logflow.sources.tail.findings import Told, tell
+from logflow.sources.tail.identity import HEAD_BYTES, TAIL_BYTES, FileState, Known, Mark, Verdict
 from logflow.sources.tail.lane import Lane
 from logflow.sources.tail.listing import Sibling, bases
 from logflow.sources.tail.rotated import Again, Until
+from logflow.sources.tail.saved import by_place, locate_all, saved_states, state_of
 from logflow.sources.tail.shared import Shared
 from logflow.sources.tail.tags import TagTemplate, shown
 from logflow.sources.tail.watcher import Watcher
@@ -91,13 +93,11 @@ class Catalogue:
         self._by_real: dict[str, Lane] = {}
         self._by_inode: dict[tuple[int, int], tuple[LogFile, Lane]] = {}
         self._unreadable: set[str] = set()
-        self._open = 0
-        self._most_open = most_open
+        self._descriptors = Descriptors(shared, self.lanes, most_open)
         self._close_inactive_s = close_inactive_s
         self._ignore_older_s = ignore_older_s
         self._links: set[str] = set()
-        self._said: tuple[bool, ...] = ()
-        self._warned = False
+        self._said: Told | None = None
         self._restored = False
         self._looked_ns = 0
         """What was last written to before this time is not new: it was there at an earlier look."""
@@ -119,7 +119,7 @@ class Catalogue:
         search = await self._search()
         found = search.files
         self._links = search.links
-        self._tell_once(search)
+        self._said = tell(self._shared.context.log, search, self._said)
         first = not self._restored
         if first:
             await self._restore(found)
@@ -135,31 +135,10 @@ class Catalogue:
         for path in self.lanes.keys() - {file.path for file in found}:
             self._miss(path)
         if self._close_inactive_s is not None:
-            self._suspend(self._idle(self._close_inactive_s))
+            self._descriptors.close_idle(self._close_inactive_s)
         if first:  # only now: the successor of a file is taken up after it, but before it is read
             for lane in self.lanes.values():
                 self._wake(lane)
-
-    def _tell_once(self, search: Search) -> None:
-        """Say when nothing is found, or links lead nowhere: once, until that has changed."""
-        log = self._shared.context.log
-        said = (not search.files, bool(search.dangling), search.incomplete)
-        if said == self._said:
-            return
-        self._said = said
-        if search.incomplete:
-            log.warning(
-                "The paths lead to too many names; not all of them are looked at. Make them narrower."
-            )
-        if search.dangling:
-            log.warning(
-                "%d links that the paths name lead nowhere, such as %s: is what they lead to mounted?",
-                len(search.dangling), shown(search.dangling[0]),
-            )  # fmt: skip
-        if search.files:
-            log.info("Files that match the paths: %d.", len(search.files))
-        else:
-            log.warning("No file matches the paths. They are searched for again.")
 
     def is_link(self, name: str) -> bool:
         """Whether a name is that of a link on the way to files: where it leads may have changed."""
@@ -216,39 +195,9 @@ class Catalogue:
         if found.place not in self._by_inode:
             await self._take_up(found.path, first=first)
 
-    def _idle(self, for_s: float) -> list[LogFile]:
-        """The open files that nobody reads now and that were quiet for so long; the most quiet first."""
-        until_s = self._shared.context.clock.monotonic() - for_s
-        lanes = (lane for lane in self.lanes.values() if not lane.running)
-        files = (file for lane in lanes for file in lane.files if file.quiet_since_s <= until_s)
-        idle = [file for file in files if file.content.grows and not (file.closed or file.suspended)]
-        return sorted(idle, key=lambda file: file.quiet_since_s)
-
-    def _suspend(self, files: Sequence[LogFile]) -> None:
-        for file in files:
-            file.suspend()
-        self._open -= len(files)
-
-    def _make_room(self, count: int = 1) -> None:
-        """Close idle files when ``count`` more are more than may be open."""
-        if self._open + count > self._most_open:  # files whose content is gone are still in that number
-            self._open = sum(file.content.fd >= 0 and not file.suspended for file in self.files)
-        excess = self._open + count - self._most_open
-        if excess <= 0:
-            return
-        if not self._warned:
-            self._warned = True
-            self._shared.context.log.warning(
-                "%d files are open, and no more may be (see `ulimit -n`): from now on those that are idle "
-                "for longest are closed until they grow.", self._open,
-            )  # fmt: skip
-        self._suspend(self._idle(0)[: max(excess, self._most_open // 8)])
-
     def reopen(self, file: LogFile) -> None:
         """Open a file that was closed because it was idle."""
-        self._make_room()
-        file.resume()
-        self._open += 1
+        self._descriptors.reopen(file)
 
     def _miss(self, path: str) -> None:
         """Nothing is at a configured path."""
@@ -267,9 +216,13 @@ class Catalogue:
 
     async def _take_up(self, path: str, *, first: bool) -> None:
         """Open a file that is new at its path, and before it what was rotated away unseen."""
-        self._make_room()
+        self._descriptors.make_room()
         content = self._open_content(path)
         if content is None:
+            return
+        # Whoever may make links can change one after it was looked at: what was opened counts.
+        if not self._finder.allows(os.path.realpath(f"/proc/self/fd/{content.fd}")):
+            content.close()
             return
         status = os.fstat(content.fd)
         inode = (status.st_dev, status.st_ino)
@@ -282,7 +235,7 @@ class Catalogue:
         if never_seen and not from_end and is_container_log(lane.real):
             await self._take_up_unseen(lane, inode)
         else:
-            await self._take_up_rotated(lane, Until(content, lambda: _state_of(lane, content)))
+            await self._take_up_rotated(lane, Until(content, lambda: state_of(lane.path, lane.real, content)))
         if inode in self._by_inode:  # renamed, or taken up by another task, in this moment
             content.close()
             return
@@ -351,7 +304,7 @@ class Catalogue:
 
     async def start_over(self, lane: Lane, content: Content) -> None:
         """Append what is in a truncated file now to the lane, as a file of its own."""
-        await self._take_up_rotated(lane, Until(content, lambda: _state_of(lane, content)))
+        await self._take_up_rotated(lane, Until(content, lambda: state_of(lane.path, lane.real, content)))
         self._begin(lane, content)
 
     async def look_before(self, lane: Lane, file: LogFile) -> bool:
@@ -451,7 +404,9 @@ class Catalogue:
         """Append a file that was never seen before to the lane."""
         offset = self._last_line_end(content, os.fstat(content.fd).st_size) if from_end else 0
         tail = content.read(max(offset - TAIL_BYTES, 0), min(offset, TAIL_BYTES))
-        state = msgspec.structs.replace(_state_of(lane, content), offset=offset, tail=Mark.of(tail))
+        state = msgspec.structs.replace(
+            state_of(lane.path, lane.real, content), offset=offset, tail=Mark.of(tail)
+        )
         file = LogFile(uuid.uuid4().hex, state, content, tail)
         lane.append(file, before)
         for each in lane.files:  # what those before it can be told by, and the order of all
@@ -466,7 +421,7 @@ class Catalogue:
     def adopt(self, file: LogFile, lane: Lane) -> None:
         """Know a file by its inode, and watch it."""
         self._shared.counters.opened()
-        self._open += file.content.fd >= 0
+        self._descriptors.count += file.content.fd >= 0
         file.seen = self._shared.scans + 1
         if file.content.fd >= 0:
             self._by_inode[file.device, file.inode] = (file, lane)
@@ -494,7 +449,7 @@ class Catalogue:
             del self._by_inode[inode]
             if self.watcher is not None:
                 self.watcher.unwatch_file(file.watch)
-        self._open -= not file.suspended and file.content.fd >= 0
+        self._descriptors.count -= not file.suspended and file.content.fd >= 0
         file.content.close()
         file.closed = True
         self._shared.counters.closed()
@@ -540,7 +495,7 @@ class Catalogue:
 
     async def _restore(self, found: Sequence[Found]) -> None:
         """Find the files again whose positions were saved."""
-        states = self._saved_states()
+        states = saved_states(self._shared.context, self._finder)
         self._looked_ns = max((state.mtime_ns for _, state in states), default=0)
         for stream, state in states:
             if state.done:
@@ -548,7 +503,7 @@ class Catalogue:
         states = [(stream, state) for stream, state in states if not state.done]
         paths = {file.place: file.path for file in found}
         present = {file.path for file in found}
-        owners = _by_place(states)
+        owners = by_place(states)
         told_by_content = {state.path for _, state in states if state.known.size}
         away: dict[Lane, bool] = {}
         async for stream, state, again in self._located(states, paths):
@@ -575,11 +530,11 @@ class Catalogue:
         self, states: Sequence[tuple[str, FileState]], paths: dict[tuple[int, int], str]
     ) -> AsyncIterator[tuple[str, FileState, Again | None]]:
         """Find files again, no more of them at once than may be open."""
-        at_once = max(self._most_open // 2, 1)
+        at_once = max(self._descriptors.most // 2, 1)
         for start in range(0, len(states), at_once):
             part = states[start : start + at_once]
-            self._make_room(len(part))
-            located = await asyncio.to_thread(_locate_all, [state for _, state in part], paths)
+            self._descriptors.make_room(len(part))
+            located = await asyncio.to_thread(locate_all, [state for _, state in part], paths)
             for (stream, state), again in zip(part, located, strict=True):
                 yield stream, state, again
 
@@ -610,20 +565,6 @@ class Catalogue:
             self._leave(lane, stream, state, replaced=True)
         else:
             self._reopen(lane, stream, state, again)
-
-    def _saved_states(self) -> list[tuple[str, FileState]]:
-        """The saved states of files that are still configured, in the order in which they are read."""
-        context = self._shared.context
-        states = []
-        for stream, plain in context.checkpoints.streams(context.name).items():
-            try:
-                state = FileState.load(plain)
-            except (msgspec.ValidationError, TypeError) as error:
-                context.log.warning("A saved position cannot be understood and is ignored: %s.", error)
-                continue
-            if self._finder.wants(state.path):
-                states.append((stream, state))
-        return sorted(states, key=lambda pair: (pair[1].path, pair[1].order))
 
     def _reopen(self, lane: Lane, stream: str, state: FileState, again: Again) -> None:
         moved = msgspec.structs.replace(
@@ -656,40 +597,3 @@ class Catalogue:
             # The end of the joins takes a byte that does not exist, of the old name.
             stream, state = uuid.uuid4().hex, msgspec.structs.replace(state, carry=b"")
         self._keep(stream, state, done=False)
-
-
-def _locate_all(states: list[FileState], paths: dict[tuple[int, int], str]) -> list[Again | None]:
-    return [rotated.locate(state, paths.get((state.device, state.inode))) for state in states]
-
-
-def _by_place(states: Sequence[tuple[str, FileState]]) -> Mapping[tuple[int, int], Sequence[FileState]]:
-    """The files that were last seen at each device and inode."""
-    by_place: defaultdict[tuple[int, int], list[FileState]] = defaultdict(list)
-    for _, state in states:
-        by_place[state.device, state.inode].append(state)
-    return by_place
-
-
-def _state_of(lane: Lane, content: Content) -> FileState:
-    """What is known of a file of which nothing was read."""
-    status = os.fstat(content.fd)
-    return FileState(
-        offset=0,
-        carry=b"",
-        path=lane.path,
-        real=lane.real,
-        order=0,
-        device=status.st_dev,
-        inode=status.st_ino,
-        head=NOTHING,
-        glimpse=_head(content),
-        tail=NOTHING,
-        mtime_ns=status.st_mtime_ns,
-    )
-
-
-def _head(content: Content) -> Mark:
-    try:
-        return Mark.of(content.read(0, HEAD_BYTES))
-    except OSError:  # compressed and damaged: reading it will tell
-        return NOTHING

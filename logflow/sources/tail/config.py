@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from logflow.config.fields import Duration, NonEmpty, ParserField, Size, parse_size
 from logflow.config.multiline import MultilineConfig
 from logflow.config.options import SourceConfig
+from logflow.sources.recoding import UTF8, Encoding, keeps_newlines
 from logflow.sources.tail.discovery import expand_braces
 from logflow.sources.tail.tags import TagTemplate
 
@@ -22,6 +23,11 @@ class TailConfig(SourceConfig):
     )
     exclude: list[NonEmpty] = Field(
         default_factory=list, description="Globs of files to leave out; without a slash: of their names."
+    )
+    follow_links: Literal["always", "within"] = Field(
+        "always",
+        description="`within`: leave out what links lead to outside of the directory that the path begins "
+        "with, as whoever may write there could have any file read.",
     )
     format: Literal["auto", "cri", "docker", "plain"] = Field(
         "auto", description="How lines are wrapped; `auto` tells it from the first lines of each file."
@@ -60,6 +66,11 @@ class TailConfig(SourceConfig):
         description="Leave files alone that were last written to longer ago than this when they are first "
         "found; once they are written to again, they are read whole.",
     )
+    encoding: Encoding = Field(
+        UTF8,
+        description="Of the text: any that Python knows and whose newline is the one of ASCII, such as "
+        "`latin-1`, `shift_jis`, `euc_jp` or `gbk`; so not `utf-16`.",
+    )
     path_key: NonEmpty | None = Field(
         None, description="A field that takes the path of the file, as `paths` found it."
     )
@@ -89,6 +100,13 @@ class TailConfig(SourceConfig):
     def _check_braces(cls, value: list[str]) -> list[str]:
         for pattern in value:
             expand_braces(pattern)
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _check_encoding(cls, value: str) -> str:
+        if not keeps_newlines(value):
+            raise ValueError(f"files in {value} cannot be followed: its newline is not that of ASCII")
         return value
 
     @field_validator("tag")

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 
 _MOST_ENTRIES = 1_000_000
@@ -51,6 +51,7 @@ class Search:
             appear.
         links: links to directories that were followed on the way.
         dangling: links that match and lead nowhere.
+        outside: files that match, but lie outside of where they may.
         incomplete: there were too many names to look at all of them.
     """
 
@@ -58,6 +59,7 @@ class Search:
     directories: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
     dangling: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
     incomplete: bool = False
 
 
@@ -69,13 +71,19 @@ class Finder:
     never found: they are only read where they continue a file that is known.
     """
 
-    def __init__(self, paths: Sequence[str], exclude: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], exclude: Sequence[str], *, within: bool = False) -> None:
         """Compile the patterns.
+
+        Args:
+            paths: globs of files.
+            exclude: globs of files to leave out.
+            within: leave out files that links lead to outside of the directory that a glob begins with.
 
         Raises:
             ValueError: the braces of a path become too many patterns.
         """
         self._paths = [os.path.abspath(pattern) for path in paths for pattern in expand_braces(path)]
+        self._roots = tuple({_root(pattern) for pattern in self._paths}) if within else None
         self._exclude = [
             pattern if "/" not in pattern else os.path.abspath(pattern)
             for path in exclude
@@ -89,15 +97,22 @@ class Finder:
             walk.follow(pattern)
         search = walk.search
         for name in sorted(filter(self._kept, walk.names)):
-            if (found := self.look(name)) is not None:
+            if not self.allows(os.path.realpath(name)):
+                search.outside.append(name)
+            elif (found := self.look(name)) is not None:
                 search.files.append(found)
             elif os.path.islink(name) and not os.path.exists(name):
                 search.dangling.append(name)
         return search
 
-    @staticmethod
-    def look(path: str) -> Found | None:
-        """Look at one path; ``None`` if nothing is there or it is a directory."""
+    def allows(self, real: str) -> bool:
+        """Whether a file whose path has no links may be read."""
+        return self._roots is None or real.startswith(self._roots)
+
+    def look(self, path: str) -> Found | None:
+        """Look at one path; ``None`` if nothing is there, it is a directory, or lies outside."""
+        if self._roots is not None and not self.allows(os.path.realpath(path)):
+            return None
         try:
             status = os.stat(path)
         except OSError:
@@ -117,6 +132,12 @@ class Finder:
             _matches(path.split("/"), pattern.split("/")) if "/" in pattern else fnmatchcase(name, pattern)
             for pattern in self._exclude
         )
+
+
+def _root(pattern: str) -> str:
+    """The directory that a glob begins with, without links, and a slash behind it."""
+    fixed = list(takewhile(lambda part: not glob.has_magic(part), pattern.split("/")[:-1]))
+    return os.path.realpath("/".join(fixed) or "/").rstrip("/") + "/"
 
 
 class _Walk:

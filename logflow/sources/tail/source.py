@@ -13,6 +13,7 @@ from logflow.component import ComponentConfig, Context, Emit, Source
 from logflow.config.multiline import rules_of
 from logflow.engine.api import LineFormat, LineParser
 from logflow.errors import Unsupported
+from logflow.sources.recoding import UTF8, RecodedLines
 from logflow.sources.tail.catalogue import Catalogue
 from logflow.sources.tail.config import TailConfig
 from logflow.sources.tail.discovery import Finder
@@ -60,7 +61,7 @@ class TailSource(Source):
         )
         self._catalogue = Catalogue(
             self._shared,
-            Finder(config.paths, config.exclude),
+            Finder(config.paths, config.exclude, within=config.follow_links == "within"),
             TagTemplate(config.tag),
             None if config.format == "auto" else config.format,
             from_end=config.read_from == "end",
@@ -84,7 +85,7 @@ class TailSource(Source):
         self._queue: dict[Lane, None] = {}
 
     def _parser_for(self, line_format: LineFormat) -> LineParser:
-        return self.context.engine.line_parser(
+        lines = self.context.engine.line_parser(
             line_format,
             self._parser,
             max_line=self.config.max_line,
@@ -92,6 +93,7 @@ class TailSource(Source):
             message_key=self.config.message_key,
             multiline=rules_of(self.config.multiline),
         )
+        return RecodedLines(lines, self.config.encoding) if self.config.encoding != UTF8 else lines
 
     def tag_of(self, path: str) -> str | None:
         """Return the tag of a file's events; None if no glob names the file."""

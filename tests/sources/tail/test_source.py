@@ -18,6 +18,7 @@ from logflow.batch import Batch
 from logflow.receipt import Receipt
 from logflow.sources.tail import inotify
 from logflow.sources.tail import source as source_module
+from logflow.sources.tail.discovery import Finder
 from logflow.sources.tail.file import LogFile
 from logflow.storage.checkpoints import Checkpoints
 from logflow.testing import Collector, run_source
@@ -583,3 +584,50 @@ async def test_when_notices_were_lost_everything_is_looked_at(tail: Any) -> None
         tail.log.write_text("one\n")
         source._watcher._tell(inotify.Notice(-1, inotify.IN_Q_OVERFLOW, ""))
         await tail.collector.wait_for(1)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "shift_jis", "euc_jp", "gbk", "gb18030"])
+async def test_files_in_another_encoding_are_brought_to_utf_8(tail: Any, encoding: str) -> None:
+    text = {"latin-1": "café", "cp1252": "5 €", "gbk": "日志"}.get(encoding, "日本")
+    lines = [f"{text} {index} \\ 表"[: None if ord(text[0]) > 255 else -2] for index in range(3)]
+    data = "".join(f"{line}\n" for line in lines).encode(encoding)
+    tail.log.write_bytes(data)
+    async with tail.running(encoding=encoding):
+        await tail.read(*lines)
+    assert tail.states()[0]["offset"] == len(data), "positions are those of the file's own bytes"
+
+
+def test_files_whose_newline_is_not_that_of_ascii_are_refused(tail: Any) -> None:
+    with pytest.raises(ValueError, match="cannot be followed"):
+        tail.source(encoding="utf-16")
+
+
+async def test_links_that_lead_outside_are_left_out_if_so_wanted(
+    tail: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "secret").write_text("secret\n")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x.log").write_text("secret too\n")
+    tail.log.write_text("one\n")
+    (tail.logs / "link.log").symlink_to(tmp_path / "secret")
+    (tail.logs / "directory").symlink_to(tmp_path / "elsewhere")
+    (tail.logs / "inside.log").symlink_to(tail.log)
+    async with tail.running(paths=[f"{tail.logs}/**/*.log"], follow_links="within"):
+        await tail.read("one")
+        (tail.logs / "later.log").symlink_to(tmp_path / "secret")
+        await tail.read("one")
+    assert "2 links lead outside" in caplog.text
+
+
+async def test_a_link_that_is_changed_after_it_was_looked_at_is_not_read_either(
+    tail: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text("secret\n")
+    (tail.logs / "link.log").symlink_to(tmp_path / "secret")
+    source = tail.source(follow_links="within")
+    finder = source._catalogue._finder
+    monkeypatch.setattr(finder, "look", Finder([f"{tail.logs}/*.log"], ()).look)
+    async with run_source(source, tail.collector):
+        await source._catalogue.look(f"{tail.logs}/link.log")
+        await tail.rest(3)
+    assert tail.messages() == []
