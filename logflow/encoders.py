@@ -198,10 +198,10 @@ def _ltsv_line(row: Record) -> str:
         f"{_NOT_IN_LABELS.sub('_', text_of(key))}:{text_of(value).translate(_ESCAPES)}"
         for key, value in row.items()
     )
-    return _visible("\t".join(fields)) + "\n"
+    return visible("\t".join(fields)) + "\n"
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Escape control characters, which could tell a terminal to do things, except for tabs and newlines."""
     return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
@@ -211,4 +211,4 @@ def _messages(entries: bytes, key: str, engine: Engine) -> Iterator[bytes]:
         if record.get(key) is None:
             yield engine.to_ndjson(pack_entry(time, record), "", None, None)
         else:
-            yield _visible(text_of(record[key])).encode() + b"\n"
+            yield visible(text_of(record[key])).encode() + b"\n"

@@ -28,7 +28,7 @@ LAYERS = [
     {"component", "services"},
     {"registry"},
     {"config"},
-    {"encoders", "engine", "kubernetes", "templates", "parsers", "net", "forward", "telemetry"},
+    {"encoders", "engine", "kubernetes", "templates", "parquet", "parsers", "net", "forward", "telemetry"},
     {"buffers"},
     {"sources", "filters", "stages", "outputs"},
     {"pipeline"},

@@ -43,6 +43,7 @@ COMMANDS = {
     "cat": ("logflow.cli.cat", "send lines from stdin to a forward source"),
     "bench": ("logflow.cli.bench", "measure what this machine carries with a configuration"),
     "buffer": ("logflow.cli.buffer", "look into disk buffers, verify and repair them"),
+    "query": ("logflow.cli.query", "ask an archive that the outputs file and s3 wrote, in SQL"),
     "dead-letter": ("logflow.cli.dead_letter", "list, show, replay or drop dead letters"),
 }
 """Command name to (module, one line of help)."""

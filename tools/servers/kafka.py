@@ -17,18 +17,20 @@ class KafkaServer(Server):
 
     start_s = 90.0
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, advertised_port: int | None = None) -> None:
+        """Make a broker; clients are told ``advertised_port`` if it is given, such as that of a proxy."""
         java = str(find("java"))
         libraries = CACHE / "kafka/lib"
         if not libraries.exists():
             raise Absent("Kafka is not on this machine; python -m tools.servers kafka gets it")
         self.port, controller = free_ports(2)
+        directory.mkdir(parents=True, exist_ok=True)
         properties = directory / "server.properties"
         properties.write_text(
             "process.roles=broker,controller\nnode.id=1\n"
             f"controller.quorum.voters=1@127.0.0.1:{controller}\ncontroller.listener.names=CONTROLLER\n"
             f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}\n"
-            f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.port}\n"
+            f"advertised.listeners=PLAINTEXT://127.0.0.1:{advertised_port or self.port}\n"
             "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
             f"log.dirs={directory / 'data'}\nnum.partitions=3\nauto.create.topics.enable=false\n"
             "offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n"

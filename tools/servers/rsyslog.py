@@ -29,6 +29,7 @@ class RsyslogServer(Server):
     def __init__(self, directory: Path) -> None:
         program = find("rsyslogd", Path("rsyslog/root/usr/sbin"))
         self.port, self.udp_port = free_ports(2)
+        directory.mkdir(parents=True, exist_ok=True)
         self._file = directory / "messages"
         root = CACHE / "rsyslog/root/usr/lib/x86_64-linux-gnu"
         modules = ["-M", str(root / "rsyslog")] if root in program.parents or CACHE in program.parents else []

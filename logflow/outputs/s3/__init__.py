@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from logflow.batch import Chunk
 from logflow.component import Context, Output
@@ -26,6 +26,8 @@ from logflow.encoders import EventKeys, encoder
 from logflow.errors import DeliveryError
 from logflow.outputs.s3.slots import Slot, Slots
 from logflow.outputs.s3.store import Bucket, BucketConfig, NotTold
+from logflow.packing import unpack_entries
+from logflow.parquet import ColumnTypes, ParquetWriter
 from logflow.storage.fs import Fs
 from logflow.templates import PathTemplate, Splitter
 
@@ -80,19 +82,36 @@ class S3Output(Output):
             "`%Y %m %d %j %H %M %S` of the event's time. An id and a suffix such as `.jsonl.gz` are added.",
         )
         timezone: Timezone = Field("UTC", description="Time zone of `key`, such as `Europe/Berlin`.")
-        compress: Compression = Field("zstd", description="How objects are compressed.")
+        format: Literal["ndjson", "parquet"] = Field(
+            "ndjson", description="`ndjson` is JSON Lines; `parquet` makes columns of fields."
+        )
+        compress: Compression = Field(
+            "zstd", description="How JSON Lines are compressed; Parquet has zstd in itself."
+        )
         batch: ObjectOptions = Field(
             default_factory=ObjectOptions, description="How much goes into one object."
         )
+
+        @model_validator(mode="after")
+        def _check_compress(self) -> S3Output.Config:
+            if self.format == "parquet" and self.compress != "zstd":
+                raise ValueError("Parquet is compressed with zstd; leave compress out")
+            return self
 
     config: S3Output.Config
 
     def __init__(self, config: S3Output.Config, context: Context) -> None:
         super().__init__(config, context)
         self._bucket = Bucket(config, context.name)
-        self._splitter = Splitter(PathTemplate(f"/{config.key}", ZoneInfo(config.timezone)), context.engine)
+        self._template = PathTemplate(f"/{config.key}", ZoneInfo(config.timezone))
+        self._splitter = Splitter(self._template, context.engine)
         self._encode = encoder("ndjson", context.engine, time_key=config.time_key, tag_key=config.tag_key)
-        self._suffix = f".jsonl{_SUFFIXES[config.compress]}"
+        self._parquet: ParquetWriter | None = None
+        self._suffix, self._content_type = f".jsonl{_SUFFIXES[config.compress]}", "application/x-ndjson"
+        if config.format == "parquet":
+            types = ColumnTypes(context.data_dir / "columns.json")
+            self._parquet = ParquetWriter(types, f"output {context.name} (s3)")
+            self._suffix, self._content_type = ".parquet", "application/vnd.apache.parquet"
         self._slots = Slots(context.data_dir / "objects", self.fs, context.log)
         self._count_damage = context.counter("journal_damaged_bytes", "Bytes of damage found in the journal.")
         self._puts = asyncio.Semaphore(_PUTS)
@@ -179,7 +198,7 @@ class S3Output(Output):
             return
         body = await asyncio.to_thread(self._body, parts)
         await asyncio.to_thread(self._slots.note_try, slot, attempt, ids)
-        if await self._bucket.put(slot.key, body, attempt, "application/x-ndjson"):
+        if await self._bucket.put(slot.key, body, attempt, self._content_type):
             self._slots.note_stored(slot, attempt)
         else:
             await self._find_out(slot)
@@ -213,8 +232,15 @@ class S3Output(Output):
         self._slots.note_stored(slot, attempt)
 
     def _body(self, parts: Sequence[_Part]) -> bytes:
+        if self._parquet is not None:
+            return self._parquet.write(self._prefix(parts[0]), [(part.chunk, part.entries) for part in parts])
         slices = (piece for part in parts for piece in self._encode(part.entries, part.chunk.tag))
         return b"".join(compress_stream(slices, self.config.compress))
+
+    def _prefix(self, part: _Part) -> str:
+        """The place without its time: there columns keep their types."""
+        record = next(unpack_entries(part.entries[0]))[1] if self._template.needs_record else {}
+        return self._template.render(part.chunk.tag, 0, record)
 
 
 def _digest(chunk_ids: Sequence[bytes], place: str) -> str:

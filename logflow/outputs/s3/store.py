@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import configparser
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -106,29 +106,10 @@ class Bucket:
             ComponentError: something of it cannot be used.
         """
         make = extras.load("obstore.store", "s3", "output").S3Store
-        config = self._config
-        options: dict[str, Any] = {
-            "region": config.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
-            "endpoint": config.endpoint,
-            "virtual_hosted_style_request": config.virtual_host or None,
-            "server_side_encryption": config.encryption,
-            "sse_kms_key_id": config.kms_key_id,
-        }
-        client: dict[str, Any] = {"timeout": timedelta(seconds=config.write_timeout)}
-        client["allow_http"] = (config.endpoint or "").startswith("http://")
-        if config.ca_file is not None:
-            client["root_certificate"] = _read(config.ca_file)
-        provider = self._provider()
         try:
-            self._store = make(
-                config.bucket,
-                client_options=client,
-                retry_config=_NOT_RETRIED_HERE,
-                **{key: value for key, value in options.items() if value is not None},
-                **({"credential_provider": provider} if provider else {}),
-            )
+            self._store = make(**store_options(self._config))
         except (self._errors.BaseError, ValueError) as error:
-            raise ComponentError(f"cannot use the bucket {config.bucket}: {_line(error)}") from error
+            raise ComponentError(f"cannot use the bucket {self._config.bucket}: {_line(error)}") from error
 
     async def put(self, key: str, body: bytes, attempt: str, content_type: str) -> bool:
         """Make an object; ``False`` if there is one of that name.
@@ -167,19 +148,6 @@ class Bucket:
             raise self._undelivered(error) from error
         return str(found.attributes.get(_ATTEMPT, ""))
 
-    def _provider(self) -> Any:
-        """What tells credentials that may change, where they are configured."""
-        config = self._config
-        if config.profile is not None:
-            profile = config.profile
-            return lambda: _expiring(*_of_profile(profile))
-        if (secret := config.secret_access_key) is not None:
-            token = config.session_token
-            return lambda: _expiring(
-                config.access_key_id or "", secret.reveal(), token.reveal() if token else None
-            )
-        return None
-
     def _undelivered(self, error: Exception) -> DeliveryError:
         """Say what to do."""
         bucket, errors, text = self._config.bucket, self._errors, _line(error)
@@ -195,6 +163,45 @@ class Bucket:
                 f"events after failures: {text}"
             )
         return DeliveryError(f"the bucket {bucket} did not take an object: {text}")
+
+
+def store_options(config: BucketConfig) -> dict[str, Any]:
+    """Arguments of the library's store: for whoever writes to the bucket or reads from it.
+
+    Raises:
+        ComponentError: a file cannot be read.
+    """
+    options: dict[str, Any] = {
+        "bucket": config.bucket,
+        "region": config.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+        "endpoint": config.endpoint,
+        "virtual_hosted_style_request": config.virtual_host or None,
+        "server_side_encryption": config.encryption,
+        "sse_kms_key_id": config.kms_key_id,
+        "credential_provider": credentials(config),
+    }
+    client: dict[str, Any] = {"timeout": timedelta(seconds=config.write_timeout)}
+    client["allow_http"] = (config.endpoint or "").startswith("http://")
+    if config.ca_file is not None:
+        client["root_certificate"] = _read(config.ca_file)
+    return {
+        **{key: value for key, value in options.items() if value is not None},
+        "client_options": client,
+        "retry_config": _NOT_RETRIED_HERE,
+    }
+
+
+def credentials(config: BucketConfig) -> Callable[[], dict[str, Any]] | None:
+    """What tells credentials that may change, where they are configured."""
+    if config.profile is not None:
+        profile = config.profile
+        return lambda: _expiring(*_of_profile(profile))
+    if (secret := config.secret_access_key) is not None:
+        token = config.session_token
+        return lambda: _expiring(
+            config.access_key_id or "", secret.reveal(), token.reveal() if token else None
+        )
+    return None
 
 
 def _expiring(key_id: str, secret: str, token: str | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from logflow.batch import Batch, Chunk
 from logflow.errors import DeliveryError
 from logflow.outputs.s3 import S3Output
+from logflow.outputs.s3.store import credentials
 from logflow.testing import make_context
 from tools.servers.s3 import S3Server
 
@@ -108,6 +109,26 @@ async def test_a_group_becomes_one_object_for_each_place(bench: Bench) -> None:
     ]  # fmt: skip
     assert all(path.endswith(".jsonl.zst") for path in objects)
     assert bench.numbers() == [1, 2, 3, 4, 5]
+
+
+async def test_objects_are_parquet(s3: S3Server, tmp_path: Path) -> None:
+    """Columns keep their types over objects of other hours and over restarts."""
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    bench = Bench(s3, tmp_path, format="parquet", key="{tag}/%H")
+    await bench.output.open()
+    first = chunk("app", 1, 2)
+    await bench.output.write(first)
+    await bench.restart()
+    text = Batch.from_events("app", [(T0 + 3600 * 10**9, {"n": "three"})])
+    await bench.output.write_group([first, Chunk(os.urandom(16), "app", (text.entries,), 1)])
+    one, two = (
+        parquet.read_table(arrow.BufferReader(body)).drop_columns(["@timestamp"]).to_pylist()
+        for path, body in sorted(bench.objects().items())
+    )
+    assert [(row["@tag"], row["n"]) for row in one] == [("app", 1), ("app", 2)]
+    assert [row["n_text"] for row in two] == ["three"]
+    assert "n" not in two[0]
 
 
 async def test_objects_are_json_lines(s3: S3Server, tmp_path: Path) -> None:
@@ -219,16 +240,16 @@ async def test_a_secret_in_a_file_and_a_profile_are_read_again(
     secret = tmp_path / "secret"
     secret.write_text("first")
     output = Bench(s3, tmp_path / "a", secret_access_key={"file": str(secret)}).output
-    provider = output._bucket._provider()
+    provider = credentials(output.config)
     assert provider()["secret_access_key"] == "first"
     secret.write_text("second one")
     assert provider()["secret_access_key"] == "second one"
 
-    credentials = tmp_path / "credentials"
-    credentials.write_text("[logs]\naws_access_key_id = id\naws_secret_access_key = profile%s\n")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    keys = tmp_path / "credentials"
+    keys.write_text("[logs]\naws_access_key_id = id\naws_secret_access_key = profile%s\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
     config = S3Output.Config(bucket="b", profile="logs")
-    provider = S3Output(config, make_context(tmp_path / "b", kind="output"))._bucket._provider()
+    provider = credentials(config)
     assert provider()["secret_access_key"] == "profile%s"
 
 

@@ -1,0 +1,183 @@
+"""Ask an archive: SQL over what the outputs file and s3 have written.
+
+  logflow query "SELECT level, count(*) FROM logs GROUP BY level" /var/log/archive
+  logflow query "SELECT * FROM logs WHERE status >= 500 LIMIT 10" -c aggregator.yaml
+
+The table is called logs. Its columns are the fields, with "@timestamp" and "@tag" (in double quotes). JSON
+Lines, plain or compressed with gzip or zstd, and Parquet are read alike. A PATH is a file, a directory, a
+glob or s3://BUCKET/PREFIX; without any, those of the outputs in the configuration are asked. Needs the extra
+"query", and "s3" for buckets, whose objects are fetched first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from logflow import extras
+from logflow.cli.configuration import add_config_option, load_settings
+from logflow.errors import ComponentError
+
+if TYPE_CHECKING:
+    from logflow.config.models import Settings
+
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"PAR1": "parquet"}
+_ROWS = 1000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("sql", help='such as "SELECT count(*) FROM logs"')
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="files, directories, globs, s3://BUCKET/PREFIX"
+    )
+    add_config_option(parser, required=False)
+    parser.add_argument("--output", metavar="NAME", help="only what this output wrote")
+    parser.add_argument("--format", choices=("table", "jsonl", "csv"), default="table", help="of the answer")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask."""
+    duckdb = extras.load("duckdb", "query", "logflow query")
+    if not args.paths and not args.config:
+        print("logflow query: name a PATH, or a configuration with -c FILE", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="logflow-query-") as directory:
+        settings = load_settings(args) if args.config else None
+        files = [*_files(args.paths, Path(directory))]
+        if settings is not None and not args.paths:
+            files = [*_of_outputs(settings, args.output, Path(directory))]
+        if not files:
+            raise ComponentError("there are no files to ask; check the PATH")
+        answer = _ask(duckdb, args.sql, files)
+        _print(answer, args.format)
+    return 0
+
+
+def _ask(duckdb: Any, sql: str, files: list[Path]) -> Any:
+    """Run the query; where a field turns out to have several types, everything is looked at first."""
+    connection = duckdb.connect(config={
+        "autoinstall_known_extensions": "false", "autoload_known_extensions": "false",
+    })  # fmt: skip
+    try:
+        for sample in (20480, -1):
+            try:
+                connection.execute(f"CREATE OR REPLACE TEMP VIEW logs AS {_table(files, sample)}")
+                return connection.execute(sql)
+            except (duckdb.InvalidInputException, duckdb.ConversionException):
+                if sample < 0:
+                    raise
+    except duckdb.Error as error:
+        raise ComponentError(" ".join(str(error).split())[:500]) from error
+    raise AssertionError
+
+
+def _table(files: Iterable[Path], sample: int) -> str:
+    """SQL that reads the files, whatever they are."""
+    kinds: defaultdict[str, list[str]] = defaultdict(list)
+    for path in files:
+        with path.open("rb") as file:
+            head = file.read(4)
+        if head:
+            kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "none")
+            kinds[kind].append("'" + str(path).replace("'", "''") + "'")
+    if not kinds:
+        raise ComponentError("all files are empty")
+    return " UNION ALL BY NAME ".join(
+        f"SELECT * FROM {_reader(kind, ', '.join(paths), sample)}"  # noqa: S608 - quoted above
+        for kind, paths in kinds.items()
+    )
+
+
+def _reader(kind: str, paths: str, sample: int) -> str:
+    if kind == "parquet":
+        return f"read_parquet([{paths}], union_by_name = true)"
+    return (
+        f"read_json([{paths}], format = 'newline_delimited', compression = '{kind}', union_by_name = true, "
+        f"sample_size = {sample}, maximum_object_size = 134217728)"
+    )
+
+
+def _files(paths: Iterable[str], directory: Path) -> Iterator[Path]:
+    for path in paths:
+        if path.startswith("s3://"):
+            bucket, _, prefix = path.removeprefix("s3://").partition("/")
+            yield from _fetched({"bucket": bucket}, prefix, directory)
+        elif Path(path).is_dir():
+            yield from sorted(found for found in Path(path).rglob("*") if found.is_file())
+        else:
+            found = map(Path, glob.glob(path, recursive=True))  # noqa: PTH207 - absolute ones too
+            yield from sorted(each for each in found if each.is_file())
+
+
+def _of_outputs(settings: Settings, wanted: str | None, directory: Path) -> Iterator[Path]:
+    """What the outputs of a configuration wrote."""
+    if wanted is not None and wanted not in settings.outputs:
+        raise ComponentError(f"there is no output called {wanted}")
+    for name, config in settings.outputs.items():
+        if wanted not in (None, name):
+            continue
+        if config.type == "file":
+            from logflow.templates import PathTemplate
+
+            root = PathTemplate(config.path).root  # type: ignore[attr-defined]
+            yield from _files([str(root)], directory)
+        elif config.type == "s3":
+            from logflow.outputs.s3.store import store_options
+
+            prefix = config.key.partition("{")[0].partition("%")[0]  # type: ignore[attr-defined]
+            yield from _fetched(store_options(config), prefix.rpartition("/")[0], directory)  # type: ignore[arg-type]
+
+
+def _fetched(options: dict[str, Any], prefix: str, directory: Path) -> Iterator[Path]:
+    """Fetch objects into a directory."""
+    obstore = extras.load("obstore", "s3", "logflow query")
+    store = extras.load("obstore.store", "s3", "logflow query").S3Store(options.pop("bucket"), **options)
+    errors = extras.load("obstore.exceptions", "s3", "logflow query")
+    try:
+        for page in obstore.list(store, prefix or None):
+            for number, found in enumerate(page):
+                path = directory / f"{abs(hash(found['path'])):x}-{number}"
+                with path.open("wb") as file:
+                    for piece in obstore.get(store, found["path"]):
+                        file.write(piece)
+                yield path
+    except (errors.BaseError, OSError) as error:
+        raise ComponentError(f"cannot read the bucket: {' '.join(str(error).split())[:300]}") from error
+
+
+def _print(answer: Any, how: str) -> None:
+    if how == "table":
+        names = [column[0] for column in answer.description]
+        rows = [[_text(value) for value in row] for row in answer.fetchall()]
+        widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+        for row in [names, ["-" * width for width in widths], *rows]:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        return
+    names = [column[0] for column in answer.description]
+    if how == "csv":
+        import csv
+
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(names)
+    while rows := answer.fetchmany(_ROWS):
+        if how == "csv":
+            writer.writerows([_text(value) for value in row] for row in rows)
+        else:
+            import msgspec
+
+            for row in rows:
+                print(msgspec.json.encode(dict(zip(names, row, strict=True)), enc_hook=str).decode())
+
+
+def _text(value: object) -> str:
+    """A cell: one line, and nothing that tells a terminal to do things."""
+    from logflow.encoders import visible
+
+    return "" if value is None else visible(str(value).replace("\n", "\\n"))

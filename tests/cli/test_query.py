@@ -1,0 +1,102 @@
+"""logflow query: SQL over what outputs wrote."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from logflow.cli.main import main
+
+needs_duckdb = pytest.mark.skipif(find_spec("duckdb") is None, reason="needs the extra query")
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Files as the output `file` writes them: plain, gzip, zstd of several frames."""
+    directory = tmp_path / "archive"
+    directory.mkdir()
+    head = '{"@timestamp":"2023-11-14T22:13:20.000000000Z","@tag":"app",'
+    (directory / "a.jsonl").write_text(f'{head}"n":1}}\n{head}"n":2,"level":"error"}}\n')
+    (directory / "b.jsonl.gz").write_bytes(gzip.compress(f'{head}"n":3}}\n'.encode()))
+    frames = [zstandard.compress(f'{head}"n":{n}}}\n'.encode()) for n in (4, 5)]
+    (directory / "it's.jsonl.zst").write_bytes(b"".join(frames))
+    (directory / "empty.jsonl").write_bytes(b"")
+    return directory
+
+
+@needs_duckdb
+def test_compressed_files_are_read_like_others(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sql = 'SELECT sum(n)::int AS n, min("@timestamp")::text AS first FROM logs WHERE "@tag" = \'app\''
+    assert main(["query", sql, str(archive), "--format", "jsonl"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 15
+
+
+@needs_duckdb
+def test_parquet_is_read_with_json_lines(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import duckdb
+
+    duckdb.sql("SELECT 6 AS n, TIMESTAMPTZ '2023-11-14 22:13:20Z' AS \"@timestamp\"").write_parquet(
+        str(archive / "c.parquet")
+    )
+    assert main(["query", "SELECT count(*), sum(n)::int FROM logs", str(archive), "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "6,21"
+
+
+@needs_duckdb
+def test_the_outputs_of_a_configuration_are_asked(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        f"data_dir: {tmp_path}\nsources: {{a: {{type: stdin, tag: a}}}}\n"
+        "routes: [{match: '**', outputs: [archive]}]\n"
+        f"outputs: {{archive: {{type: file, path: '{archive}/{{tag}}/%Y.jsonl'}}}}\n"
+    )
+    assert main(["query", "SELECT n FROM logs WHERE level = 'error'", "-c", str(config)]) == 0
+    assert capsys.readouterr().out.split() == ["n", "-", "2"]
+
+
+@needs_duckdb
+def test_a_field_of_several_types_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ['{"n":1}'] * 30_000 + ['{"n":"two"}']
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    assert main(["query", "SELECT count(*) AS c FROM logs", str(tmp_path), "--format", "jsonl"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"c": 30_001}
+
+
+@needs_duckdb
+@pytest.mark.parametrize(
+    ("sql", "told"), [("SELEC", "Parser Error"), ("SELECT nothing FROM logs", 'column "nothing" not found')]
+)
+def test_mistakes_are_said_in_one_line(
+    archive: Path, capsys: pytest.CaptureFixture[str], sql: str, told: str
+) -> None:
+    assert main(["query", sql, str(archive)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told.lower() in line.lower()
+
+
+@needs_duckdb
+def test_a_cell_tells_a_terminal_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"m": "\x1b[2Jx\ny"}) + "\n")
+    assert main(["query", "SELECT m FROM logs", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[2] == r"\x1b[2Jx\ny"
+
+
+def test_a_missing_library_is_said(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    assert main(["query", "SELECT 1", str(archive)]) == 1
+    assert "pip install 'logflow-pipeline[query]'" in capsys.readouterr().err
+
+
+def test_nothing_to_ask_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["query", "SELECT 1"]) in (1, 2)
+    assert capsys.readouterr().err.startswith("logflow")
