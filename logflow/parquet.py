@@ -65,6 +65,10 @@ _FITS: dict[str, Callable[[object], Any]] = {
 """What stands in a column of a type for a value; None if it does not fit."""
 
 
+_PLAIN: dict[type, str] = {bool: "bool", int: "int64", float: "double", str: "string"}
+"""Types of values that stand in columns as they are."""
+
+
 class ColumnTypes:
     """The types of columns, by place; kept in a file. May be used from several threads."""
 
@@ -160,26 +164,40 @@ class _Table:
         self._times.append(int(time))
         self._tags.append(tag)
         more: dict[str, Any] = {}
+        types, columns, rows = self._types, self._columns, self._rows
         for key, value in record.items():
-            if value is None:
-                continue
-            name = key if isinstance(key, str) else text_of(key)
-            kind = self._types.get(name)
-            if kind is None:
-                if len(self._types) >= MOST_COLUMNS:
-                    more[name] = value
-                    continue
-                kind = self._types[name] = _type_of(value)
-            cell = _FITS[kind](value)
-            if cell is None:
-                name, cell = f"{name}_text", text_of(value)
-                if self._types.setdefault(name, "string") != "string":
-                    more[name] = value
-                    continue
-            self._put(name, cell)
+            # Most values are as plain as those before them in their column.
+            kind = _PLAIN.get(type(value))
+            if (
+                kind is not None
+                and types.get(key) == kind
+                and (column := columns.get(key)) is not None
+                and len(column) == rows
+                and (value.isascii() if kind == "string" else kind != "int64" or value in _INT64)
+            ):
+                column.append(value)
+            elif value is not None:
+                self._add_cell(key if isinstance(key, str) else text_of(key), value, more)
         if more:
             self._put(_MORE, text_of(more))
         self._rows += 1
+
+    def _add_cell(self, name: str, value: object, more: dict[str, Any]) -> None:
+        """Find the column of a value; ``more`` takes what has none."""
+        kind = self._types.get(name)
+        if kind is None:
+            if len(self._types) >= MOST_COLUMNS:
+                more[name] = value
+                return
+            kind = self._types[name] = _type_of(value)
+        cell = _FITS[kind](value)
+        if cell is None:
+            beside = f"{name}_text"
+            if self._types.setdefault(beside, "string") != "string":
+                more[name] = value
+                return
+            name, cell = beside, text_of(value)
+        self._put(name, cell)
 
     def _put(self, name: str, cell: Any) -> None:
         column = self._columns.setdefault(name, [])
