@@ -13,7 +13,7 @@ import os
 import random
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any, Protocol
 
 import msgspec
@@ -22,6 +22,7 @@ import pytest
 from logflow.component import Parser
 from logflow.engine import load_engine
 from logflow.engine.api import Engine
+from logflow.engine.keyed import Measure
 from logflow.errors import ComponentError
 from logflow.expressions import compile_expression
 from logflow.testing import build_parser, make_context
@@ -248,6 +249,38 @@ def test_set(run: Run, engine: Engine, entries: bytes) -> None:
 def test_set_shape(run: Run, engine: Engine, entries: bytes) -> None:
     changes: list[tuple[str, str, Any]] = [("prune", "", ["tra*"]), ("nest", "http", ["method", "path"])]
     run(len(entries), engine.modify(changes, {}).apply, entries, "kube.default.web.app")
+
+
+@pytest.mark.parametrize("key", ["kubernetes.pod_name", "level", "trace"])
+def test_throttle(run: Run, engine: Engine, entries: bytes, key: str) -> None:
+    """One group, as of a container's file; a few; one for each event."""
+    grouping = engine.grouping([compile_expression(key)])
+
+    def admit() -> None:
+        groups = grouping.apply(entries, "app", None, 0)
+        engine.admit(entries, groups.ids, [10] * len(groups.keys), by="events")
+
+    run(len(entries), admit)
+
+
+def test_tally(run: Run, engine: Engine, entries: bytes) -> None:
+    level = compile_expression("level")
+    measures = [
+        Measure([level, compile_expression("status")]),
+        Measure([level], compile_expression("duration"), bounds=[0.1, 0.5, 1.0]),
+    ]
+    run(len(entries), engine.tally(measures).apply, entries, "app", None, 0)
+
+
+def test_repeats(run: Run, engine: Engine, entries: bytes) -> None:
+    memory = engine.repeats([compile_expression("trace")], 1e-9, 1000, tells=False)
+    at_ns = count()
+    run(len(entries), lambda: memory.apply(entries, "app", None, 0, next(at_ns)))
+
+
+def test_miner(run: Run, engine: Engine, entries: bytes) -> None:
+    miner = engine.miner(compile_expression("msg"), 1000, 0.5)
+    run(len(entries), miner.apply, entries, "app", None, 0)
 
 
 @pytest.mark.parametrize("mode", ["packed", "forward", "message"])

@@ -16,6 +16,7 @@ from logflow.engine.api import Engine
 from logflow.engine.keyed import Measure
 from logflow.errors import ComponentError
 from logflow.expressions import compile_expression as expression
+from tools import strategies as data
 
 PARITY = int(os.environ.get("LOGFLOW_PARITY", "1"))
 
@@ -224,4 +225,33 @@ def test_the_engines_find_the_same_templates(batches: Any, most: int, similarity
         miner = engine.miner(expression("m"), most, similarity)
         found = [miner.apply(entries(*({"m": one} for one in batch)), "app", None, 0) for batch in batches]
         results.append((found, miner.dump(), miner.counts()))
+    assert results[0] == results[1]
+
+
+# -- hostile records ------------------------------------------------------------------------------
+
+HOSTILE = ["a", "message", "a.b", "field('\\\\xff')", "level if stream else msg"]
+
+
+@settings(max_examples=60 * PARITY)
+@given(packed=data.canonical_entries(), texts=st.lists(st.sampled_from(HOSTILE), min_size=1, max_size=3))
+def test_the_engines_agree_on_records_of_any_form(packed: bytes, texts: list[str]) -> None:
+    """Keys that are no text, bytes that are no UTF-8, extensions, deep nesting, equal keys."""
+    keys = [expression(text) for text in texts]
+    results = []
+    for engine in both():
+        found = engine.grouping(keys).apply(packed, "app", "x", 5)
+        values = [[key, b"\x01"] for key in found.keys]
+        miner = engine.miner(keys[0], 5, 0.5)
+        results.append(
+            (
+                found,
+                engine.admit(packed, found.ids, [1] * len(found.keys), by="events"),
+                engine.placement(["a.b", "message"]).apply(packed, found.ids, values),
+                repr(engine.tally([Measure(keys, keys[0])]).apply(packed, "app", None, 5)),
+                engine.repeats(keys, 1.0, 5, tells=True).apply(packed, "app", None, 5, 5),
+                miner.apply(packed, "app", None, 5),
+                miner.dump(),
+            )
+        )
     assert results[0] == results[1]
