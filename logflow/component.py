@@ -263,6 +263,8 @@ class Filter(Component):
 
     one_to_one: ClassVar[bool] = False
     """Whether it gives as many events as it gets, in their order: then ``where`` costs one call a batch."""
+    only_drops: ClassVar[bool] = False
+    """Whether it leaves what it keeps as it is: then ``where`` costs a few calls a batch."""
     tells: bool = False
     """Whether :meth:`summaries` may return something; a filter may say so when it is made."""
     defines: Mapping[str, object] = MappingProxyType({})

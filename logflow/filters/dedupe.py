@@ -21,6 +21,8 @@ _LONGEST_S = 86_400.0
 class DedupeFilter(Filter):
     """Lets the first of several events pass that have the same fields; see ``Engine.repeats``."""
 
+    only_drops = True
+
     class Config(FilterConfig):
         """Options of the filter ``dedupe``."""
 

@@ -37,6 +37,8 @@ Patterns = Annotated[
 class GrepFilter(Filter):
     """Keeps and excludes by regular expressions, without decoding what it need not; see ``Engine.grep``."""
 
+    only_drops = True
+
     class Config(FilterConfig):
         """Options of the filter ``grep``."""
 

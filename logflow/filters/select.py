@@ -16,6 +16,8 @@ from logflow.expressions import Expression, compile_expression
 class SelectFilter(Filter):
     """Asks an expression about every event, without decoding more than it reads."""
 
+    only_drops = True
+
     class Config(FilterConfig):
         """Options of the filter ``select``."""
 

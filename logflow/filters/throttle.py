@@ -48,6 +48,8 @@ class _Bucket:
 class ThrottleFilter(Filter):
     """Drops what is too much, as counted by key; see the module's text."""
 
+    only_drops = True
+
     class Config(FilterConfig):
         """Options of the filter ``throttle``."""
 

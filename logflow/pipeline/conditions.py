@@ -40,11 +40,11 @@ class Where:
             return step.apply(batch)
         if not wanted:
             return batch
-        return (
-            self._apply_once(step, batch, marks)
-            if step.one_to_one
-            else _in_runs(step, batch, self._runs(batch, marks))
-        )
+        if step.one_to_one:
+            return self._apply_once(step, batch, marks)
+        if step.only_drops:
+            return self._apply_dropping(step, batch, marks)
+        return _in_runs(step, batch, self._runs(batch, marks))
 
     def _apply_once(self, step: Filter, batch: Batch, marks: bytes) -> Batch:
         """For a filter that gives as many events as it gets: one call for all of them."""
@@ -58,6 +58,39 @@ class Where:
         except BaseException as error:  # as for a filter without a condition
             raise EventsFailed(error, part, batch.with_entries(rest, batch.count - wanted), batch) from error
         return passed.with_entries(self._engine.interleave(passed.entries, rest, marks), batch.count)
+
+    def _apply_dropping(self, step: Filter, batch: Batch, marks: bytes) -> Batch:
+        """For a filter that only drops events: one call for all of them, and what it kept shows which."""
+        entries, rest = self._engine.divide(batch.entries, marks)
+        part = batch.with_entries(entries, marks.count(1))
+        others = batch.with_entries(rest, batch.count - part.count)
+        try:
+            kept = step.apply(part)
+            if kept is None:
+                return others
+            if kept.count == part.count:
+                return batch
+            merged = self._remaining(part.entries, kept.entries, marks)
+        except BaseException as error:  # as for a filter without a condition
+            raise EventsFailed(error, part, others, batch) from error
+        return batch.with_entries(self._engine.interleave(kept.entries, rest, merged), len(merged))
+
+    def _remaining(self, part: bytes, kept: bytes, marks: bytes) -> bytes:
+        """The marks of those events that are still there: no event is the beginning of another one."""
+        starts = [*self._engine.offsets(part), len(part)]
+        place, event, merged = 0, 0, bytearray()
+        for mark in marks:
+            if not mark:
+                merged.append(0)
+                continue
+            piece = part[starts[event] : starts[event + 1]]
+            event += 1
+            if kept.startswith(piece, place):
+                place += len(piece)
+                merged.append(1)
+        if place != len(kept):
+            raise ValueError("it changed events, although it says that it only drops some")
+        return bytes(merged)
 
     def _runs(self, batch: Batch, marks: bytes) -> Iterator[tuple[bool, Batch]]:
         starts = [*self._engine.offsets(batch.entries), len(batch.entries)]

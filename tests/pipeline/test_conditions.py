@@ -7,12 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from logflow.batch import Batch, Span
+from logflow.component import EventsFailed, Filter
 from logflow.config.models import Settings
+from logflow.config.options import FilterConfig
+from logflow.expressions import compile_expression
 from logflow.pipeline.build import Pipeline, build
+from logflow.pipeline.conditions import Where
 from logflow.pipeline.router import SourceEmit
+from logflow.testing import make_context
 
 MARK = {"type": "modify", "set": {"seen": "yes"}}
 
@@ -62,6 +69,53 @@ async def test_a_filter_that_drops_drops_only_what_fulfils_it(tmp_path: Path) ->
     pipeline = make(tmp_path, [{"match": "**", "filters": [select], "outputs": ["archive"]}])
     assert (await send(pipeline, 1, 5, 3, 2, 4))["archive"] == [{"n": 1}, {"n": 5}, {"n": 2}]
     assert pipeline.ledger.account("**", "archive").dropped == {"filter:small": 2}
+
+
+class Dropping(Filter):
+    """Drops events with an even number; fails for 13, and changes what it keeps for 12."""
+
+    Config = FilterConfig
+    only_drops = True
+    calls = 0
+
+    def apply(self, batch: Batch) -> Batch | None:
+        self.calls += 1
+        events = list(batch.events())
+        if any(record["n"] == 13 for _, record in events):
+            raise KeyError("n")
+        kept = [event for event in events if event[1]["n"] % 2]
+        if any(record["n"] == 12 for _, record in events):
+            kept = [(1, {"n": 0})]
+        return batch.with_events(kept) if kept else None
+
+
+def drop_where(numbers: list[int], engine: str) -> tuple[list[int], int]:
+    context = make_context(Path("/nonexistent"), kind="filter", engine=engine)
+    step = Dropping(FilterConfig(type="x"), context)
+    where = Where(compile_expression("n != 4"), context.engine, context.clock)
+    kept = where.apply(step, Batch.from_events("app", [(1, {"n": number}) for number in numbers]))
+    if kept is None:
+        return [], step.calls
+    records = [record["n"] for _, record in kept.events()]
+    assert kept.count == len(records)
+    return records, step.calls
+
+
+@given(numbers=st.lists(st.integers(0, 6), min_size=1, max_size=12))
+def test_a_filter_that_only_drops_is_asked_once_for_all_of_them(numbers: list[int]) -> None:
+    records, calls = drop_where(numbers, "auto")
+    assert records == [number for number in numbers if number == 4 or number % 2]
+    assert calls <= 1
+
+
+@pytest.mark.parametrize(("bad", "error"), [(13, "KeyError"), (12, "it changed events")])
+def test_if_it_fails_or_changes_events_all_that_fulfil_the_condition_failed(bad: int, error: str) -> None:
+    with pytest.raises(EventsFailed, match=error) as caught:
+        drop_where([1, 4, bad, 3], "auto")
+    failed, without = caught.value.failed, caught.value.without
+    assert without is not None
+    assert [record["n"] for _, record in failed.events()] == [1, bad, 3]
+    assert [record["n"] for _, record in without.events()] == [4]
 
 
 @pytest.mark.parametrize(
