@@ -3,12 +3,14 @@
 //! ```text
 //! start ── {"ts": ── ,"level": ─┬─ ,"msg": ── ,"status":
 //!                               └─ ,"error": ── ,"msg":
+//!                                     └ inside ── {"code": ── ,"text":
 //! ```
 //!
 //! Records of one program have the same keys in the same order, or in one of a few orders. So the texts that
 //! stand before values, keys and punctuation together, are kept as a tree. One comparison of 32 bytes with what
 //! stands at a place does the work of finding, checking and comparing a key; and what it becomes in the output is
-//! kept with it. The keys along a path of the tree differ, as those of the record did that it was learned from.
+//! kept with it. The keys along a path of the tree differ, as those of the object did that it was learned from.
+//! Objects that are the value of a key, or lie in an array that is, have a tree of their own inside that key.
 
 use crate::out::Out;
 
@@ -24,12 +26,26 @@ const NONE: u32 = u32::MAX;
 
 type Words = [u64; STEP / 8];
 
-/// A place in the tree.
+/// A place in the tree, a number: 0 before all, 1 beside it; two for each node, after its value and inside of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Place(u32);
 
 impl Place {
-    pub const START: Self = Self(NONE);
+    /// Where the outer object begins.
+    pub const START: Self = Self(0);
+    /// Beside the tree: nothing is known, and nothing learned.
+    pub const NOWHERE: Self = Self(1);
+
+    #[inline(always)]
+    fn after(node: u32) -> Self {
+        Self(2 * node + 2)
+    }
+
+    /// Where objects in the value that comes next begin.
+    #[inline(always)]
+    pub fn inside(self) -> Self {
+        Self(self.0 | 1)
+    }
 }
 
 /// A text that may come, what is written when it comes, and what else is to be known of it.
@@ -39,7 +55,6 @@ pub struct Node<T> {
     output: [u8; STEP],
     text_len: u16,
     output_len: u16,
-    first_after: u32,
     next_way: u32,
     pub known: T,
     /// What text and output have beyond 32 bytes.
@@ -48,12 +63,13 @@ pub struct Node<T> {
 
 pub struct Forecast<T> {
     nodes: Vec<Node<T>>,
-    first: u32,
+    /// The first way at each place.
+    ways: Vec<u32>,
 }
 
 impl<T> Default for Forecast<T> {
     fn default() -> Self {
-        Self { nodes: Vec::new(), first: NONE }
+        Self { nodes: Vec::new(), ways: vec![NONE; 2] }
     }
 }
 
@@ -103,30 +119,28 @@ impl<T> Forecast<T> {
     #[inline(always)]
     pub fn find(&self, place: Place, src: &[u8], at: usize) -> Option<(Place, &Node<T>)> {
         let there = words(src.get(at..)?.first_chunk()?);
-        let mut way = self.first_way(place);
+        let mut way = self.ways[place.0 as usize];
         while let Some(node) = self.nodes.get(way as usize) {
             if node.matches(src, at, there) {
-                return Some((Place(way), node));
+                return Some((Place::after(way), node));
             }
             way = node.next_way;
         }
         None
     }
 
-    #[inline(always)]
-    fn first_way(&self, place: Place) -> u32 {
-        self.nodes.get(place.0 as usize).map_or(self.first, |node| node.first_after)
-    }
-
-    /// Learn what came at a place; returns the place after it, or `None` when it is not learned.
-    pub fn learn(&mut self, place: Place, text: &[u8], output: &[u8], known: T) -> Option<Place> {
-        if text.len() > LONGEST || output.len() > 2 * LONGEST || self.nodes.len() >= MOST {
-            return None;
+    /// Learn what came at a place; returns the place after it, which is nowhere when it is not learned.
+    pub fn learn(&mut self, place: Place, text: &[u8], output: &[u8], known: T) -> Place {
+        if place == Place::NOWHERE {
+            return place;
         }
-        let next_way = self.first_way(place);
+        if text.len() > LONGEST || output.len() > 2 * LONGEST || self.nodes.len() >= MOST {
+            return Place::NOWHERE;
+        }
+        let next_way = self.ways[place.0 as usize];
         let next = |way: &u32| self.nodes.get(*way as usize).map(|node| node.next_way);
         if std::iter::successors(Some(next_way), next).take(MOST_WAYS + 1).count() > MOST_WAYS {
-            return None;
+            return Place::NOWHERE;
         }
         let ((text_bytes, text_rest), (output_bytes, output_rest)) = (parts(text), parts(output));
         let mut mask = [0; STEP];
@@ -139,22 +153,18 @@ impl<T> Forecast<T> {
             output: output_bytes,
             text_len: text.len() as u16,
             output_len: output.len() as u16,
-            first_after: NONE,
             next_way,
             known,
             rest: (!is_short).then(|| Box::new((text_rest, output_rest))),
         });
-        match self.nodes.get_mut(place.0 as usize) {
-            Some(node) => node.first_after = number,
-            None => self.first = number,
-        }
-        Some(Place(number))
+        self.ways[place.0 as usize] = number;
+        self.ways.extend([NONE; 2]);
+        Place::after(number)
     }
 
     /// Forget everything.
     pub fn clear(&mut self) {
-        self.nodes.clear();
-        self.first = NONE;
+        *self = Self::default();
     }
 }
 
@@ -166,9 +176,10 @@ mod tests {
     fn finds_what_it_learned_and_nothing_else() {
         let mut forecast = Forecast::default();
         let long = [b'k'; 60];
-        let first = forecast.learn(Place::START, b"{\"a\":", b"\xa1a", 1).expect("learned");
-        let second = forecast.learn(first, &long, b"long", 2).expect("learned");
-        forecast.learn(Place::START, b"{\"b\":", b"\xa1b", 3).expect("learned");
+        let first = forecast.learn(Place::START, b"{\"a\":", b"\xa1a", 1);
+        let second = forecast.learn(first, &long, b"long", 2);
+        forecast.learn(Place::START, b"{\"b\":", b"\xa1b", 3);
+        forecast.learn(first.inside(), b"{\"c\":", b"\xa1c", 4);
         let mut src = b"{\"a\":1".to_vec();
         src.extend([0; STEP]);
         let known = |place, src: &[u8]| forecast.find(place, src, 0).map(|(_, node)| node.known);
@@ -177,6 +188,9 @@ mod tests {
         assert_eq!(known(Place::START, &src), Some(3));
         src[2] = b'c';
         assert_eq!(known(Place::START, &src), None);
+        assert_eq!(known(first.inside(), &src), Some(4));
+        assert_eq!(known(second.inside(), &src), None);
+        assert_eq!(known(Place::NOWHERE, &src), None);
         assert_eq!(known(first, &[b'k'; 60]), Some(2));
         assert_eq!(known(first, &[b'k'; 59]), None);
         assert_eq!(known(second, &[b'k'; 60]), None);
@@ -186,7 +200,7 @@ mod tests {
     #[test]
     fn gives_up_where_everything_is_new() {
         let mut forecast = Forecast::default();
-        let learned = (0..100u8).filter(|i| forecast.learn(Place::START, &[*i], b"", ()).is_some());
+        let learned = (0..100u8).filter(|i| forecast.learn(Place::START, &[*i], b"", ()) != Place::NOWHERE);
         assert_eq!(learned.count(), MOST_WAYS);
     }
 }

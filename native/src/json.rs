@@ -1,7 +1,7 @@
 //! JSON to msgpack in one pass, without a tree in between.
 //!
-//! Keys of the outer object are foretold, see `forecast`; from the first one that comes unforeseen, they are read
-//! one by one, and learned. What libraries make of a line, a tape (simd-json) or values (sonic-rs), takes them
+//! Keys are foretold, see `forecast`; from the first one of an object that comes unforeseen, they are read one by
+//! one, and learned. What libraries make of a line, a tape (simd-json) or values (sonic-rs), takes them
 //! two to three times as long, and would still have to be written as msgpack.
 
 use crate::forecast::{Forecast, Place};
@@ -14,10 +14,15 @@ use crate::text::{SENTINEL, Text, escaped_json, is_utf8};
 
 pub use crate::mp::MAX_DEPTH;
 
-/// Transcodes objects one after another; remembers the keys of the last one.
+/// Objects that lie deeper are read key by key: going back over what was written costs once for each level.
+const FORETOLD_DEPTH: usize = 4;
+
+/// Transcodes objects one after another; remembers the keys of those before.
 pub struct Transcoder {
     /// With each key: whether it is watched.
     forecast: Forecast<Seen>,
+    /// Whether a key that stands twice among many may have been learned: then all is forgotten.
+    stale: bool,
     keys: Keys,
     watched: Watched,
     long: Long,
@@ -39,7 +44,13 @@ fn peek(src: &[u8], at: usize, end: usize) -> Result<u8, Fail> {
 impl Transcoder {
     /// `watched`: keys whose presence in the outer object the caller wants to know.
     pub fn new(watched: Watched) -> Self {
-        Self { forecast: Forecast::default(), keys: Keys::default(), watched, long: Long::default() }
+        Self {
+            forecast: Forecast::default(),
+            stale: false,
+            keys: Keys::default(),
+            watched,
+            long: Long::default(),
+        }
     }
 
     /// Transcode the object that `src[start..end]` holds, which must be UTF-8.
@@ -50,6 +61,11 @@ impl Transcoder {
     pub fn object(&mut self, src: &[u8], start: usize, end: usize, out: &mut Out) -> Result<Object, Fail> {
         let head = out.len();
         self.long.seen = false;
+        self.keys.clear();
+        if self.stale {
+            self.forecast.clear();
+            self.stale = false;
+        }
         let result = self.outer(src, start, end, out);
         if result.is_err() {
             out.truncate(head);
@@ -87,42 +103,44 @@ impl Transcoder {
 
     #[inline]
     fn outer(&mut self, src: &[u8], start: usize, end: usize, out: &mut Out) -> Result<Object, Fail> {
-        let head = out.len();
-        out.push(0);
-        let mut at = blank(src, start, end);
-        let (mut count, mut seen) = (0, 0);
-        let mut place = Place::START;
+        let (at, object) = self.pairs(src, blank(src, start, end), end, out, 1, Place::START)?;
+        if blank(src, at, end) == end { Ok(object) } else { Err(Fail) }
+    }
+
+    /// Transcode the object at `at`, all but its header; `depth` levels are open with it.
+    #[inline(always)]
+    fn pairs(
+        &mut self, src: &[u8], mut at: usize, end: usize, out: &mut Out, depth: usize, mut place: Place,
+    ) -> Result<(usize, Object), Fail> {
+        let mut object = Object::open(out);
+        if self.stale {
+            place = Place::NOWHERE;
+        }
         while let Some((next, node)) = self.forecast.find(place, src, at) {
             node.write(out);
-            seen |= node.known;
-            at += node.text_len();
+            object.seen |= node.known;
+            object.count += 1;
             place = next;
-            count += 1;
-            at = self.value(src, blank(src, at, end), end, out, 1)?;
+            at = blank(src, at + node.text_len(), end);
+            at = self.value(src, at, end, out, depth, inside(place, depth))?;
         }
-        let mut object = Object { head, count, seen };
-        if peek(src, at, end)? == b'}' && count > 0 {
-            at += 1;
-        } else {
-            let rest = self.outer_rest(src, at, end, out, &mut object, place);
-            if rest.is_err() && object.count > FEW_KEYS {
-                // Doubles among many keys were learned, perhaps, and are not found any more.
-                self.forecast.clear();
-            }
-            at = rest?;
+        if object.count > 0 && peek(src, at, end)? == b'}' {
+            return Ok((at + 1, object));
         }
-        if blank(src, at, end) == end { Ok(object) } else { Err(Fail) }
+        let rest = self.rest(src, at, end, out, depth, place, &mut object);
+        // Doubles among many keys were learned, perhaps, and are not found any more.
+        self.stale |= rest.is_err() && object.count > FEW_KEYS;
+        Ok((rest?, object))
     }
 
     /// Read the pairs that were not foretold, and learn them.
     #[inline(never)]
-    fn outer_rest(
-        &mut self, src: &[u8], mut at: usize, end: usize, out: &mut Out, object: &mut Object, place: Place,
+    fn rest(
+        &mut self, src: &[u8], mut at: usize, end: usize, out: &mut Out, depth: usize, mut place: Place,
+        object: &mut Object,
     ) -> Result<usize, Fail> {
-        self.keys.clear();
+        let base = self.keys.len();
         self.recall(out, object);
-        // Where what comes is learned; nothing more after something that is not.
-        let mut place = Some(place);
         let mut double = false;
         loop {
             let text = at;
@@ -133,28 +151,27 @@ impl Transcoder {
                     break;
                 }
             }
-            double |= self.keys.is_double(out, 0);
+            double |= self.keys.is_double(out, base);
             let (start, stop) = self.keys.last();
-            let seen = self.watched.find(&out.as_slice()[start..stop]);
+            let seen = if depth == 1 { self.watched.find(&out.as_slice()[start..stop]) } else { 0 };
             object.seen |= seen;
             object.count += 1;
             // What has control characters could be found across the end of a line.
             let learned = &src[text..at];
-            if double || learned.iter().any(|&b| b < 0x20) {
-                place = None;
+            if double || self.stale || learned.iter().any(|&b| b < 0x20) {
+                place = Place::NOWHERE;
             }
-            place = place.and_then(|place| {
+            if place != Place::NOWHERE {
                 let packed = &out.as_slice()[start - head_size(stop - start)..stop];
-                self.forecast.learn(place, learned, packed, seen)
-            });
-            at = self.value(src, at, end, out, 1)?;
+                place = self.forecast.learn(place, learned, packed, seen);
+            }
+            at = self.value(src, at, end, out, depth, inside(place, depth))?;
         }
+        self.keys.truncate(base);
         if double || object.count > FEW_KEYS {
             let left = keys::drop_doubles(out, object.head + 1, object.count);
-            if left < object.count {
-                // Doubles among many keys were learned before they were found.
-                self.forecast.clear();
-            }
+            // Doubles among many keys were learned before they were found.
+            self.stale |= left < object.count && object.count > FEW_KEYS;
             object.count = left;
         }
         Ok(at)
@@ -186,10 +203,11 @@ impl Transcoder {
         Ok(blank(src, at + 1, end))
     }
 
-    /// Transcode the value at `at`; returns the position after it. `depth` levels are open.
+    /// Transcode the value at `at`; returns the position after it. `depth` levels are open, and objects in it
+    /// begin at `inside`.
     #[inline]
     fn value(
-        &mut self, src: &[u8], at: usize, end: usize, out: &mut Out, depth: usize,
+        &mut self, src: &[u8], at: usize, end: usize, out: &mut Out, depth: usize, inside: Place,
     ) -> Result<usize, Fail> {
         match peek(src, at, end)? {
             b'"' => self.string(src, at, out),
@@ -206,39 +224,23 @@ impl Transcoder {
                 out.nil();
                 Ok(at + 4)
             }
-            b'{' if depth < MAX_DEPTH => self.inner_object(src, at, end, out, depth + 1),
-            b'[' if depth < MAX_DEPTH => self.array(src, at + 1, end, out, depth + 1),
+            b'{' if depth < MAX_DEPTH => self.inner_object(src, at, end, out, depth + 1, inside),
+            b'[' if depth < MAX_DEPTH => self.array(src, at + 1, end, out, depth + 1, inside),
             _ => Err(Fail),
         }
     }
 
+    #[inline(never)]
     fn inner_object(
-        &mut self, src: &[u8], mut at: usize, end: usize, out: &mut Out, depth: usize,
+        &mut self, src: &[u8], at: usize, end: usize, out: &mut Out, depth: usize, inside: Place,
     ) -> Result<usize, Fail> {
-        let head = out.len();
-        out.push(0);
-        let base = self.keys.len();
-        let mut count = 0;
-        let mut double = false;
-        let after = loop {
-            match step(src, at, end, count == 0)? {
-                Step::Key(next) => at = self.key(src, next, end, out)?,
-                Step::End(next) => break next,
-            }
-            double |= self.keys.is_double(out, base);
-            count += 1;
-            at = self.value(src, at, end, out, depth)?;
-        };
-        self.keys.truncate(base);
-        if double || count > FEW_KEYS {
-            count = keys::drop_doubles(out, head + 1, count);
-        }
-        out.patch_head(head, count, true);
-        Ok(after)
+        let (at, object) = self.pairs(src, at, end, out, depth, inside)?;
+        object.close(out);
+        Ok(at)
     }
 
     fn array(
-        &mut self, src: &[u8], at: usize, end: usize, out: &mut Out, depth: usize,
+        &mut self, src: &[u8], at: usize, end: usize, out: &mut Out, depth: usize, inside: Place,
     ) -> Result<usize, Fail> {
         let head = out.len();
         out.push(0);
@@ -246,7 +248,7 @@ impl Transcoder {
         let mut count = 0;
         if peek(src, at, end)? != b']' {
             loop {
-                at = blank(src, self.value(src, at, end, out, depth)?, end);
+                at = blank(src, self.value(src, at, end, out, depth, inside)?, end);
                 count += 1;
                 match peek(src, at, end)? {
                     b',' => at = blank(src, at + 1, end),
@@ -285,7 +287,13 @@ impl Transcoder {
             out.copy_short(src, from, end);
             match src.get(end) {
                 Some(b'"') => break,
-                Some(b'\\') => from = unescape(src, end + 1, out)?,
+                Some(b'\\') => {
+                    from = unescape(src, end + 1, out)?;
+                    // Escapes often follow one another, as those of a word that is not ASCII.
+                    while src.get(from) == Some(&b'\\') {
+                        from = unescape(src, from + 1, out)?;
+                    }
+                }
                 _ => return Err(Fail),
             }
             end = scan::string_end(src, from);
@@ -293,6 +301,12 @@ impl Transcoder {
         out.close_str(head);
         Ok(end + 1)
     }
+}
+
+/// Where the objects in a value begin, for what comes at `place` with `depth` levels open.
+#[inline(always)]
+fn inside(place: Place, depth: usize) -> Place {
+    if depth < FORETOLD_DEPTH { place.inside() } else { Place::NOWHERE }
 }
 
 /// What comes next in an object.
@@ -346,9 +360,23 @@ fn unescape(src: &[u8], at: usize, out: &mut Out) -> Result<usize, Fail> {
     }
 }
 
+/// The values of hexadecimal digits; 0xff for all other bytes.
+const HEX: [u8; 256] = {
+    let mut table = [0xff; 256];
+    let mut value = 0;
+    while value < 16 {
+        table[b"0123456789abcdef"[value] as usize] = value as u8;
+        table[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    table
+};
+
+#[inline]
 fn hex4(src: &[u8], at: usize) -> Result<u32, Fail> {
-    let digits = src.get(at..at + 4).ok_or(Fail)?;
-    digits.iter().try_fold(0, |value, &b| Ok(value << 4 | char::from(b).to_digit(16).ok_or(Fail)?))
+    let digits: &[u8; 4] = src.get(at..).and_then(|rest| rest.first_chunk()).ok_or(Fail)?;
+    let [a, b, c, d] = digits.map(|digit| u32::from(HEX[usize::from(digit)]));
+    if (a | b | c | d) > 0xf { Err(Fail) } else { Ok(a << 12 | b << 8 | c << 4 | d) }
 }
 
 fn unescape_unicode(src: &[u8], at: usize, out: &mut Out) -> Result<usize, Fail> {
@@ -363,7 +391,9 @@ fn unescape_unicode(src: &[u8], at: usize, out: &mut Out) -> Result<usize, Fail>
     }
     // A surrogate that is half of no pair is no char.
     let c = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
-    out.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
+    let mut bytes = [0; 4];
+    let n = c.encode_utf8(&mut bytes).len();
+    out.put_first(bytes, n);
     Ok(next)
 }
 
@@ -402,16 +432,30 @@ mod tests {
     #[test]
     fn what_was_foretold_is_what_would_have_been_read() {
         let mut transcoder = Transcoder::new(Watched::default());
-        let texts: [&[u8]; 6] = [
+        let texts: [&[u8]; 8] = [
             br#"{"level":"info","n":1,"x":null}"#,
             br#"{"level":"info","n":1}"#,
             br#"{"level":"info","m":1,"level":2}"#,
             br#"{"level" :"info","n":1,"x":null,"y":[true,false]}"#,
             br#"{"level":"info","n": 1,"n":2}"#,
+            br#"{"level":{"a":1,"b":{"a":[]}},"n":[{"a":1},{"a":2},{"a":1,"a":3},{}]}"#,
+            br#"{"level":{"a":1,"b":{"a":2,"a":1}},"n":[{"a":1},{"b":2,"a":{}}]}"#,
             br#"{}"#,
         ];
         for text in texts.iter().chain(texts.iter().rev()) {
             assert_eq!(packed(&mut transcoder, text), once(text), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn doubles_among_many_keys_are_not_learned() {
+        let pairs: Vec<String> = (0..40).map(|i| format!("\"k{}\":{i}", i % 39)).collect();
+        let many = format!("{{{}}}", pairs.join(","));
+        let texts =
+            [many.clone(), format!("{{\"a\":[{many},{many}],\"b\":{many}}}"), format!("{{\"a\":[{many},")];
+        let mut transcoder = Transcoder::new(Watched::default());
+        for text in texts.iter().chain(texts.iter().rev()) {
+            assert_eq!(packed(&mut transcoder, text.as_bytes()), once(text.as_bytes()), "{text}");
         }
     }
 

@@ -195,10 +195,8 @@ impl Writer {
     /// Write the `count` pairs that were not foretold, and learn them.
     #[inline(never)]
     fn record_rest(
-        &mut self, data: &[u8], mut at: usize, count: usize, prefix: &Prefix, place: Place,
+        &mut self, data: &[u8], mut at: usize, count: usize, prefix: &Prefix, mut place: Place,
     ) -> Result<usize, Fault> {
-        // Where what comes is learned; nothing more after something that is not.
-        let mut place = Some(place);
         let mut double = false;
         for _ in 0..count {
             let start = self.out.len();
@@ -210,11 +208,10 @@ impl Writer {
             self.pairs.push(Pair { start, key_end });
             double |= self.is_double(0);
             if double {
-                place = None;
+                place = Place::NOWHERE;
             }
-            place = place.and_then(|place| {
-                self.forecast.learn(place, &data[at..next], &self.out.as_slice()[start..=key_end], own)
-            });
+            let output = &self.out.as_slice()[start..=key_end];
+            place = self.forecast.learn(place, &data[at..next], output, own);
             at = self.item(data, next, MAX_DEPTH - 1)?;
         }
         if self.drop_doubles(0, double) {

@@ -34,11 +34,32 @@ fn digit(src: &[u8], at: usize) -> Option<u64> {
 /// Skip digits, taking them into `value` (which wraps).
 #[inline(always)]
 fn digits(src: &[u8], mut at: usize, value: &mut u64) -> usize {
+    while digit(src, at + 7).is_some()
+        && let Some(eight) = src.get(at..).and_then(|rest| rest.first_chunk()).and_then(read_eight)
+    {
+        *value = value.wrapping_mul(100_000_000).wrapping_add(eight);
+        at += 8;
+    }
     while let Some(d) = digit(src, at) {
         *value = value.wrapping_mul(10).wrapping_add(d);
         at += 1;
     }
     at
+}
+
+/// The number that eight bytes are the digits of, if all of them are digits.
+#[inline(always)]
+fn read_eight(bytes: &[u8; 8]) -> Option<u64> {
+    let text = u64::from_le_bytes(*bytes);
+    // The upper half of a digit's byte is 3, also after 6 was added to it.
+    const HALVES: u64 = 0xf0f0_f0f0_f0f0_f0f0;
+    if text & HALVES != ZEROS || text.wrapping_add(0x0606_0606_0606_0606) & HALVES != ZEROS {
+        return None;
+    }
+    // Neighbours are put together: digits to twos, these to fours, and these to all eight.
+    let twos = ((text ^ ZEROS).wrapping_mul(10) + ((text ^ ZEROS) >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (twos.wrapping_mul(100) + (twos >> 16)) & 0x0000_ffff_0000_ffff;
+    Some((fours.wrapping_mul(10_000) + (fours >> 32)) & 0xffff_ffff)
 }
 
 /// Transcode the JSON number at `at`; returns the position after it.
@@ -197,6 +218,20 @@ mod tests {
     fn writes_all_digits() {
         for value in (0..10_000).chain((0..100_000_000).step_by(9_973)).chain([99_999_999]) {
             assert_eq!(eight_digits(value), *format!("{value:08}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn reads_eight_digits() {
+        for value in (0..100_000_000).step_by(9_973).chain([0, 9, 90_000_000, 99_999_999]) {
+            assert_eq!(read_eight(&eight_digits(value)), Some(u64::from(value)));
+        }
+        for place in 0..8 {
+            for other in (0..=255).filter(|b: &u8| !b.is_ascii_digit()) {
+                let mut bytes = *b"12345678";
+                bytes[place] = other;
+                assert_eq!(read_eight(&bytes), None);
+            }
         }
     }
 
