@@ -28,6 +28,30 @@ pub struct Transcoder {
     long: Long,
 }
 
+/// Where a value begins: how many levels are open there with it, and what is foretold of it.
+#[derive(Clone, Copy)]
+struct Level {
+    depth: usize,
+    place: Place,
+}
+
+impl Level {
+    const OUTER: Self = Self { depth: 1, place: Place::START };
+
+    /// That of the containers in the value that comes next in an object.
+    #[inline(always)]
+    fn inside(self) -> Self {
+        let place = if self.depth < FORETOLD_DEPTH { self.place.inside() } else { Place::NOWHERE };
+        Self { depth: self.depth + 1, place }
+    }
+
+    /// That of the containers in an array: what is in them is foretold together.
+    #[inline(always)]
+    fn in_array(self) -> Self {
+        Self { depth: self.depth + 1, ..self }
+    }
+}
+
 #[inline(always)]
 fn blank(src: &[u8], mut at: usize, end: usize) -> usize {
     while at < end && matches!(src[at], b' ' | b'\t' | b'\n' | b'\r') {
@@ -103,31 +127,31 @@ impl Transcoder {
 
     #[inline]
     fn outer(&mut self, src: &[u8], start: usize, end: usize, out: &mut Out) -> Result<Object, Fail> {
-        let (at, object) = self.pairs(src, blank(src, start, end), end, out, 1, Place::START)?;
+        let (at, object) = self.pairs(src, blank(src, start, end), end, out, Level::OUTER)?;
         if blank(src, at, end) == end { Ok(object) } else { Err(Fail) }
     }
 
-    /// Transcode the object at `at`, all but its header; `depth` levels are open with it.
+    /// Transcode the object at `at`, all but its header.
     #[inline(always)]
     fn pairs(
-        &mut self, src: &[u8], mut at: usize, end: usize, out: &mut Out, depth: usize, mut place: Place,
+        &mut self, src: &[u8], mut at: usize, end: usize, out: &mut Out, mut level: Level,
     ) -> Result<(usize, Object), Fail> {
         let mut object = Object::open(out);
         if self.stale {
-            place = Place::NOWHERE;
+            level.place = Place::NOWHERE;
         }
-        while let Some((next, node)) = self.forecast.find(place, src, at) {
+        while let Some((next, node)) = self.forecast.find(level.place, src, at) {
             node.write(out);
             object.seen |= node.known;
             object.count += 1;
-            place = next;
+            level.place = next;
             at = blank(src, at + node.text_len(), end);
-            at = self.value(src, at, end, out, depth, inside(place, depth))?;
+            at = self.value(src, at, end, out, level.inside())?;
         }
         if object.count > 0 && peek(src, at, end)? == b'}' {
             return Ok((at + 1, object));
         }
-        let rest = self.rest(src, at, end, out, depth, place, &mut object);
+        let rest = self.rest(src, at, end, out, level, &mut object);
         // Doubles among many keys were learned, perhaps, and are not found any more.
         self.stale |= rest.is_err() && object.count > FEW_KEYS;
         Ok((rest?, object))
@@ -136,7 +160,7 @@ impl Transcoder {
     /// Read the pairs that were not foretold, and learn them.
     #[inline(never)]
     fn rest(
-        &mut self, src: &[u8], mut at: usize, end: usize, out: &mut Out, depth: usize, mut place: Place,
+        &mut self, src: &[u8], mut at: usize, end: usize, out: &mut Out, mut level: Level,
         object: &mut Object,
     ) -> Result<usize, Fail> {
         let base = self.keys.len();
@@ -153,19 +177,19 @@ impl Transcoder {
             }
             double |= self.keys.is_double(out, base);
             let (start, stop) = self.keys.last();
-            let seen = if depth == 1 { self.watched.find(&out.as_slice()[start..stop]) } else { 0 };
+            let seen = if level.depth == 1 { self.watched.find(&out.as_slice()[start..stop]) } else { 0 };
             object.seen |= seen;
             object.count += 1;
             // What has control characters could be found across the end of a line.
             let learned = &src[text..at];
             if double || self.stale || learned.iter().any(|&b| b < 0x20) {
-                place = Place::NOWHERE;
+                level.place = Place::NOWHERE;
             }
-            if place != Place::NOWHERE {
+            if level.place != Place::NOWHERE {
                 let packed = &out.as_slice()[start - head_size(stop - start)..stop];
-                place = self.forecast.learn(place, learned, packed, seen);
+                level.place = self.forecast.learn(level.place, learned, packed, seen);
             }
-            at = self.value(src, at, end, out, depth, inside(place, depth))?;
+            at = self.value(src, at, end, out, level.inside())?;
         }
         self.keys.truncate(base);
         if double || object.count > FEW_KEYS {
@@ -203,11 +227,10 @@ impl Transcoder {
         Ok(blank(src, at + 1, end))
     }
 
-    /// Transcode the value at `at`; returns the position after it. `depth` levels are open, and objects in it
-    /// begin at `inside`.
+    /// Transcode the value at `at`; returns the position after it. The level is that of a container.
     #[inline]
     fn value(
-        &mut self, src: &[u8], at: usize, end: usize, out: &mut Out, depth: usize, inside: Place,
+        &mut self, src: &[u8], at: usize, end: usize, out: &mut Out, level: Level,
     ) -> Result<usize, Fail> {
         match peek(src, at, end)? {
             b'"' => self.string(src, at, out),
@@ -224,23 +247,23 @@ impl Transcoder {
                 out.nil();
                 Ok(at + 4)
             }
-            b'{' if depth < MAX_DEPTH => self.inner_object(src, at, end, out, depth + 1, inside),
-            b'[' if depth < MAX_DEPTH => self.array(src, at + 1, end, out, depth + 1, inside),
+            b'{' if level.depth <= MAX_DEPTH => self.inner_object(src, at, end, out, level),
+            b'[' if level.depth <= MAX_DEPTH => self.array(src, at + 1, end, out, level),
             _ => Err(Fail),
         }
     }
 
     #[inline(never)]
     fn inner_object(
-        &mut self, src: &[u8], at: usize, end: usize, out: &mut Out, depth: usize, inside: Place,
+        &mut self, src: &[u8], at: usize, end: usize, out: &mut Out, level: Level,
     ) -> Result<usize, Fail> {
-        let (at, object) = self.pairs(src, at, end, out, depth, inside)?;
+        let (at, object) = self.pairs(src, at, end, out, level)?;
         object.close(out);
         Ok(at)
     }
 
     fn array(
-        &mut self, src: &[u8], at: usize, end: usize, out: &mut Out, depth: usize, inside: Place,
+        &mut self, src: &[u8], at: usize, end: usize, out: &mut Out, level: Level,
     ) -> Result<usize, Fail> {
         let head = out.len();
         out.push(0);
@@ -248,7 +271,7 @@ impl Transcoder {
         let mut count = 0;
         if peek(src, at, end)? != b']' {
             loop {
-                at = blank(src, self.value(src, at, end, out, depth, inside)?, end);
+                at = blank(src, self.value(src, at, end, out, level.in_array())?, end);
                 count += 1;
                 match peek(src, at, end)? {
                     b',' => at = blank(src, at + 1, end),
@@ -301,12 +324,6 @@ impl Transcoder {
         out.close_str(head);
         Ok(end + 1)
     }
-}
-
-/// Where the objects in a value begin, for what comes at `place` with `depth` levels open.
-#[inline(always)]
-fn inside(place: Place, depth: usize) -> Place {
-    if depth < FORETOLD_DEPTH { place.inside() } else { Place::NOWHERE }
 }
 
 /// What comes next in an object.
