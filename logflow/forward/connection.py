@@ -65,10 +65,10 @@ class Request:
     acked: bool = False
     error: LogflowError | None = None
     given_up: bool = False
-    written: int = 0
     on_settled: Callable[[Request], None] | None = None
     _waiter: asyncio.Future[None] | None = field(default=None, repr=False)
     _connection: Connection | None = field(default=None, repr=False)
+    _released: str | None = field(default=None, repr=False)
 
     @property
     def size(self) -> int:
@@ -88,6 +88,8 @@ class Request:
         """
         if self.error is not None:
             raise self.error
+        if not self.acked and self._released is not None:
+            raise Unanswered(self._released)
         if not self.acked:
             self._waiter = asyncio.get_running_loop().create_future()
             try:
@@ -97,6 +99,7 @@ class Request:
 
     def release(self, reason: str) -> None:
         """Have whoever waits for the ack wait no longer; the request stays in flight."""
+        self._released = reason
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(Unanswered(reason))
 
@@ -109,7 +112,7 @@ class Request:
     def begin(self, connection: Connection) -> None:
         """It is about to be sent, for the first time or once more."""
         self._connection = connection
-        self.maybe_received, self.error = False, None
+        self.maybe_received, self.error, self._released = False, None, None
 
     def settle(self, error: LogflowError | None = None) -> None:
         """It was acknowledged, or never will be."""
@@ -149,6 +152,7 @@ class Connection(asyncio.Protocol):
     Attributes:
         lost: the server closed it, and nothing else went wrong before.
         acks: how many came.
+        written: pieces of frames that the system took.
         spoilt: the server said something odd: what is in flight may finish, nothing new is sent.
         idle_since_s: for whoever keeps it; not touched here.
     """
@@ -167,6 +171,7 @@ class Connection(asyncio.Protocol):
         self._all_acknowledged = True
         self.lost = False
         self.acks = 0
+        self.written = 0
         self.spoilt = False
         self.idle_since_s = 0.0
 
@@ -304,19 +309,15 @@ class Connection(asyncio.Protocol):
         for request in requests:
             request.maybe_received = True
         await self._write(b"".join(part for request in requests for part in request.parts))
-        for request in requests:
-            request.written += 1
 
     async def _write_one(self, request: Request) -> None:
         ahead: Buffer = b""
         for piece in pieces(request.parts):
             if ahead:
                 await self._write(ahead)
-                request.written += 1
             ahead = piece
         request.maybe_received = True
         await self._write(ahead)
-        request.written += 1
 
     def _check(self) -> asyncio.Transport:
         """Return the transport of a connection that works."""
@@ -332,6 +333,7 @@ class Connection(asyncio.Protocol):
             await self._writable.wait()
         if self._error is not None:
             raise self._error
+        self.written += 1
 
     def _send_answer(self, answer: bytes) -> None:
         assert self._handshake is not None

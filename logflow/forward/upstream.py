@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,44 +125,63 @@ class Server:
 
     # -- delivering -------------------------------------------------------------------------------
 
-    async def deliver(self, request: Request) -> None:
-        """Send a frame and wait for its ack, if it asks for one.
+    async def deliver(self, requests: Sequence[Request]) -> list[DeliveryError | None]:
+        """Send frames over one connection, and wait for the acks of those that ask for one.
 
         A connection that was kept may have been closed by the server meanwhile; then one more is tried
         at once, to the same server: that one recognises a chunk that it has.
 
-        Raises:
-            Unanswered: the ack is overdue, and other chunks need not wait for it; it may still come.
-            DeliveryError: the server is now thought to be down; ``request.maybe_received`` tells whether
-                it may have the chunk.
+        Returns:
+            For each frame None, or why it is not known to have arrived: :class:`Unanswered` if its ack is
+            overdue and may still come; else the server is now thought to be down. Then
+            ``request.maybe_received`` tells whether it may have the chunk.
         """
-        try:
-            connection = self._take_idle()
-            if connection is not None:
-                try:
-                    await self._deliver_over(connection, request)
-                except Unanswered:
-                    raise
-                except LogflowError:
-                    if not connection.lost:
-                        raise
-                    connection = None
-            if connection is None:
-                await self._deliver_over(await connect(self.options.endpoint, self.options.client), request)
-        except Unanswered as error:
-            raise Unanswered(f"server {self}: {error}") from None
-        except LogflowError as error:
-            self._failed(str(error))
-            raise DeliveryError(f"server {self}: {error}") from error
+        errors: dict[Request, LogflowError] = {}
+        left = requests
+        if (kept := self._take_idle()) is not None:
+            errors = await self._deliver_over(kept, requests)
+            left = [r for r in errors if kept.lost and not isinstance(errors[r], Unanswered)]
+        if left:
+            try:
+                connection = await connect(self.options.endpoint, self.options.client)
+            except LogflowError as error:
+                errors |= dict.fromkeys(left, error)
+            else:
+                errors = {r: errors[r] for r in errors if r not in left}
+                errors |= await self._deliver_over(connection, left)
+        return [self._described(errors.get(request)) for request in requests]
 
-    async def _deliver_over(self, connection: Connection, request: Request) -> None:
-        # The request itself tells when it is settled, as its ack may come when nobody waits any more.
-        request.on_settled = self._settled
-        self._in_flight[request] = _Flight(connection, self._clock.monotonic())
+    def _described(self, error: LogflowError | None) -> DeliveryError | None:
+        """Put the server's name before an error, and think what must be thought of the server."""
+        if error is None:
+            return None
+        if isinstance(error, Unanswered):
+            return Unanswered(f"server {self}: {error}")
+        self._failed(str(error))
+        described = DeliveryError(f"server {self}: {error}")
+        described.__cause__ = error
+        return described
+
+    async def _deliver_over(
+        self, connection: Connection, requests: Sequence[Request]
+    ) -> dict[Request, LogflowError]:
+        """Deliver over a connection; returns what went wrong, by request."""
+        now_s = self._clock.monotonic()
+        for request in requests:
+            # The request itself tells when it is settled, as its ack may come when nobody waits any more.
+            request.on_settled = self._settled
+            self._in_flight[request] = _Flight(connection, now_s, connection.written)
         self._busy.add(connection)
         self._sent.set()
-        await connection.send([request])
-        await request.answered()
+        errors: dict[Request, LogflowError] = {}
+        with suppress(LogflowError):  # every request knows what became of it
+            await connection.send(requests)
+        for request in requests:
+            try:
+                await request.answered()
+            except LogflowError as error:
+                errors[request] = error
+        return errors
 
     def _settled(self, request: Request) -> None:
         """An ack came, or never will."""
@@ -177,7 +197,7 @@ class Server:
             self._trust()
             if self._health.delivered(now_s):
                 self._log.info("Server %s is up again: it took a chunk.", self)
-        if flight.connection.quiet:
+        if flight.connection.quiet and flight.connection in self._busy:
             self._put_away(flight.connection)
 
     # -- acks that do not come --------------------------------------------------------------------
@@ -197,7 +217,7 @@ class Server:
         patience_s = self._ack_times.patience_s
         overdue: list[tuple[Request, _Flight]] = []
         for request, flight in list(self._in_flight.items()):
-            flight.note_progress(request, now_s)
+            flight.note_progress(now_s)
             if now_s - flight.moved_s > self.options.ack_timeout_s:
                 reason = f"no ack came within {self.options.ack_timeout_s:g} s of sending the chunk"
                 self._failed(reason)
@@ -307,8 +327,8 @@ class _Flight:
 
     Attributes:
         connection: that it is on.
-        moved_s: when the last part of it was written.
-        written: pieces that were written by then.
+        moved_s: when the connection moved last.
+        written: pieces that the connection had taken by then.
         released: nobody waits for its ack any more.
     """
 
@@ -317,10 +337,10 @@ class _Flight:
     written: int = 0
     released: bool = False
 
-    def note_progress(self, request: Request, now_s: float) -> None:
-        """A frame on a slow line is not overdue as long as it moves."""
-        if request.written != self.written:
-            self.written, self.moved_s = request.written, now_s
+    def note_progress(self, now_s: float) -> None:
+        """A frame on a slow line is not overdue as long as it moves, or one that goes out with it."""
+        if self.connection.written != self.written:
+            self.written, self.moved_s = self.connection.written, now_s
 
 
 class _Probe(asyncio.Protocol):

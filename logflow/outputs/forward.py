@@ -1,6 +1,7 @@
 """The ``forward`` output: to logflow, Fluentd or Fluent Bit, over the Forward Protocol v1.
 
-Chunks go out as packed frames with their id; a write returns when the ack came. A chunk that a server *may*
+Chunks go out as packed frames with their id, those of a group that go to one server together over one
+connection; a write returns when the acks came. A chunk that a server *may*
 have (all of it was written, but no ack came) is in doubt: it is offered to the same server again, which
 recognises it. To another, where it would be stored a second time if the first had stored it, it goes only
 after ``failover_after``, whether the first one lives or not. All other failures move on to the next server
@@ -26,7 +27,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
 from pydantic import Field, field_validator, model_validator
@@ -35,10 +39,17 @@ from logflow.batch import Chunk
 from logflow.component import Context, Output
 from logflow.compression import Compression, compress
 from logflow.config.fields import Duration, NonEmpty, Size
-from logflow.config.options import Options, OutputConfig
+from logflow.config.options import GroupOptions, GroupOutputConfig, Options, OutputConfig
 from logflow.config.secrets import StaticSecret
 from logflow.config.tls import ClientTls
-from logflow.errors import ChunkTooLarge, DeliveryError, LimitExceeded, PermanentError, Undecided
+from logflow.errors import (
+    ChunkTooLarge,
+    DeliveryError,
+    LimitExceeded,
+    LogflowError,
+    PermanentError,
+    Undecided,
+)
 from logflow.forward.balancer import preference, rank
 from logflow.forward.connection import ClientOptions, Request
 from logflow.forward.endpoint import EndpointField
@@ -107,11 +118,48 @@ class _Doubt:
         return self.telling >= _MOST_CUTS or (self.cuts >= _MOST_CUTS and now_s >= self.until_s)
 
 
+@dataclass(eq=False)
+class _Sending:
+    """A chunk that is offered to one server after the other.
+
+    Attributes:
+        chunk: what is delivered.
+        request: its frame.
+        servers: those that were not tried yet, in order.
+        problems: what the others said.
+        done: it goes to no other server, as it was delivered, or for the reason ``error``.
+    """
+
+    chunk: Chunk
+    request: Request
+    servers: deque[Server]
+    problems: list[str] = field(default_factory=list)
+    done: bool = False
+    error: LogflowError | None = None
+
+
+class ForwardGroupOptions(GroupOptions):
+    """How much the ``forward`` output sends in one go."""
+
+    max_wait: Duration = Field(
+        0.05,
+        description="How long events wait for others while the output is busy, so that they are sent "
+        "together; after a quiet time they do not wait.",
+    )
+
+
 class ForwardOutput(Output):
     """Delivers chunks to one of several servers."""
 
-    class Config(OutputConfig):
+    groups = True
+
+    class Config(GroupOutputConfig, OutputConfig):
         """Options of the ``forward`` output."""
+
+        batch: ForwardGroupOptions = Field(
+            default_factory=ForwardGroupOptions,
+            description="How much is delivered in one go, whatever its tags.",
+        )
 
         servers: list[ServerConfig] = Field(min_length=1, description="Where chunks may go.")
         balance: Literal["tag", "chunk"] = Field(
@@ -243,6 +291,41 @@ class ForwardOutput(Output):
             DeliveryError: none took it, or one may have it but did not say so.
             PermanentError: the protocol cannot carry it.
         """
+        (result,) = await self.write_group([chunk])
+        if result is not None:
+            raise result
+
+    async def write_group(self, chunks: Sequence[Chunk]) -> Sequence[Exception | None]:
+        """Deliver chunks, each to the best server that takes it; those for one server go out together.
+
+        Returns:
+            For each chunk None, or what :meth:`write` raises.
+        """
+        results: list[Exception | None] = [None] * len(chunks)
+        sendings: dict[int, _Sending] = {}
+        for place, chunk in enumerate(chunks):
+            try:
+                sending = await self._begin(chunk)
+            except LogflowError as error:
+                results[place] = error
+            else:
+                if sending is not None:
+                    sendings[place] = sending
+        while waiting := [sending for sending in sendings.values() if not sending.done]:
+            by_server: dict[Server, list[_Sending]] = {}
+            for sending in waiting:
+                by_server.setdefault(sending.servers.popleft(), []).append(sending)
+            await asyncio.gather(*(self._offer(server, offered) for server, offered in by_server.items()))
+        for place, sending in sendings.items():
+            results[place] = sending.error
+        return results
+
+    async def _begin(self, chunk: Chunk) -> _Sending | None:
+        """Find out where a chunk may go; None if it was delivered meanwhile.
+
+        Raises:
+            LogflowError: it is not to be sent now, or not as it is.
+        """
         # What an earlier process sent whole is asked for whole: its parts would be new to the server.
         if chunk.size > self._max_frame and chunk.count > 1 and not chunk.resumed:
             raise ChunkTooLarge(
@@ -250,28 +333,46 @@ class ForwardOutput(Output):
             )
         doubt = self._doubts.get(chunk.id) or self._inherit_doubt(chunk)
         if doubt is not None and self._is_acknowledged(chunk, doubt):
-            return
-        request = await self._request(chunk)
-        problems = []
-        for place, server in enumerate(self._candidates(chunk, doubt)):
-            self._note(chunk, server)
+            return None
+        return _Sending(chunk, await self._request(chunk), deque(self._candidates(chunk, doubt)))
+
+    async def _offer(self, server: Server, sendings: list[_Sending]) -> None:
+        """Send chunks to a server, and see for each whether it is done or goes to the next one."""
+        for sending in sendings:
+            self._note(sending.chunk, server)
+        try:
+            errors = await server.deliver([sending.request for sending in sendings])
+        except asyncio.CancelledError:
+            for sending in sendings:
+                if sending.request.maybe_received and sending.request.chunk:
+                    with suppress(ChunkTooLarge):  # it is found again when the chunk is tried again
+                        self._doubt(sending.chunk, server, sending.request)
+            raise
+        for sending, error in zip(sendings, errors, strict=True):
             try:
-                await server.deliver(request)
-            except (DeliveryError, asyncio.CancelledError) as error:
-                if request.maybe_received and request.chunk:
-                    self._doubt(chunk, server, request)
-                    if request.in_flight and isinstance(error, DeliveryError):
-                        raise self._undecided(server, str(error)) from error
-                    raise
-                if not isinstance(error, DeliveryError):
-                    raise
-                problems.append(str(error))
-            else:
-                self._doubts.pop(chunk.id, None)
-                if place:
-                    self._failovers()
-                return
-        raise DeliveryError("; ".join(problems))
+                self._answered(sending, server, error)
+            except LogflowError as final:
+                sending.done, sending.error = True, final
+
+    def _answered(self, sending: _Sending, server: Server, error: DeliveryError | None) -> None:
+        """Take what a server made of a chunk.
+
+        Raises:
+            LogflowError: the chunk goes no further for now.
+        """
+        chunk, request = sending.chunk, sending.request
+        if error is None:
+            self._doubts.pop(chunk.id, None)
+            if sending.problems:
+                self._failovers()
+            sending.done = True
+            return
+        if request.maybe_received and request.chunk:
+            self._doubt(chunk, server, request)
+            raise self._undecided(server, str(error)) if request.in_flight else error
+        sending.problems.append(str(error))
+        if not sending.servers:
+            raise DeliveryError("; ".join(sending.problems))
 
     def _is_acknowledged(self, chunk: Chunk, doubt: _Doubt) -> bool:
         """Whether the ack of a chunk in doubt came meanwhile.
