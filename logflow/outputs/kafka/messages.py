@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby, repeat
+from operator import itemgetter
 from typing import Any, TypeAlias
 from zlib import crc32
 
@@ -43,18 +45,21 @@ class Batches:
         self._full: dict[tuple[str, int], list[Any]] = defaultdict(list)
 
     def add(
-        self, topic: str, key: bytes | None, *, spread: bytes, time_ms: int, value: bytes, headers: _Headers
+        self,
+        topic: str,
+        spread: bytes,
+        messages: Iterable[tuple[bytes | None, int, bytes]],
+        headers: _Headers,
     ) -> None:
-        """Add a message to the partition that ``spread`` leads to."""
-        place = (topic, _murmur2(spread) % self._partitions[topic])
-        batches = self._full[place]
-        if (
-            not batches
-            or batches[-1].append(timestamp=time_ms, key=key, value=value, headers=headers) is None
-        ):
-            batches.append(self._new())
-            if batches[-1].append(timestamp=time_ms, key=key, value=value, headers=headers) is None:
-                raise EventTooLarge
+        """Add messages (key, time in milliseconds, value) to the partition that ``spread`` leads to."""
+        batches = self._full[topic, _murmur2(spread) % self._partitions[topic]]
+        append = batches[-1].append if batches else _full
+        for key, time_ms, value in messages:
+            if append(timestamp=time_ms, key=key, value=value, headers=headers) is None:
+                batches.append(self._new())
+                append = batches[-1].append
+                if append(timestamp=time_ms, key=key, value=value, headers=headers) is None:
+                    raise EventTooLarge
 
     def all(self) -> Iterator[tuple[str, int, Any]]:
         """Every batch with its topic and partition; those of a partition in order."""
@@ -100,22 +105,30 @@ class MessageMaker:
             for path, parts in self._splitter.parts(chunk).items():
                 topic = _topic(path)
                 for entries in parts:
-                    for key, time_ms, line in self._messages(entries, chunk.tag):
-                        spread = tag if key is None else key
-                        batches.add(topic, key, spread=spread, time_ms=time_ms, value=line, headers=headers)
+                    messages = self._messages(entries, chunk.tag)
+                    if self._key is None:
+                        batches.add(topic, tag, messages, headers)
+                        continue
+                    for key, of_key in groupby(messages, key=itemgetter(0)):
+                        batches.add(topic, tag if key is None else key, of_key, headers)
 
     def _messages(self, entries: bytes, tag: str) -> Iterator[tuple[bytes | None, int, bytes]]:
         lines = self._engine.to_ndjson(entries, tag, *self._keys).splitlines()
-        times = (_milliseconds(entries, at) for at in self._engine.offsets(entries))
+        times = [_milliseconds(entries, at) for at in self._engine.offsets(entries)]
         if self._key is None:
-            return ((None, time, line) for time, line in zip(times, lines, strict=True))
+            return zip(repeat(None), times, lines, strict=False)
         values = self._key.values(entries, tag, None, self._clock.time_ns())
         return zip(map(_key_of, values), times, lines, strict=True)
 
 
+def _full(**_: object) -> None:
+    """The place of a batch where there is none yet."""
+
+
 def _milliseconds(entries: bytes, at: int) -> int:
     seconds, nanoseconds = _read_time(entries, at + _TIME_AT)
-    return int(seconds) * 1000 + int(nanoseconds) // 1_000_000
+    milliseconds: int = seconds * 1000 + nanoseconds // 1_000_000
+    return milliseconds
 
 
 def _key_of(packed: bytes) -> bytes | None:

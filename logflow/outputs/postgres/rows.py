@@ -2,13 +2,14 @@ r"""Rows of PostgreSQL's COPY in its text format.
 
 Columns stand between tabs, rows between newlines, ``\N`` is NULL, and ``\\ \t \n \r`` are written with a
 backslash (https://www.postgresql.org/docs/current/sql-copy.html). Time and record come from the engine: a
-line of JSON whose first member has a key that no record has, so that what stands where is known.
+line of JSON whose first member has a key that nobody can foresee, so that what stands where is known.
 
 Text of PostgreSQL cannot hold the character NUL; ``U+FFFD`` stands in its place.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 
@@ -19,12 +20,12 @@ from logflow.component import Context
 from logflow.encoders import text_of
 from logflow.expressions import Expression
 
-_TIME_KEY = "\0time"
-_PREFIX = b'{"\\u0000time":"'
+_TIME_KEY = os.urandom(8).hex()
+_PREFIX = f'{{"{_TIME_KEY}":"'.encode()
 _TIME_BYTES = 30
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\ufffd"})
-_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000(?!time\":)")
-"""The escape of NUL, and not the text that an escaped backslash begins; our own key stays."""
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+"""The escape of NUL, and not the text that an escaped backslash begins."""
 _SLICE_BYTES = 256 << 10
 _decode = msgspec.msgpack.decode
 
@@ -48,8 +49,11 @@ class Rows:
 
     def _rows(self, entries: bytes, escaped_tag: bytes, tag: str) -> Iterator[bytes]:
         lines = self._engine.to_ndjson(entries, "", _TIME_KEY, None)
-        lines = _NUL.sub(rb"\1\\ufffd", lines).replace(b"\\", b"\\\\")
-        skip = len(_PREFIX) + 1  # its backslash was doubled
+        if b"\\u0000" in lines:
+            lines = _NUL.sub(rb"\1\\ufffd", lines)
+        if b"\\" in lines:
+            lines = lines.replace(b"\\", b"\\\\")
+        skip = len(_PREFIX)
         after = skip + _TIME_BYTES
         others = self._others(entries, tag)
         rows: list[bytes] = []
