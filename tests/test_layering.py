@@ -21,7 +21,18 @@ PACKAGE = Path(logflow.__file__).parent
 
 LAYERS = [
     {"errors", "event", "clock", "memory", "extras"},
-    {"compression", "formats", "jsontext", "multiline", "paths", "patterns", "regexes", "timestamps"},
+    {
+        "compression",
+        "formats",
+        "jsontext",
+        "multiline",
+        "paths",
+        "patterns",
+        "protobuf",
+        "regexes",
+        "snappy",
+        "timestamps",
+    },
     {"packing", "batch", "receipt"},
     {"expressions"},
     {"storage"},

@@ -28,8 +28,10 @@ from logflow.engine.api import (
     JsonLines,
     LineFormat,
     LineParser,
+    LokiForm,
     Modify,
     Normalized,
+    OtlpForm,
     Parsed,
     Regex,
     Scanned,
@@ -207,6 +209,35 @@ class NativeEngine:
             wrapping.after,
         )
         return text
+
+    def to_loki(self, entries: Buffer, form: LokiForm) -> list[bytes]:
+        """Write entries as Loki has them."""
+        try:
+            parts: list[bytes] = self._native.to_loki(
+                entries, form.streams, form.which, form.line_key, form.extra
+            )
+        except Unsupported:  # a record in many: no reason to tell of
+            return self._twin.to_loki(entries, form)
+        return parts
+
+    def to_otlp(self, entries: Buffer, form: OtlpForm) -> list[bytes]:
+        """Write entries as log records of OpenTelemetry."""
+        places: int | Sequence[int] = form.places
+        if isinstance(places, range) and places.step == 1:
+            places = places.start
+        keys = (form.body, form.severity, form.trace_id, form.span_id)
+        try:
+            parts: list[bytes] = self._native.to_otlp(
+                entries, form.groups, form.which, keys, form.uid, places
+            )
+        except Unsupported:
+            return self._twin.to_otlp(entries, form)
+        return parts
+
+    def snappy(self, data: Buffer) -> bytes:
+        """Make a snappy block of data."""
+        block: bytes = self._native.snappy(data)
+        return block
 
     def splice(self, entries: Buffer, fields: Mapping[str, Any]) -> bytes:
         """Add constant fields."""

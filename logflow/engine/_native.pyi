@@ -108,6 +108,22 @@ def to_wrapped(
     between: bytes,
     after: bytes,
 ) -> bytes: ...
+def to_loki(
+    entries: Buffer,
+    streams: int,
+    which: Sequence[int] | None,
+    line_key: str | None,
+    extra: Sequence[bytes] | None,
+) -> list[bytes]: ...
+def to_otlp(
+    entries: Buffer,
+    groups: int,
+    which: Sequence[int] | None,
+    keys: tuple[str | None, str | None, str | None, str | None],
+    uid: bytes,
+    places: int | Sequence[int],
+) -> list[bytes]: ...
+def snappy(data: Buffer) -> bytes: ...
 def splice(entries: Buffer, fields: Mapping[str, Any]) -> bytes: ...
 def regex(pattern: str) -> Regex: ...
 def grep(

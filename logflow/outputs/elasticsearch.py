@@ -22,7 +22,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -40,7 +39,7 @@ from logflow.errors import ComponentError, DeliveryError, PermanentError
 from logflow.net.http_client import Answer, Post
 from logflow.outputs.holding import Holding
 from logflow.outputs.http_store import GroupStoreConfig, HttpStore
-from logflow.outputs.names import NameTemplate, Template
+from logflow.outputs.names import NameTemplate, Template, distinct_rows
 from logflow.outputs.outcomes import outcome
 
 _FORBIDDEN = re.compile(r'[\\/*?"<>|,#: \x00-\x1f]')
@@ -133,8 +132,9 @@ class ElasticsearchOutput(HttpStore):
         key: SecretField | None = self.config.api_key
         return {} if key is None else {"Authorization": ("ApiKey ", key)}
 
-    def path(self) -> str:
+    def path(self, chunks: Sequence[Chunk]) -> str:
         """The bulk interface; of its answer only what tells about failures."""
+        del chunks
         return _BULK
 
     async def open(self) -> None:
@@ -172,13 +172,10 @@ class ElasticsearchOutput(HttpStore):
         indices, which = self._index.names(entries, tag)
         if not self._more:
             return [_action({"_index": index}, chunk_id) for index in indices], which
-        columns = {"_index": (indices, which)}
-        columns |= {key: template.names(entries, tag) for key, template in self._more.items()}
-        if all(which is None for _, which in columns.values()):
-            return [_action({key: names[0] for key, (names, _) in columns.items()}, chunk_id)], None
-        known: dict[tuple[str, ...], int] = {}
-        chosen = [known.setdefault(row, len(known)) for row in zip(*map(_spread, columns.values()))]  # noqa: B905
-        return [_action(dict(zip(columns, row, strict=True)), chunk_id) for row in known], chosen
+        columns = [(indices, which), *(names.names(entries, tag) for names in self._more.values())]
+        rows, which = distinct_rows(columns)
+        keys = ("_index", *self._more)
+        return [_action(dict(zip(keys, row, strict=True)), chunk_id) for row in rows], which
 
     def results(self, chunks: Sequence[Chunk], answer: Answer) -> Sequence[Exception | None]:
         """Read what became of each document."""
@@ -244,8 +241,3 @@ def _action(fields: Mapping[str, str], chunk_id: str) -> bytes:
         {"create": {**fields, "_id": f"{chunk_id}-"}}, ensure_ascii=False, separators=(",", ":")
     )
     return text.removesuffix('"}}').encode("utf-8", "backslashreplace")
-
-
-def _spread(column: tuple[list[str], list[int] | None]) -> Iterable[str]:
-    names, which = column
-    return repeat(names[0]) if which is None else (names[number] for number in which)

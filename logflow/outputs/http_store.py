@@ -62,12 +62,14 @@ class HttpStore(Output):
         answer_bytes: how much of an answer's body :meth:`results` gets to see.
         isolates: whether a refused chunk is halved until only bad events are left: for stores that refuse
             requests as a whole because of one event, and store nothing of them or recognise repeats.
+        most_events: in one request, if the store says so.
     """
 
     Config: ClassVar[type[HttpStoreConfig]]
     content_type: str = "application/json"
     answer_bytes: ClassVar[int] = 64 << 10
     isolates: ClassVar[bool] = False
+    most_events: ClassVar[int | None] = None
 
     config: HttpStoreConfig
 
@@ -85,8 +87,9 @@ class HttpStore(Output):
         """Headers with secrets, each with the words before the secret; called once, at construction."""
         return {}
 
-    def path(self) -> str:
+    def path(self, chunks: Sequence[Chunk]) -> str:
         """What stands behind an endpoint's own path, with a query if need be."""
+        del chunks
         return ""
 
     def request_headers(self, chunks: Sequence[Chunk]) -> Mapping[str, str]:
@@ -126,10 +129,14 @@ class HttpStore(Output):
 
     async def write_group(self, chunks: Sequence[Chunk]) -> Sequence[Exception | None]:
         """Deliver chunks in one request, or in as many as it takes; the result of each."""
-        requests = self._requests(chunks)
-        if len(requests) == 1:
-            return await self._deliver(chunks)
         found: dict[bytes, Exception | None] = {}
+        if self.most_events is not None:
+            for chunk in chunks:
+                if chunk.count > self.most_events:
+                    found[chunk.id] = ChunkTooLarge(f"a request may hold {self.most_events} events")
+        requests = self._requests([chunk for chunk in chunks if chunk.id not in found])
+        if len(requests) == 1 and not found:
+            return await self._deliver(chunks)
         for request in requests:
             results = await self._each(request)
             found.update(zip((chunk.id for chunk in request), results, strict=True))
@@ -176,7 +183,7 @@ class HttpStore(Output):
         else:
             body = self._compressed(chunks)
         headers = self.request_headers(chunks)
-        post = Post(_key(chunks), body, self.content_type, chunks[0].tag, headers, self.path())
+        post = Post(request_name(chunks), body, self.content_type, chunks[0].tag, headers, self.path(chunks))
         answer = await self.client.post(post)
         if len(answer.body) > _INLINE_BYTES:
             return await asyncio.to_thread(self.results, chunks, answer)
@@ -210,7 +217,7 @@ class HttpStore(Output):
         return self.client.compress(self.body(chunks))
 
 
-def _key(chunks: Sequence[Chunk]) -> bytes:
+def request_name(chunks: Sequence[Chunk]) -> bytes:
     """Name a request by what is in it."""
     if len(chunks) == 1 and chunks[0].part is None:
         return chunks[0].id

@@ -19,7 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated
+from itertools import repeat
+from typing import Annotated, Any, TypeAlias
 
 import msgpack
 from pydantic import AfterValidator
@@ -78,6 +79,10 @@ def field_expression(path: str) -> Expression:
     return compile_expression(text)
 
 
+Names: TypeAlias = tuple[list[str], list[int] | None]
+"""The different names of some events, and which each of them has; None: all have the first."""
+
+
 class NameTemplate:
     """A compiled template.
 
@@ -107,7 +112,7 @@ class NameTemplate:
         """The name for all events of a tag, if the template has nothing of single events in it."""
         return self._name(tag, 0, {})
 
-    def names(self, entries: bytes, tag: str) -> tuple[list[str], list[int] | None]:
+    def names(self, entries: bytes, tag: str) -> Names:
         """The different names of packed entries, and which each event has (None: all have the first)."""
         if not self._fields:
             if not self._period_s:
@@ -163,6 +168,24 @@ class NameTemplate:
                     return texts[name][:_MOST_VALUE] or _NOTHING
 
         return self._clean("".join(map(fill, self._pieces)))
+
+
+def distinct_rows(columns: Sequence[Names]) -> tuple[list[tuple[str, ...]], list[int] | None]:
+    """Put the names of several templates together: the different rows, and which each event has."""
+    if all(which is None for _, which in columns):
+        return [tuple(names[0] for names, _ in columns)], None
+    spread = [
+        repeat(names[0]) if which is None else [names[number] for number in which] for names, which in columns
+    ]
+    numbers: dict[tuple[str, ...], int] = {}
+    chosen = [numbers.setdefault(row, len(numbers)) for row in zip(*spread, strict=False)]
+    return list(numbers), chosen
+
+
+def field_values(path: str, engine: Engine) -> Callable[[bytes, str], list[Any]]:
+    """Compile a path; what is returned gives the value there for each of some packed entries of a tag."""
+    computation = engine.computation(field_expression(path))
+    return lambda entries, tag: [_unpack(value) for value in computation.values(entries, tag, None, 0)]
 
 
 def _pieces(text: str) -> list[str | _Placeholder]:

@@ -6,6 +6,7 @@
 //! entries   canonical entries: count, check, normalize          frames   Forward frames
 //! ndjson    entries to JSON Lines                               records  changes of packed records
 //! wrapped   the same in the wrappings of bulk interfaces
+//! loki, otlp  entries in protocol buffers (protobuf)             snappy   blocks of it
 //! expressions  conditions and computed values                groups   events in groups
 //! tally, repeats, miner   what is found out over many events
 //! python    the module that Python sees
@@ -25,19 +26,23 @@ pub mod groups;
 pub mod json;
 pub mod keys;
 pub mod lines;
+pub mod loki;
 pub mod miner;
 pub mod mp;
 pub mod multiline;
 pub mod ndjson;
 pub mod normal;
 pub mod num;
+pub mod otlp;
 pub mod out;
 pub mod parsers;
 pub mod pattern;
+pub mod protobuf;
 pub mod records;
 pub mod regexes;
 pub mod repeats;
 pub mod scan;
+pub mod snappy;
 pub mod tally;
 pub mod text;
 pub mod time;

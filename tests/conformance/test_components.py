@@ -103,17 +103,25 @@ async def outputs(tmp_path: Path) -> AsyncIterator[dict[str, dict[str, Any]]]:
 
     app = web.Application()
     app.router.add_post("/logs", take)
+    app.router.add_post("/{path:(|loki/.*|v1/.*|api/v2/.*|services/.*)}", take)
     app.router.add_post("/_bulk", bulk)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", http_port).start()
+    store = f"http://127.0.0.1:{http_port}"
     async with scripted_server() as server:
         yield {
-            "elasticsearch": {"endpoints": [f"http://127.0.0.1:{http_port}"]},
+            "clickhouse": {"endpoints": [store]},
+            "datadog": {"endpoints": [store], "api_key": "key"},
+            "elasticsearch": {"endpoints": [store]},
             "file": {"path": str(tmp_path / "out" / "{tag}.jsonl")},
             "forward": {"servers": [{"address": f"127.0.0.1:{server.port}"}]},
+            "gelf": {"endpoints": [f"{store}/logs"]},
             "http": {"endpoints": [f"http://127.0.0.1:{http_port}/logs"]},
+            "loki": {"endpoints": [store]},
             "null": {},
+            "otlp": {"endpoints": [store]},
+            "splunk_hec": {"endpoints": [store], "token": "token"},
             "stdout": {},
         }
     await runner.cleanup()

@@ -9,6 +9,7 @@
     values   JSON objects as lines, however they were written
     plain    records as JSON can hold them
     ndjson   entries to JSON Lines
+    loki, otlp  entries in protocol buffers
     wrapped   the same in the wrappings of bulk interfaces
     records  splice, grep and modify; globs, reshape: larger changes
     expressions  conditions and computed values
@@ -29,9 +30,11 @@ from logflow.engine._python import expressions as _expressions
 from logflow.engine._python import groups as _groups
 from logflow.engine._python import records as _records
 from logflow.engine._python.lines import PythonLineParser
+from logflow.engine._python.loki import to_loki
 from logflow.engine._python.miner import PythonMiner
 from logflow.engine._python.ndjson import to_ndjson
 from logflow.engine._python.normal import normalize
+from logflow.engine._python.otlp import to_otlp
 from logflow.engine._python.repeats import PythonRepeats
 from logflow.engine._python.tally import PythonTally
 from logflow.engine._python.values import json_lines
@@ -47,8 +50,10 @@ from logflow.engine.api import (
     JsonLines,
     LineFormat,
     LineParser,
+    LokiForm,
     Modify,
     Normalized,
+    OtlpForm,
     Regex,
     Scanned,
     Wrapping,
@@ -57,6 +62,7 @@ from logflow.engine.keyed import Admitted, Grouping, Measure, Miner, Placement, 
 from logflow.expressions import Expression
 from logflow.multiline import Multiline
 from logflow.regexes import compile_regex
+from logflow.snappy import pack_literals
 
 
 class PythonEngine:
@@ -113,6 +119,18 @@ class PythonEngine:
     ) -> bytes:
         """Format entries as JSON objects in wrappings."""
         return to_wrapped(bytes(entries), tag, wrapping, time_key, tag_key)
+
+    def to_loki(self, entries: Buffer, form: LokiForm) -> list[bytes]:
+        """Write entries as Loki has them."""
+        return to_loki(bytes(entries), form)
+
+    def to_otlp(self, entries: Buffer, form: OtlpForm) -> list[bytes]:
+        """Write entries as log records of OpenTelemetry."""
+        return to_otlp(bytes(entries), form)
+
+    def snappy(self, data: Buffer) -> bytes:
+        """Make a snappy block of data."""
+        return pack_literals(bytes(data))
 
     def splice(self, entries: Buffer, fields: Mapping[str, Any]) -> bytes:
         """Add constant fields."""

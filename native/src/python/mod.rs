@@ -211,6 +211,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(time_range, module)?)?;
     module.add_function(wrap_pyfunction!(to_ndjson, module)?)?;
     module.add_function(wrap_pyfunction!(stores::to_wrapped, module)?)?;
+    module.add_function(wrap_pyfunction!(stores::to_loki, module)?)?;
+    module.add_function(wrap_pyfunction!(stores::to_otlp, module)?)?;
+    module.add_function(wrap_pyfunction!(stores::snappy, module)?)?;
     module.add_class::<changes::Regex>()?;
     module.add_function(wrap_pyfunction!(changes::regex, module)?)?;
     module.add_class::<changes::Grep>()?;
