@@ -67,15 +67,15 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "gelf": "logflow.outputs.gelf:GelfOutput",
         "http": "logflow.outputs.http:HttpOutput",
         "kafka": "logflow.outputs.kafka:KafkaOutput",
+        "loki": "logflow.outputs.loki:LokiOutput",
         "nats": "logflow.outputs.nats:NatsOutput",
         "null": "logflow.outputs.null:NullOutput",
-        "postgres": "logflow.outputs.postgres:PostgresOutput",
-        "loki": "logflow.outputs.loki:LokiOutput",
         "otlp": "logflow.outputs.otlp:OtlpOutput",
+        "postgres": "logflow.outputs.postgres:PostgresOutput",
         "s3": "logflow.outputs.s3:S3Output",
         "splunk_hec": "logflow.outputs.splunk_hec:SplunkHecOutput",
-        "syslog": "logflow.outputs.syslog:SyslogOutput",
         "stdout": "logflow.outputs.stdout:StdoutOutput",
+        "syslog": "logflow.outputs.syslog:SyslogOutput",
     },
 }
 

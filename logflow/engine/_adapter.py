@@ -28,14 +28,11 @@ from logflow.engine.api import (
     JsonLines,
     LineFormat,
     LineParser,
-    LokiForm,
     Modify,
     Normalized,
-    OtlpForm,
     Parsed,
     Regex,
     Scanned,
-    Wrapping,
 )
 from logflow.engine.keyed import (
     Admitted,
@@ -50,6 +47,7 @@ from logflow.engine.keyed import (
     Tallied,
     Tally,
 )
+from logflow.engine.stores import LokiForm, OtlpForm, Wrapping
 from logflow.errors import Unsupported
 from logflow.event import NANOSECOND
 from logflow.expressions import Expression

@@ -42,6 +42,7 @@ from typing_extensions import Buffer
 from logflow import jsontext
 from logflow.component import Parser
 from logflow.engine.keyed import Admitted, Grouping, Measure, Miner, Placement, Repeats, Tally
+from logflow.engine.stores import StoreForms
 from logflow.expressions import Expression
 from logflow.multiline import Multiline
 
@@ -163,48 +164,6 @@ class Normalized(NamedTuple):
     """Fields of the group that is open at the end, to be given with what follows."""
 
 
-class Wrapping(NamedTuple):
-    """What stands around JSON objects: ``before[which]``, ``insert``, ``between``, the object, ``after``."""
-
-    before: Sequence[bytes]
-    between: bytes
-    after: bytes
-    which: Sequence[int] | None = None
-    """Which item of ``before`` each event has; ``None``: all have the first."""
-    insert: Literal["seconds"] | Sequence[int] | None = None
-    """A number for each event; ``seconds``: its time since 1970, with nine decimals; ``None``: nothing."""
-
-
-class LokiForm(NamedTuple):
-    """How entries are written for Loki."""
-
-    streams: int
-    """How many streams there are."""
-    which: Sequence[int] | None = None
-    """Which of them each event belongs to; ``None``: all to the first."""
-    line_key: str | None = None
-    """The field that is the line, where it is text; else, and where it is not, the record as JSON is."""
-    extra: Sequence[bytes] | None = None
-    """More fields of each event's ``EntryAdapter``, written already."""
-
-
-class OtlpForm(NamedTuple):
-    """How entries are written for OpenTelemetry."""
-
-    groups: int
-    """How many resources there are."""
-    which: Sequence[int] | None
-    """Which of them each event belongs to; ``None``: all to the first."""
-    body: str | None
-    """The field that is the body; the others are the fields with a level and with hexadecimal ids."""
-    severity: str | None
-    trace_id: str | None
-    span_id: str | None
-    uid: bytes
-    """Begins the unique id of each record; its place follows."""
-    places: Sequence[int]
-
-
 class JsonLines(NamedTuple):
     """Objects that were found in JSON, each on a line."""
 
@@ -302,7 +261,7 @@ class Computation(Protocol):
         ...
 
 
-class Engine(Protocol):
+class Engine(StoreForms, Protocol):
     """The functions of an engine.
 
     Attributes:
@@ -401,46 +360,6 @@ class Engine(Protocol):
         written in their shortest round-trip form as msgspec (and Rust's ryu) do: ``1.0``, ``0.00001``,
         ``1e-7``, ``1000000000000000.0``, ``1e16``; float32 as the float64 of the same value.
         """
-        ...
-
-    def to_wrapped(
-        self,
-        entries: Buffer,
-        tag: str,
-        wrapping: Wrapping,
-        time_key: str | None = "@timestamp",
-        tag_key: str | None = "@tag",
-    ) -> bytes:
-        """Format each entry as the object of :meth:`to_ndjson`, in its wrapping, and without a newline.
-
-        Raises:
-            MalformedData: the wrapping has fewer items than there are entries.
-        """
-        ...
-
-    def to_loki(self, entries: Buffer, form: LokiForm) -> list[bytes]:
-        """Write entries as ``EntryAdapter`` of Loki, each as field 2; one string of bytes for each stream.
-
-        A line is the record as :meth:`to_ndjson` writes it, without time and tag.
-
-        Raises:
-            MalformedData: the form has fewer items than there are entries.
-        """
-        ...
-
-    def to_otlp(self, entries: Buffer, form: OtlpForm) -> list[bytes]:
-        """Write entries as ``LogRecord`` of OpenTelemetry, each as field 2; bytes for each group.
-
-        Text and keys are those of :meth:`to_ndjson`; integers beyond 63 bits are their digits. Fields that
-        are neither body, severity nor an id become attributes, in order; the last one is ``log.record.uid``.
-
-        Raises:
-            MalformedData: the form has fewer items than there are entries.
-        """
-        ...
-
-    def snappy(self, data: Buffer) -> bytes:
-        """Make a snappy block of data. The engines' blocks differ, and give the same data."""
         ...
 
     def splice(self, entries: Buffer, fields: Mapping[str, Any]) -> bytes:

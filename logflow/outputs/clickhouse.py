@@ -24,7 +24,7 @@ from logflow.component import Context
 from logflow.compression import Compression
 from logflow.config.fields import NonEmpty
 from logflow.encoders import EventKeys
-from logflow.engine.api import Wrapping
+from logflow.engine.stores import Wrapping
 from logflow.outputs.http_store import HttpStore, HttpStoreConfig, request_name
 from logflow.outputs.names import NameTemplate, Template
 

@@ -22,7 +22,7 @@ from logflow.compression import Compression
 from logflow.config.fields import parse_size
 from logflow.config.options import GroupOptions
 from logflow.config.secrets import Secret, SecretField
-from logflow.engine.api import Wrapping
+from logflow.engine.stores import Wrapping
 from logflow.outputs.http_store import GroupStoreConfig, HttpStore
 from logflow.outputs.names import NameTemplate, Template
 

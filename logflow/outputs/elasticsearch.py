@@ -34,7 +34,7 @@ from logflow.config.fields import NonEmpty
 from logflow.config.options import Options
 from logflow.config.secrets import Secret, SecretField
 from logflow.encoders import EventKeys
-from logflow.engine.api import Wrapping
+from logflow.engine.stores import Wrapping
 from logflow.errors import ComponentError, DeliveryError, PermanentError
 from logflow.net.http_client import Answer, Post
 from logflow.outputs.holding import Holding

@@ -30,7 +30,7 @@ from logflow.batch import Chunk
 from logflow.component import Context
 from logflow.config.fields import FieldName, NonEmpty
 from logflow.encoders import text_of
-from logflow.engine.api import LokiForm
+from logflow.engine.stores import LokiForm
 from logflow.outputs.http_store import GroupStoreConfig, HttpStore
 from logflow.outputs.names import NameTemplate, Template, distinct_rows, field_values
 from logflow.protobuf import delimited

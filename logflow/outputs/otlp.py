@@ -25,7 +25,7 @@ from logflow.batch import Chunk
 from logflow.component import Context
 from logflow.compression import Compression
 from logflow.config.fields import NonEmpty
-from logflow.engine.api import OtlpForm
+from logflow.engine.stores import OtlpForm
 from logflow.errors import MalformedData, PermanentError
 from logflow.net.http_client import Answer
 from logflow.outputs.http_store import GroupStoreConfig, HttpStore

@@ -26,7 +26,7 @@ from logflow.batch import Chunk
 from logflow.component import Context
 from logflow.compression import Compression
 from logflow.config.secrets import Secret, SecretField
-from logflow.engine.api import Wrapping
+from logflow.engine.stores import Wrapping
 from logflow.errors import DeliveryError, PermanentError
 from logflow.net.http_client import Answer
 from logflow.net.http_client.config import Meaning

@@ -1,4 +1,4 @@
-//! Entries as Loki's push interface has them; see `logflow.engine.api.Engine.to_loki`.
+//! Entries as Loki's push interface has them; see `logflow.engine.stores.StoreForms.to_loki`.
 
 use crate::entries::{self, Head};
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! Entries as log records of OpenTelemetry; see `logflow.engine.api.Engine.to_otlp`.
+//! Entries as log records of OpenTelemetry; see `logflow.engine.stores.StoreForms.to_otlp`.
 //!
 //! Records of which something would have to be made text first (keys that are no text or come twice, exts) are left
 //! to the Python engine.

@@ -28,7 +28,7 @@ pub struct Wrapping<'a> {
     pub after: &'a [u8],
 }
 
-/// See `logflow.engine.api.Engine.to_wrapped`.
+/// See `logflow.engine.stores.StoreForms.to_wrapped`.
 pub fn to_wrapped(
     data: &[u8], tag: &str, time_key: Option<&str>, tag_key: Option<&str>, wrapping: &Wrapping<'_>,
 ) -> Result<Out, Error> {

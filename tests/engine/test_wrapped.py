@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from logflow.engine import load_engine
-from logflow.engine.api import Engine, Wrapping
+from logflow.engine.api import Engine
+from logflow.engine.stores import Wrapping
 from logflow.errors import MalformedData
 from logflow.packing import pack_entries
 from tools.strategies import canonical_entries

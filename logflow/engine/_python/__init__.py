@@ -50,15 +50,13 @@ from logflow.engine.api import (
     JsonLines,
     LineFormat,
     LineParser,
-    LokiForm,
     Modify,
     Normalized,
-    OtlpForm,
     Regex,
     Scanned,
-    Wrapping,
 )
 from logflow.engine.keyed import Admitted, Grouping, Measure, Miner, Placement, Repeats, Tally
+from logflow.engine.stores import LokiForm, OtlpForm, Wrapping
 from logflow.expressions import Expression
 from logflow.multiline import Multiline
 from logflow.regexes import compile_regex

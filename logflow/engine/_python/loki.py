@@ -15,14 +15,14 @@ from itertools import pairwise
 from logflow.engine._python.entries import HEADER_SIZE, bounds, time_ns
 from logflow.engine._python.ndjson import to_ndjson
 from logflow.engine._python.plain import plain_record
-from logflow.engine.api import LokiForm
+from logflow.engine.stores import LokiForm
 from logflow.errors import MalformedData
 from logflow.event import NANOSECOND
 from logflow.protobuf import delimited, integer
 
 
 def to_loki(entries: bytes, form: LokiForm) -> list[bytes]:
-    """See :meth:`logflow.engine.api.Engine.to_loki`."""
+    """See :meth:`logflow.engine.stores.StoreForms.to_loki`."""
     found = bounds(entries)
     lines = to_ndjson(entries, "", None, None).split(b"\n")
     streams = [bytearray() for _ in range(form.streams)]

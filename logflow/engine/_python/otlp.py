@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from logflow.engine._python.plain import plain_events
-from logflow.engine.api import OtlpForm
+from logflow.engine.stores import OtlpForm
 from logflow.errors import MalformedData
 from logflow.protobuf import delimited, varint
 
@@ -35,7 +35,7 @@ _LARGEST = (1 << 63) - 1
 
 
 def to_otlp(entries: bytes, form: OtlpForm) -> list[bytes]:
-    """See :meth:`logflow.engine.api.Engine.to_otlp`."""
+    """See :meth:`logflow.engine.stores.StoreForms.to_otlp`."""
     groups = [bytearray() for _ in range(form.groups)]
     try:
         for index, (time, record) in enumerate(plain_events(entries)):

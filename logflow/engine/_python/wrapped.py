@@ -7,7 +7,7 @@ from itertools import repeat
 
 from logflow.engine._python.entries import offsets, time_ns
 from logflow.engine._python.ndjson import to_ndjson
-from logflow.engine.api import Wrapping
+from logflow.engine.stores import Wrapping
 from logflow.errors import MalformedData
 from logflow.event import NANOSECOND
 
@@ -15,7 +15,7 @@ from logflow.event import NANOSECOND
 def to_wrapped(
     entries: bytes, tag: str, wrapping: Wrapping, time_key: str | None, tag_key: str | None
 ) -> bytes:
-    """See :meth:`logflow.engine.api.Engine.to_wrapped`."""
+    """See :meth:`logflow.engine.stores.StoreForms.to_wrapped`."""
     lines = to_ndjson(entries, tag, time_key, tag_key).split(b"\n")[:-1]
     inserts = _inserts(entries, wrapping.insert)
     try:
