@@ -23,7 +23,7 @@ export PYO3_PYTHON := $(abspath $(PYTHON))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fmt fmt-check lint type native-check bench bench-micro fuzz torture attack audit sbom docs clean test-stores check-deploy
+.PHONY: help demo test check fmt fmt-check lint type native-check bench bench-micro fuzz torture attack audit sbom docs clean test-stores check-deploy torture-store
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ fuzz: $(INSTALLED) ## feed the native engine with hostile input for a while
 
 torture: $(INSTALLED) ## kill, cut and fill for a minute, then count what was lost or doubled
 	$(PYTHON) -m tools.torture $(ARGS)
+
+torture-store: $(INSTALLED) ## the same with a store behind Elasticsearch's bulk interface, which is killed too
+	$(PYTHON) -m tools.torture.store $(ARGS)
 
 attack: $(INSTALLED) ## send hostile input for two minutes, and see how sane clients fare beside it
 	$(PYTHON) -m tools.attack $(ARGS)

@@ -19,13 +19,17 @@ Kind: TypeAlias = Literal["source", "parser", "filter", "output"]
 _BUILT_IN: dict[Kind, dict[str, str]] = {
     "source": {
         "docker": "logflow.sources.docker:DockerSource",
+        "elasticsearch_bulk": "logflow.sources.elasticsearch_bulk:ElasticsearchBulkSource",
         "exec": "logflow.sources.exec:ExecSource",
         "forward": "logflow.sources.forward:ForwardSource",
         "generate": "logflow.sources.generate:GenerateSource",
         "http": "logflow.sources.http:HttpSource",
         "kafka": "logflow.sources.kafka:KafkaSource",
+        "loki_push": "logflow.sources.loki_push:LokiPushSource",
         "nats": "logflow.sources.nats:NatsSource",
         "journald": "logflow.sources.journald:JournaldSource",
+        "otlp": "logflow.sources.otlp:OtlpSource",
+        "splunk_hec": "logflow.sources.splunk_hec:SplunkHecSource",
         "stdin": "logflow.sources.stdin:StdinSource",
         "syslog": "logflow.sources.syslog:SyslogSource",
         "tail": "logflow.sources.tail:TailSource",

@@ -63,7 +63,7 @@ def test_the_configuration_of_the_readme_can_be_used(tmp_path: Path) -> None:
 
 def test_the_configurations_of_the_outputs_pages_can_be_used(tmp_path: Path) -> None:
     """Each page has at least one, with its sources and routes or as an output alone."""
-    for page in sorted((ROOT / "docs" / "outputs").glob("*.md")):
+    for page in [ROOT / "docs" / "shippers.md", *sorted((ROOT / "docs" / "outputs").glob("*.md"))]:
         found = blocks(str(page.relative_to(ROOT)), "yaml")
         assert found, page
         for text in found:

@@ -71,6 +71,10 @@ def sources(tmp_path: Path) -> dict[str, dict[str, Any]]:
     forward_port, http_port, syslog_port = free_ports(3)
     return {
         "docker": {"socket": str(tmp_path / "none.sock")},
+        "elasticsearch_bulk": {"listen": "127.0.0.1:0"},
+        "loki_push": {"listen": "127.0.0.1:0"},
+        "otlp": {"listen": "127.0.0.1:0"},
+        "splunk_hec": {"listen": "127.0.0.1:0"},
         "exec": {"command": ["sleep", "30"], "tag": "app"},
         "forward": {"listen": f"127.0.0.1:{forward_port}"},
         "generate": {"tag": "app", "rate": 10},

@@ -325,7 +325,7 @@ async def exchange(server, data, *, eof=False):
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(serve, monkeypatch):
-    monkeypatch.setattr("logflow.sources.http._LINGER_S", 0.01)
+    monkeypatch.setattr("logflow.net.http_server._LINGER_S", 0.01)
     server = await serve(read_timeout="20ms")
     answer = await exchange(server, b"POST /t HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
     assert answer.startswith(b"HTTP/1.1 408")

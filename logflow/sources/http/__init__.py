@@ -18,40 +18,24 @@ with 200 and not taken again. (The body belongs to it so that a key used twice b
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from typing import Annotated
 
-from aiohttp import web
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from logflow.component import Context, Counter, Emit, Source
-from logflow.config.auth import HttpAuth
-from logflow.config.fields import Address, Duration, ParserField, Size, parse_size
-from logflow.config.options import SourceConfig
-from logflow.config.tls import ServerTls
-from logflow.errors import ComponentError
+from logflow.config.fields import ParserField
 from logflow.net.complaints import Complaints
-from logflow.net.listen import Listeners, is_handing_over
-from logflow.net.tls import HandshakeFailures, Tls
+from logflow.net.http_server import HttpIntake, HttpIntakeConfig
+from logflow.net.http_server.tags import check_tag
 from logflow.sources.http.bodies import BodyReader
-from logflow.sources.http.requests import Limits, RequestHandler, check_tag
-
-_HEADER_BYTES, _HEADERS = 8 << 10, 64
-_HANDSHAKE_S = 10.0
-_LINGER_S = 2.0
-_STOP_GRACE_S = 1.0
+from logflow.sources.http.requests import TagHandler
 
 
-class HttpSource(Source):
+class HttpSource(HttpIntake):
     """Listens for HTTP. See the module's text."""
 
-    acknowledges = True
-
-    class Config(SourceConfig):
+    class Config(HttpIntakeConfig):
         """Options of the source ``http``."""
 
-        listen: Address = Field(("127.0.0.1", 9880), description="Address to listen on.")
         tag: Annotated[str, AfterValidator(check_tag)] | None = Field(
             None, description="Tag of what is posted to `/`; unset: such requests are refused."
         )
@@ -59,136 +43,11 @@ class HttpSource(Source):
             {"type": "json"}, validate_default=True,
             description="Parser of the lines of a body; for a time in them set its `time_key`.",
         )  # fmt: skip
-        auth: HttpAuth | None = Field(None, description="Credentials that clients must give.")
-        tls: ServerTls | None = Field(None, description="Speak HTTPS.")
-        max_body: Size = Field(
-            parse_size("8MiB"), gt=0, description="Largest body, as sent and when decompressed."
-        )
-        max_connections: int = Field(1024, ge=1, description="Most connections at once.")
-        max_in_flight: Size = Field(
-            parse_size("64MiB"), gt=0, description="Most bytes of bodies that are held at once."
-        )
-        read_timeout: Duration = Field(30.0, gt=0, description="Longest time for a body to come.")
-        idle_timeout: Duration = Field(
-            75.0, gt=0, description="Longest wait for the head of a request on a connection."
-        )
-        safe_timeout: Duration = Field(
-            60.0, gt=0, description="Longest wait until events are safe; then the answer is 503."
-        )
 
-        @model_validator(mode="after")
-        def _check_sizes(self) -> HttpSource.Config:
-            if self.max_in_flight < self.max_body:
-                raise ValueError("max_in_flight must be at least max_body")
-            return self
+    config: HttpSource.Config
 
-    def __init__(self, config: HttpSource.Config, context: Context) -> None:
-        super().__init__(config, context)
-        self.config: HttpSource.Config = config
-        complaints = Complaints(context)
-        self._handler = RequestHandler(
-            context,
-            complaints,
-            BodyReader(context, context.parser(config.parse), config.max_body),
-            Limits(config.max_body, config.max_in_flight, config.read_timeout, config.safe_timeout),
-            auth=config.auth,
-            root_tag=config.tag,
-        )
-        self._listeners: Listeners | None = None
-        self._server: web.Server | None = None
-        self._malformed = context.counter("requests_malformed", "Requests that were not HTTP.")
-        self._refused = context.counter("connections_refused", "Connections beyond max_connections.")
-        self._complaints = complaints
-        self._handshake_failures = HandshakeFailures(context, complaints)
-
-    @property
-    def port(self) -> int:
-        """The port in use, once opened: tells which one was chosen for port 0."""
-        assert self._listeners is not None
-        return self._listeners.port
-
-    async def open(self) -> None:
-        """Listen; until :meth:`run` the answer is 503.
-
-        Raises:
-            ComponentError: the address is taken, or a certificate cannot be used.
-        """
-        tls = (
-            Tls(self.config.tls.context(), _HANDSHAKE_S, self._handshake_failures)
-            if self.config.tls
-            else None
-        )
-        listeners = Listeners(self.config.listen, None, tls, complain=self._complaints)
-        self._server = web.Server(
-            self._handler, access_log=None, logger=_protocol_log(self._malformed), auto_decompress=False,
-            keepalive_timeout=self.config.idle_timeout, lingering_time=_LINGER_S,
-            max_line_size=_HEADER_BYTES, max_field_size=_HEADER_BYTES, max_headers=_HEADERS,
-        )  # fmt: skip
-        try:
-            await listeners.open()
-        except OSError as error:
-            raise ComponentError(
-                f"source {self.context.name}: cannot listen on {error.filename}: {error.strerror or error}; "
-                "stop what listens there, or set another address"
-            ) from error
-        self._listeners = listeners
-        if not is_handing_over():  # else whom we replace goes on answering until we can
-            await listeners.serve(self._connection)
-
-    async def run(self, emit: Emit) -> None:
-        """Take requests until cancelled; those under way are answered until :meth:`drain`."""
-        if self._listeners is None:
-            await self.open()
-        assert self._listeners is not None
-        self._handler.emit = emit
-        await self._listeners.serve(self._connection)
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            self._listeners.close()
-            if self._server is not None:
-                # Idle connections end here; what is on its way in the others is answered until `drain`.
-                self._server.pre_shutdown()
-
-    async def drain(self) -> None:
-        """Answer what is still open, then close the connections."""
-        self._handler.emit = None
-        self._handler.release()
-        if self._listeners is not None:
-            self._listeners.close()
-        if self._server is not None:
-            self._server.pre_shutdown()
-            await self._server.shutdown(_STOP_GRACE_S)
-        self._server = self._listeners = None
-
-    def _connection(self) -> asyncio.Protocol:
-        assert self._server is not None
-        if len(self._server.connections) >= self.config.max_connections:
-            self._refused()
-            return _Refusal()
-        return self._server()
-
-
-class _Refusal(asyncio.Protocol):
-    """What a connection gets that is one too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(
-            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
-            b"Content-Length: 0\r\nConnection: close\r\n\r\n"
-        )
-        transport.close()
-
-
-def _protocol_log(count: Counter) -> logging.Logger:
-    """A log for the HTTP library, which writes a traceback for whatever is malformed: it only counts."""
-
-    def note(record: logging.LogRecord) -> bool:
-        if record.levelno >= logging.ERROR:
-            count()
-        return False
-
-    log = logging.Logger("http")  # noqa: LOG001 - not part of the tree
-    log.addFilter(note)
-    return log
+    def handler(self, complain: Complaints) -> TagHandler:
+        """Take what is posted to a tag."""
+        config, context = self.config, self.context
+        reader = BodyReader(context, context.parser(config.parse), config.max_body)
+        return TagHandler(context, complain, reader, config.limits, auth=config.auth, root_tag=config.tag)

@@ -1,0 +1,76 @@
+"""Tags of what comes over HTTP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+_MAX_TAG = 512
+_MOST_TAGS = 1000
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+_NOT_IN_TAGS = re.compile(r"[^\w:@/+=-]+")
+_MOST_VALUE = 100
+_NOTHING, _OTHERS = "_", "_others"
+
+
+def check_tag(tag: str) -> str:
+    """Check a tag that came from outside: printable parts without blanks, none of them empty."""
+    if not tag or len(tag) > _MAX_TAG or not tag.isprintable() or " " in tag or not all(tag.split(".")):
+        raise ValueError("a tag is parts joined by dots, of printable characters and no blanks")
+    return tag
+
+
+def check_tag_template(text: str) -> str:
+    """Check a tag with placeholders in braces.
+
+    Raises:
+        ValueError: it is none.
+    """
+    check_tag(_PLACEHOLDER.sub("x", text))
+    return text
+
+
+TagTemplate = Annotated[str, AfterValidator(check_tag_template)]
+"""A tag with placeholders, as users write it."""
+
+
+class TagNames:
+    """Tags from a template, of values that strangers chose: their number is bounded.
+
+    Values are cut, and what no tag may hold becomes ``_``, as does a value that is missing. Beyond
+    ``most`` tags every value is ``_others``.
+    """
+
+    def __init__(self, template: str, most: int = _MOST_TAGS) -> None:
+        self._template = template
+        self._names = _PLACEHOLDER.findall(template)
+        self._most = most
+        self._known: dict[tuple[str, ...], str] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The placeholders."""
+        return self._names
+
+    def tag(self, values: Mapping[str, object]) -> str:
+        """The tag for some values."""
+        key = tuple([_clean(values.get(name)) for name in self._names])
+        tag = self._known.get(key)
+        if tag is None:
+            if len(self._known) >= self._most:
+                return self._made((_OTHERS,) * len(key))
+            tag = self._known[key] = self._made(key)
+        return tag
+
+    def _made(self, key: tuple[str, ...]) -> str:
+        values = iter(key)
+        return _PLACEHOLDER.sub(lambda _: next(values), self._template)
+
+
+def _clean(value: object) -> str:
+    if value is None:
+        return _NOTHING
+    return _NOT_IN_TAGS.sub("_", str(value)[:_MOST_VALUE]) or _NOTHING
