@@ -168,8 +168,9 @@ class ThrottleFilter(Filter):
 
     def _told(self) -> dict[str, Any]:
         name = self.context.name
+        events = "1 event" if self._untold == 1 else f"{self._untold} events"
         record: dict[str, Any] = {
-            "message": f"The filter {name} left out {self._untold} events.",
+            "message": f"The filter {name} left out {events}.",
             "filter": name,
             "left_out": self._untold,
         }
