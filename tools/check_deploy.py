@@ -104,7 +104,7 @@ def check_configurations(python: str) -> str:
     for file in sorted((ROOT / "config").glob("*.yaml")):
         run(python, "-m", "logflow", "check", "-c", file)
     run(python, "-m", "pytest", "-q", "tests/deploy/test_kubernetes.py")
-    return run(python, "-m", "logflow", "version").splitlines()[0]
+    return run(python, "-m", "logflow", "--version").splitlines()[0]
 
 
 CHECKS: Sequence[tuple[str, Callable[[str], str]]] = (

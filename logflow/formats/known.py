@@ -57,7 +57,7 @@ _PRI = r"^(?:<(?P<pri>[0-9]{1,3})>)?"
 _HOST_AND_REST = (
     # Programs that write to a socket of this host leave the host out.
     r"(?: (?P<host>[^ ]*[^ :\]]))?"
-    r" (?:(?P<ident>[^ :\[\]]+)(?:\[(?P<pid>[^\]]*)\])?: ?)?(?P<message>(?s:.*))$"
+    r" (?:(?P<ident>[^ :\[\]]+)(?:\[(?P<pid>[^\]]*)\]:? ?|: ?))?(?P<message>(?s:.*))$"
 )
 _ACCESS_TIME = "%d/%b/%Y:%H:%M:%S %z"
 _CLIENT = r"^(?P<host>[^ ]+) (?P<ident>[^ ]+) (?P<user>[^ ]+) \[(?P<time>[^\]]+)\] "

@@ -23,6 +23,8 @@ LINES = [
      "2025-12-31T23:59:59", {"pri": 34, "host": "mymachine", "ident": "su", "message": "'su root' failed"}),
     ("syslog", "<13>Mar  1 09:59:58 root: from a socket of this host",
      "2026-03-01T09:59:58", {"pri": 13, "ident": "root", "message": "from a socket of this host"}),
+    ("syslog", "Mar  1 09:59:58 web-1 app[12] as rsyslog forwards RFC 5424",
+     "2026-03-01T09:59:58", {"host": "web-1", "ident": "app", "pid": "12", "message": "as rsyslog forwards RFC 5424"}),
     ("syslog", "Mar  1 09:59:58 web-1 last message repeated 2 times",
      "2026-03-01T09:59:58", {"host": "web-1", "message": "last message repeated 2 times"}),
     ("syslog_iso", "2026-03-01T09:59:58.123456+01:00 web-1 kernel: [    1.0] eth0: up",
