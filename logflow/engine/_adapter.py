@@ -22,15 +22,21 @@ from logflow.engine.api import (
     Assignment,
     Computation,
     Condition,
+    DetectorName,
     FieldParser,
     Frame,
     Grep,
     JsonLines,
+    Limited,
+    Limits,
     LineFormat,
     LineParser,
     Modify,
     Normalized,
+    OwnPattern,
     Parsed,
+    RedactAction,
+    Redaction,
     Regex,
     Scanned,
 )
@@ -93,6 +99,14 @@ class _NativeRepeats:
 
     def ended(self, at_ns: int | None) -> list[Repeated]:
         return [Repeated._make(one) for one in self._inner.ended(at_ns)]
+
+
+class _NativeLimits:
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def apply(self, entries: bytes) -> Limited:
+        return Limited._make(self._inner.apply(entries))
 
 
 def _written(pattern: str) -> str:
@@ -314,6 +328,29 @@ class NativeEngine:
             self._note(reason)
             return self._twin.assignment(fields, time)
         return assignment
+
+    def draw(self, entries: bytes, seed: int, most: int) -> bytes:
+        """Draw among entries."""
+        marks: bytes = self._native.draw(entries, seed, most)
+        return marks
+
+    def redaction(
+        self, detectors: Sequence[DetectorName], own: Sequence[OwnPattern], fields: Sequence[str] | None,
+        action: RedactAction, *, keys: bool,
+    ) -> Redaction:  # fmt: skip
+        """Compile what is hidden in texts."""
+        redaction: Redaction = self._native.redaction(
+            list(detectors),
+            [(one.name, _written(one.pattern), one.in_pieces) for one in own],
+            None if fields is None else [parse_glob(field).native() for field in fields],
+            action,
+            keys,
+        )
+        return redaction
+
+    def limits(self, most_bytes: int, depth: int, fields: int, mark: str) -> Limits:
+        """Compile limits."""
+        return _NativeLimits(self._native.limits(most_bytes, depth, fields, mark))
 
     def condition(self, expression: Expression) -> Condition:
         """Compile a condition."""

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 from typing_extensions import Buffer
 
@@ -250,6 +250,54 @@ class Assignment(Protocol):
 
     def apply(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> bytes:
         """Return the entries with the fields of every record set."""
+        ...
+
+
+DetectorName: TypeAlias = Literal["email", "card", "iban", "ip", "jwt", "bearer", "aws_key", "private_key"]
+DETECTORS: tuple[DetectorName, ...] = get_args(DetectorName)
+"""What :meth:`Engine.redaction` can look for; ``_python.detectors`` says what each finds."""
+
+RedactAction: TypeAlias = Literal["mask", "hash", "remove"]
+
+
+class OwnPattern(NamedTuple):
+    """A pattern of the user's to look for."""
+
+    name: str
+    pattern: str
+    in_pieces: bool
+    """Whether texts above 4 KiB are searched in pieces that end between words: for patterns whose time may
+    grow with the square of the text."""
+
+
+class Redaction(Protocol):
+    """Compiled detectors; may be used from any thread."""
+
+    def apply(self, entries: bytes, key: bytes) -> tuple[bytes, list[int]]:
+        """Return the entries, and how often each detector and each pattern was replaced.
+
+        Entries in which nothing is found come back themselves. ``key`` is that of ``hash``.
+        """
+        ...
+
+
+class Limited(NamedTuple):
+    """Entries within limits, and what was cut of them."""
+
+    entries: bytes
+    texts: int
+    """Texts that were cut."""
+    containers: int
+    """Maps and arrays that became their JSON."""
+    fields: int
+    """Fields and items that were left out."""
+
+
+class Limits(Protocol):
+    """Compiled limits; may be used from any thread."""
+
+    def apply(self, entries: bytes) -> Limited:
+        """Cut what is beyond the limits; entries within them come back themselves."""
         ...
 
 
@@ -470,6 +518,44 @@ class Engine(StoreForms, Protocol):
         Every value is that of the event as it came in. They are put as :meth:`modify` puts them; where a
         value is None nothing is set. What ``time`` gives becomes the event's time: a number of seconds since
         1970, or text as ``iso8601`` of :mod:`logflow.timestamps`; anything else changes nothing.
+        """
+        ...
+
+    def draw(self, entries: bytes, seed: int, most: int) -> bytes:
+        """Return a byte for each entry: 1 if the hash (xxh3, seeded) of its bytes is at most ``most``."""
+        ...
+
+    def redaction(
+        self,
+        detectors: Sequence[DetectorName],
+        own: Sequence[OwnPattern],
+        fields: Sequence[str] | None,
+        action: RedactAction,
+        *,
+        keys: bool,
+    ) -> Redaction:
+        """Compile what is hidden in texts: str and bin, in maps and arrays too.
+
+        Detectors look at the bytes of a text, patterns then at what those left, as valid text. What overlaps
+        is replaced at once, by the name of what begins first (of those, of what is named first). ``mask``
+        puts ``[name]`` there, ``hash`` ``[name:...]`` with 16 digits of the HMAC-SHA-256, ``remove`` nothing.
+
+        Args:
+            detectors: what to look for.
+            own: the user's patterns.
+            fields: globs of the fields to look at, with all in them; ``None`` is all fields.
+            action: what stands there instead.
+            keys: whether the keys of wanted fields are looked at as well.
+        """
+        ...
+
+    def limits(self, most_bytes: int, depth: int, fields: int, mark: str) -> Limits:
+        """Compile limits.
+
+        Texts are cut at ``most_bytes``, after a whole character. A map or array below level ``depth`` (the
+        record is level 1) becomes its JSON, cut likewise. Of a map (the record too) or an array the first
+        ``fields`` are kept. A record of which something was cut gets the field ``mark: true``, unless it has
+        one.
         """
         ...
 

@@ -9,6 +9,7 @@
 module          what it knows
 ==============  ===========================================================================
 ``tree``        what an expression consists of
+``expression``  one that was checked; imports the others when they are needed
 ``parse``       Python's syntax to a tree, with errors that point at the place
 ``operations``  every operator and function: arguments, meaning, documentation
 ``values``      what values there are, and how operators treat each kind of them
@@ -21,7 +22,17 @@ An expression never raises and never hangs: there are no loops, a missing field 
 do not fit an operation give ``None``. Every size is bounded, of the expression and of the values it makes.
 """
 
-from logflow.expressions.evaluate import Evaluate, Event
-from logflow.expressions.parse import Expression, ExpressionError, compile_expression
+from logflow.expressions.expression import Evaluate, Event, Expression, ExpressionError
 
 __all__ = ["Evaluate", "Event", "Expression", "ExpressionError", "compile_expression"]
+
+
+def compile_expression(text: str) -> Expression:
+    """Check an expression and make its tree.
+
+    Raises:
+        ExpressionError: it is not one; the text begins with the place.
+    """
+    from logflow.expressions import parse  # noqa: PLC0415 - nothing of it is needed until there is one
+
+    return parse.compile_expression(text)

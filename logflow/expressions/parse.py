@@ -9,17 +9,13 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
-from typing import Any
 
-from logflow.errors import LogflowError
 from logflow.expressions import values
-from logflow.expressions.evaluate import Evaluate, Event, evaluator
+from logflow.expressions.evaluate import evaluator
+from logflow.expressions.expression import Event, Expression, ExpressionError
 from logflow.expressions.operations import FUNCTIONS, OPERATORS, Spec
-from logflow.expressions.program import program
-from logflow.expressions.tree import Constant, Field, Node, Operation, walk
+from logflow.expressions.tree import Constant, Field, Node, Operation
 
 MAX_SOURCE = 64 * 1024
 """Most characters of an expression."""
@@ -49,42 +45,6 @@ _INSTEAD: dict[type[ast.AST], str] = {
     ast.Starred: "a starred argument",
     ast.Set: "a set; write a list, such as [1, 2]",
 }
-
-
-class ExpressionError(LogflowError, ValueError):
-    """An expression cannot be used; the text says where in it, why and what to write instead."""
-
-
-@dataclass(frozen=True)
-class Expression:
-    """An expression that was checked.
-
-    Attributes:
-        text: as it was written.
-        tree: what it means.
-    """
-
-    text: str
-    tree: Node
-
-    @cached_property
-    def evaluate(self) -> Evaluate:
-        """Compute it for an event; never raises."""
-        return evaluator(self.tree)
-
-    @cached_property
-    def program(self) -> list[Any]:
-        """The tree as plain values, for the native engine."""
-        return program(self.tree)
-
-    @cached_property
-    def needs(self) -> frozenset[str]:
-        """What it reads besides the record: ``tag``, ``time``, ``source``, ``now``."""
-        found = (FUNCTIONS.get(node.name) for node in walk(self.tree) if isinstance(node, Operation))
-        return frozenset(spec.needs for spec in found if spec is not None and spec.needs is not None)
-
-    def __str__(self) -> str:
-        return self.text
 
 
 def compile_expression(text: str) -> Expression:

@@ -13,7 +13,7 @@ sane length. All others are matched by ``google-re2`` where that is installed, e
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from typing import Any, Literal
@@ -54,6 +54,15 @@ class PythonRegex:
     def found(self, text: str) -> bool:
         """Whether the pattern is found in a text."""
         return self._search(text[: self.max_length]) is not None
+
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where the pattern is found, one place after another, but for empty ones."""
+        at = 0
+        while at <= len(text) and (match := self._search(text, at)) is not None:
+            start, end = match.span()
+            if end > start:
+                yield start, end
+            at = end + (end == start)
 
     def fields(self, text: str) -> dict[str, str] | None:
         """Texts of the named groups that took part, in order; ``None`` if the pattern is not found."""

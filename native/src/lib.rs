@@ -9,6 +9,7 @@
 //! loki, otlp  entries in protocol buffers (protobuf)             snappy   blocks of it
 //! expressions  conditions and computed values                groups   events in groups
 //! tally, repeats, miner   what is found out over many events
+//! redact    what is personal or secret                       limit    what is too long or too deep
 //! python    the module that Python sees
 //! out, mp   writing and reading msgpack                         scan, num, text, keys   smaller parts
 //! ```
@@ -25,6 +26,7 @@ pub mod frames;
 pub mod groups;
 pub mod json;
 pub mod keys;
+pub mod limit;
 pub mod lines;
 pub mod loki;
 pub mod miner;
@@ -39,6 +41,7 @@ pub mod parsers;
 pub mod pattern;
 pub mod protobuf;
 pub mod records;
+pub mod redact;
 pub mod regexes;
 pub mod repeats;
 pub mod scan;

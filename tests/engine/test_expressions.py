@@ -208,3 +208,16 @@ def both_engines() -> list[Engine]:
         return [load_engine("python"), load_engine("native")]
     except ComponentError:
         pytest.skip("the native engine was not built")
+
+
+def test_mappings_with_very_many_keys_take_linear_time(engine: Engine) -> None:
+    """Of equal keys the first one's place and the last one's value count, however many there are."""
+    wide = {f"key{number}": number for number in range(60_000)}
+    entries = Batch.from_events("app", [(5, {"a": wide, "b": {**wide, "key5": 6}})]).entries
+    for text, expected in [("len(keys(a))", 60_000), ("a == a", True), ("a == b", False)]:
+        [packed] = engine.computation(compile_expression(text)).values(entries, "app", None, 0)
+        assert msgpack.unpackb(packed) == expected
+    pairs = b"".join(msgpack.packb(f"key{number % 20}") + msgpack.packb(number) for number in range(40))
+    entry = b"\x92\xd7\x00" + bytes(8) + b"\x81\xa1a\xde\x00\x28" + pairs
+    [packed] = engine.computation(compile_expression("a")).values(entry, "app", None, 0)
+    assert list(msgpack.unpackb(packed).items()) == [(f"key{number}", number + 20) for number in range(20)]

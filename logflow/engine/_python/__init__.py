@@ -13,6 +13,8 @@
     wrapped   the same in the wrappings of bulk interfaces
     records  splice, grep and modify; globs, reshape: larger changes
     expressions  conditions and computed values
+    redact, detectors  what is personal or secret
+    limit    what is too long or too deep
     groups   events in groups, by what expressions give
     tally, repeats, miner  what is found out over many events
 """
@@ -45,13 +47,18 @@ from logflow.engine.api import (
     Assignment,
     Computation,
     Condition,
+    DetectorName,
     FieldParser,
     Grep,
     JsonLines,
+    Limits,
     LineFormat,
     LineParser,
     Modify,
     Normalized,
+    OwnPattern,
+    RedactAction,
+    Redaction,
     Regex,
     Scanned,
 )
@@ -178,6 +185,25 @@ class PythonEngine:
     ) -> Assignment:
         """Compile fields that are set to what expressions give."""
         return _expressions.PythonAssignment(fields, time)
+
+    def draw(self, entries: bytes, seed: int, most: int) -> bytes:
+        """Draw among entries."""
+        return _expressions.draw(entries, seed, most)
+
+    def redaction(
+        self, detectors: Sequence[DetectorName], own: Sequence[OwnPattern], fields: Sequence[str] | None,
+        action: RedactAction, *, keys: bool,
+    ) -> Redaction:  # fmt: skip
+        """Compile what is hidden in texts."""
+        from logflow.engine._python.redact import PythonRedaction  # noqa: PLC0415 - only where it is configured
+
+        return PythonRedaction(detectors, own, fields, action, keys=keys)
+
+    def limits(self, most_bytes: int, depth: int, fields: int, mark: str) -> Limits:
+        """Compile limits."""
+        from logflow.engine._python.limit import PythonLimits  # noqa: PLC0415 - only where it is configured
+
+        return PythonLimits(most_bytes, depth, fields, mark)
 
     def condition(self, expression: Expression) -> Condition:
         """Compile a condition."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import compress, pairwise
 
+import xxhash
+
 from logflow.engine._python.entries import HEADER_SIZE, bounds, time_ns
 from logflow.engine._python.fields import put, take_apart
 from logflow.engine._python.plain import plain_records
@@ -24,9 +26,6 @@ def _values(expression: Expression, entries: bytes, found: list[int], event: Eve
         if reads_time:
             event.time_ns = time_ns(entries, start)
         yield evaluate(event)
-
-
-_read_text, _read_number = TimeFormat("iso8601"), TimeFormat("unix")
 
 
 class PythonCondition:
@@ -84,6 +83,7 @@ class PythonAssignment:
     def __init__(self, fields: Sequence[tuple[str, Expression]], time: Expression | None) -> None:
         self._fields = [(parse_path(path), expression.evaluate) for path, expression in fields]
         self._time = None if time is None else time.evaluate
+        self._read_text, self._read_number = TimeFormat("iso8601"), TimeFormat("unix")
 
     def apply(self, entries: bytes, tag: str, source: str | None, now_ns: int) -> bytes:
         """Return the entries with the fields of every record set."""
@@ -102,8 +102,14 @@ class PythonAssignment:
 
     def _head(self, head: bytes, event: Event) -> bytes:
         value = None if self._time is None else self._time(event)
-        time = (_read_text if isinstance(value, str) else _read_number)(value)
+        time = (self._read_text if isinstance(value, str) else self._read_number)(value)
         return head if time is None else ENTRY_HEADER + EventTime(time).to_ext()
+
+
+def draw(entries: bytes, seed: int, most: int) -> bytes:
+    """See :meth:`logflow.engine.api.Engine.draw`."""
+    pieces = [entries[start:end] for start, end in pairwise(bounds(entries))]
+    return bytes([xxhash.xxh3_64_intdigest(piece, seed) <= most for piece in pieces])
 
 
 def divide(entries: bytes, marks: bytes) -> tuple[bytes, bytes]:

@@ -73,6 +73,16 @@ impl<'a> Division<'a> {
     }
 }
 
+/// Which entries have a hash of at most `most`, a byte for each.
+pub fn draw(data: &[u8], seed: u64, most: u64) -> Result<Vec<u8>, Error> {
+    let mut marks = Vec::new();
+    entries::walk(data, |start, _, end| {
+        let hash = xxhash_rust::xxh3::xxh3_64_with_seed(&data[start..end], seed);
+        marks.push((hash <= most).into());
+    })?;
+    Ok(marks)
+}
+
 /// Divide entries by their marks.
 pub fn divide(data: &[u8], marks: &[u8]) -> Result<Divided, Error> {
     let mut division = Division::new(data, true);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use crate::mp::{self, MAX_DEPTH};
 use crate::ndjson::{Writer, key_text};
@@ -11,6 +12,9 @@ use crate::text::to_text;
 
 /// Most characters of text that an operation may make.
 pub const MAX_TEXT: usize = 1 << 20;
+
+/// Keys of larger mappings are found by their hashes.
+const FEW: usize = 16;
 
 /// Text is UTF-8; an integer lies in [-2**63, 2**64).
 #[derive(Clone, Debug, Default)]
@@ -117,13 +121,20 @@ impl<'a> Value<'a> {
 
     fn decode_map(data: &'a [u8], mut at: usize, count: usize) -> (Self, usize) {
         let mut pairs: Vec<(Cow<'a, [u8]>, Value<'a>)> = Vec::with_capacity(count.min(data.len() - at));
+        let mut places: HashMap<Cow<'a, [u8]>, usize> = HashMap::new();
         for _ in 0..count {
             let middle = mp::skip(data, at, MAX_DEPTH).expect("checked before");
             let key = plain_key(&data[at..middle]);
             let (value, next) = Self::decode(data, middle);
             // Of equal keys, the first one's place and the last one's value count.
-            match pairs.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, old)) => *old = value,
+            let known = if count <= FEW {
+                pairs.iter().position(|(known, _)| *known == key)
+            } else {
+                let place = *places.entry(key.clone()).or_insert(pairs.len());
+                (place < pairs.len()).then_some(place)
+            };
+            match known {
+                Some(place) => pairs[place].1 = value,
                 None => pairs.push((key, value)),
             }
             at = next;
@@ -231,6 +242,14 @@ impl<'a> Value<'a> {
             (Self::None, Self::None) => true,
             (Self::Text(a), Self::Text(b)) => a == b,
             (Self::List(a), Self::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.equals(b)),
+            (Self::Map(a), Self::Map(b)) if a.len() > FEW => {
+                let known: HashMap<&[u8], &Value<'_>> =
+                    b.iter().map(|(key, value)| (&**key, value)).collect();
+                let same = |(key, value): &(Cow<'_, [u8]>, Value<'_>)| {
+                    known.get(&**key).is_some_and(|other| value.equals(other))
+                };
+                a.len() == b.len() && a.iter().all(same)
+            }
             (Self::Map(a), Self::Map(b)) => {
                 let same = |(key, value): &(Cow<'_, [u8]>, Value<'_>)| {
                     b.iter().any(|(known, other)| known == key && value.equals(other))

@@ -93,6 +93,14 @@ pub fn assignment(fields: Vec<(Steps, Vec<u8>)>, time: Option<Vec<u8>>) -> PyRes
 }
 
 #[pyfunction]
+pub fn draw<'py>(entries: &Bound<'py, PyAny>, seed: u64, most: u64) -> PyResult<Bound<'py, PyBytes>> {
+    let data = Data::of(entries)?;
+    let bytes = data.as_bytes();
+    let marks = run(data.py(), bytes.len(), || expressions::draw(bytes, seed, most))?;
+    Ok(PyBytes::new(data.py(), &marks))
+}
+
+#[pyfunction]
 pub fn divide<'py>(
     entries: &Bound<'py, PyAny>, marks: &[u8],
 ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {

@@ -6,6 +6,7 @@ mod conditions;
 mod groups;
 mod memory;
 mod parsing;
+mod redact;
 mod stores;
 
 use std::ops::Range;
@@ -235,6 +236,11 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(memory::miner, module)?)?;
     module.add_class::<groups::Placement>()?;
     module.add_function(wrap_pyfunction!(groups::placement, module)?)?;
+    module.add_class::<redact::Redaction>()?;
+    module.add_function(wrap_pyfunction!(redact::redaction, module)?)?;
+    module.add_class::<redact::Limits>()?;
+    module.add_function(wrap_pyfunction!(redact::limits, module)?)?;
+    module.add_function(wrap_pyfunction!(conditions::draw, module)?)?;
     module.add_class::<changes::FieldParser>()?;
     module.add_function(wrap_pyfunction!(changes::field_parser, module)?)?;
     module.add_function(wrap_pyfunction!(changes::splice, module)?)?;

@@ -22,7 +22,7 @@ use crate::out::{ENTRY_HEAD, Out};
 
 pub use assignment::Assignment;
 pub use field_parser::FieldParser;
-pub use globs::{Glob, GlobStep, Globs, Like};
+pub use globs::{Glob, GlobStep, Globs, Like, States};
 pub use grep::{Grep, Rule};
 pub use modify::{Change, Modify, NewValue, template};
 pub use path::{Name, Path, Step, Target, plain_text};

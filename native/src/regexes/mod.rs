@@ -72,6 +72,11 @@ impl Regex {
         self.general.search(&Input::new(text).range(from..)).map(|found| found.start())
     }
 
+    /// The same with its end.
+    pub fn find_span(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
+        self.general.search(&Input::new(text).range(from..)).map(|found| (found.start(), found.end()))
+    }
+
     /// Find the pattern and its groups in `text`, which is UTF-8.
     #[inline]
     pub fn search(&self, scratch: &mut Scratch, text: &[u8]) -> bool {
