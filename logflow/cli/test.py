@@ -119,10 +119,7 @@ def _unreached(settings: Settings, reached: set[Place]) -> list[str]:
     places = Rehearsal(settings, 0).places()
     missing = [place for place in places if place not in reached]
     lines = [f"{len(places) - len(missing)} of {len(places)} routes and filters were reached"]
-    for place in missing:
-        path = f"routes[{place.route}]" + (f".filters[{place.step}]" if place.step >= 0 else "")
-        lines.append(f"  not reached: {path} ({place.text})")
-    return lines
+    return [*lines, *(f"  not reached: {place.path} ({place.text})" for place in missing)]
 
 
 def _junit(results: list[tuple[Placed, list[str]]]) -> bytes:

@@ -114,10 +114,15 @@ class GuardedFilter:
         passage.made += [(way, batch.count) for batch in made]
         return [Flow(batch, (), way, staged=True) for batch in made]
 
+    def ask(self, batch: Batch) -> Batch | None:
+        """Pass the events for which ``where`` is true through the filter; raises what it raises."""
+        return self.step.apply(batch) if self._where is None else self._where.apply(self.step, batch)
+
     def _ask(self, batch: Batch, way: Way, passage: Passage) -> tuple[Batch, int]:
         """Returns what goes on, and how many events do not because the filter failed."""
         try:
             kept = self._limited(lambda: self._apply(batch)) if self._limited else self._apply(batch)
+            kept = self.ask(batch)
             if kept is batch:
                 return batch, 0
             if kept is None:

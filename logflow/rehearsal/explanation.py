@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from logflow.batch import Batch
-from logflow.component import Stage
+from logflow.component import ComponentConfig
+from logflow.config.fields import Use
 from logflow.config.loader import Loaded
 from logflow.config.tree import Node, child
 from logflow.pipeline.build import Pipeline, build
+from logflow.pipeline.guard import GuardedFilter, describe
 from logflow.pipeline.routes import Route
+from logflow.pipeline.staging import StageHost
 from logflow.rehearsal.values import effective_values
 from logflow.testing.clock import FakeClock
 
@@ -85,35 +88,58 @@ class Explanation:
                 yield f"{head} where {text}: matches if the condition is fulfilled"
         else:
             yield f"{head}: matches"
-        yield from self._of_filters(index, route, taken)
+        written = self._loaded.settings.routes[index].filters
+        steps = route.chain.steps if route.chain is not None else ()
+        left = yield from self._of_steps(steps, written, ("routes", index), [taken], "  ")
         names = [target.output for target in route.targets]
         outputs.update(dict.fromkeys(names))
         yield f"  → {', '.join(names) if names else 'dropped, on purpose'}"
+        for target in route.targets:
+            if target.chain is not None and (left or not taken.count):
+                yield f"  → {target.output}, by its own filters"
+                written = getattr(self._loaded.settings.outputs[target.output], "filters", [])
+                place = ("outputs", target.output)
+                yield from self._of_steps(target.chain.steps, written, place, left, "    ")
         if route.onward:
             yield "  a copy goes on to the routes below"
 
-    def _of_filters(self, index: int, route: Route, batch: Batch) -> Iterator[str]:
-        batches = [batch]
-        for step, component in enumerate(route.filters):
-            node = self._node("routes", index, "filters", step)
-            head = f"  filters[{step}] {component.context.name}{_at(node)}"
-            if not batch.count:
+    def _of_steps(
+        self, steps: Sequence[GuardedFilter | StageHost], written: list[ComponentConfig],
+        owner: tuple[str | int, ...], batches: list[Batch], indent: str,
+    ) -> Generator[str, None, list[Batch]]:  # fmt: skip
+        """Pass events through filters; returns what is left of them."""
+        events = any(batch.count for batch in batches)
+        for step, (label, path) in zip(steps, self._places(written, owner), strict=True):
+            head = f"{indent}{label} {step.name}{_at(self._node(*path))}"
+            if not events:
                 yield head
                 continue
             before = self._records(batches)
             try:
-                batches = _apply(component, batches)
+                batches = _apply(step, batches)
             except Exception as error:
-                yield f"{head}: fails: {type(error).__name__}: {error}"
+                yield f"{head}: fails: {describe(error)}"
                 continue
             after = self._records(batches)
             yield f"{head}: {_effect(before, after)}"
             if len(before) == len(after) == 1:
-                yield from (f"    {line}" for line in _changes(before[0], after[0]))
+                yield from (f"{indent}  {line}" for line in _changes(before[0], after[0]))
             if not after:
-                return
-        for record in self._records(batches) if batch.count else []:
-            yield f"  = {json.dumps(record, ensure_ascii=False)}"
+                return []
+        for record in self._records(batches) if events else []:
+            yield f"{indent}= {json.dumps(record, ensure_ascii=False)}"
+        return batches
+
+    def _places(
+        self, written: list[ComponentConfig], owner: tuple[str | int, ...]
+    ) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+        """How each filter is called, and where it stands, also one of a named chain."""
+        for number, config in enumerate(written):
+            if not isinstance(config, Use):
+                yield f"filters[{number}]", (*owner, "filters", number)
+                continue
+            for index in range(len(self._loaded.settings.filters[config.use])):
+                yield f"filters[{number}] {config.use}[{index}]", ("filters", config.use, index)
 
     def _records(self, batches: Sequence[Batch]) -> list[dict[str, Any]]:
         to_ndjson = self._pipeline.engine.to_ndjson
@@ -128,11 +154,11 @@ class Explanation:
         return node
 
 
-def _apply(component: Any, batches: list[Batch]) -> list[Batch]:
-    if isinstance(component, Stage):
-        out = [made for batch in batches for made in component.apply(batch)]
-        return [batch for batch in (*out, *component.flush(None)) if batch.count]
-    kept = [component.apply(batch) for batch in batches]
+def _apply(step: GuardedFilter | StageHost, batches: list[Batch]) -> list[Batch]:
+    if isinstance(step, StageHost):
+        out = [made for batch in batches for made in step.step.apply(batch)]
+        return [batch for batch in (*out, *step.step.flush(None)) if batch.count]
+    kept = [step.ask(batch) for batch in batches]
     return [batch for batch in kept if batch is not None and batch.count]
 
 
@@ -145,7 +171,7 @@ def _effect(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
-    for key in before.keys() | after.keys():
+    for key in dict.fromkeys((*before, *after)):
         if key not in after:
             yield f"- {key}: {json.dumps(before[key], ensure_ascii=False)}"
         elif key not in before or before[key] != after[key]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import msgspec
 from logflow.batch import Batch
 from logflow.buffers.memory import MemoryBuffer
 from logflow.clock import Clock
+from logflow.component import Filter, Stage
 from logflow.config.models import Settings
 from logflow.config.options import BufferOptions
 from logflow.pipeline.build import Pipeline, build
@@ -25,10 +26,9 @@ _decode = msgspec.json.Decoder().decode_lines
 
 
 class Place(NamedTuple):
-    """A route, or a filter of a route, as messages name it; ``step`` is -1 for the route itself."""
+    """A route, or a filter of a route or an output, as messages name it."""
 
-    route: int
-    step: int
+    path: str
     text: str
 
 
@@ -65,10 +65,21 @@ class Rehearsal:
         self.pipeline: Pipeline = build(settings, self._clock, self._given.__getitem__)
         self._reached: set[Place] = set()
         self._refused: Counter[str] = Counter()
+        for place, component in self._filters():
+            setattr(component, "apply", self._noting(place, component.apply))  # noqa: B010 - one instance's
+
+    def _filters(self) -> Iterator[tuple[Place, Filter | Stage]]:
+        """Every filter of a route or an output, with its place."""
+        chains: dict[str, tuple[str, Sequence[Filter | Stage]]] = {}
         for index, route in enumerate(self.pipeline.router.routes):
-            for step, component in enumerate(route.filters):
-                place = Place(index, step, f"{route.pattern}: {component.context.name}")
-                setattr(component, "apply", self._noting(place, component.apply))  # noqa: B010 - one instance's
+            chains[f"routes[{index}]"] = (route.pattern, route.filters)
+            for target in route.targets:
+                if target.chain is not None:
+                    steps = [step.step for step in target.chain.steps]
+                    chains[f"outputs.{target.output}"] = (target.output, steps)
+        for path, (name, components) in chains.items():
+            for step, component in enumerate(components):
+                yield Place(f"{path}.filters[{step}]", f"{name}: {component.context.name}"), component
 
     def _noting(self, place: Place, apply: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
         def noted(batch: Batch) -> Any:
@@ -103,7 +114,7 @@ class Rehearsal:
         await router.close()
         for index, route in enumerate(router.routes):
             if any(account.read for account in route.accounts):
-                self._reached.add(Place(index, -1, route.pattern))
+                self._reached.add(Place(f"routes[{index}]", route.pattern))
         return Outcome(
             {name: self._records(buffer.batches) for name, buffer in self._given.items()},
             self._refused + _dropped(self.pipeline.ledger.accounts()),
@@ -117,18 +128,13 @@ class Rehearsal:
         return [record for batch in batches for record in _decode(to_ndjson(batch.entries, batch.tag))]
 
     def places(self) -> list[Place]:
-        """Every route and filter of a route."""
-        return [
-            place
-            for index, route in enumerate(self.pipeline.router.routes)
-            for place in (
-                Place(index, -1, route.pattern),
-                *(
-                    Place(index, step, f"{route.pattern}: {component.context.name}")
-                    for step, component in enumerate(route.filters)
-                ),
-            )
-        ]
+        """Every route, and every filter of a route or an output."""
+        filters = [place for place, _ in self._filters()]
+        places: list[Place] = []
+        for index, route in enumerate(self.pipeline.router.routes):
+            path = f"routes[{index}]"
+            places += [Place(path, route.pattern), *(each for each in filters if each.path.startswith(path))]
+        return [*places, *(each for each in filters if each.path.startswith("outputs."))]
 
 
 def _dropped(accounts: Sequence[Account]) -> Counter[str]:

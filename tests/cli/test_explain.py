@@ -101,3 +101,56 @@ def test_mistakes_on_the_command_line(
     status, (line,) = explain(*options)
     assert status == 2
     assert line.startswith("logflow explain: ")
+
+
+SPLIT = """
+sources:
+  containers: {type: tail, paths: ["/var/log/containers/*.log"], tag: app}
+filters:
+  clean: [{type: redact, detectors: [email]}, {type: limit, field_bytes: 20}]
+routes:
+  - match: "**"
+    filters:
+      - {use: clean}
+      - {type: set, fields: {slow: "True"}, where: ms > 100}
+    outputs: [archive, vendor]
+outputs:
+  archive: {type: "null"}
+  vendor:
+    type: "null"
+    filters:
+      - {type: select, keep: slow}
+      - {type: set, remove: [mail]}
+"""
+
+
+@pytest.mark.parametrize(("ms", "last"), [(5, "drops it"), (500, "lets it pass")])
+def test_filters_of_named_chains_and_of_outputs_are_shown(
+    config: Callable[[str], str], capsys: pytest.CaptureFixture[str], ms: int, last: str
+) -> None:
+    """With their places, what `where` leaves out, and what each changes."""
+    record = f'{{"mail": "a@b.de", "ms": {ms}}}'
+    assert main(["explain", "-c", config(SPLIT), "--tag", "app", "--record", record]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("  filters[0] clean[0] redact at agent.yaml:5: changes it")
+    assert lines[start + 1 : start + 4] == [
+        '    ~ mail: "[email]"',
+        "  filters[0] clean[1] limit at agent.yaml:5: lets it pass",
+        f"  filters[1] set-2 at agent.yaml:10: {'changes it' if ms > 100 else 'lets it pass'}",
+    ]
+    assert "  → archive, vendor" in lines
+    own = lines.index("  → vendor, by its own filters")
+    assert lines[own + 1] == f"    filters[0] select at agent.yaml:17: {last}"
+    assert ('      - mail: "[email]"' in lines) == (ms > 100)
+
+
+def test_filters_of_outputs_are_named_without_a_record(
+    config: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", "-c", config(SPLIT), "--tag", "app"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    own = lines.index("  → vendor, by its own filters")
+    assert lines[own + 1 : own + 3] == [
+        "    filters[0] select at agent.yaml:17",
+        "    filters[1] set at agent.yaml:18",
+    ]

@@ -187,3 +187,23 @@ def test_directories_and_what_is_missing(
     assert main(["test", "-c", path]) == 2
     assert main(["test", "-c", "cases/a.yaml"]) == 2
     assert "which tests?" in capsys.readouterr().err
+
+
+def test_filters_of_outputs_count_as_reached_or_not(
+    run: Callable[..., tuple[int, str]], config: Callable[[str], str]
+) -> None:
+    """With the filters that sample, hide and cut among them."""
+    own = (
+        'archive: {type: "null", filters: [{type: sample, rate: 1}, {type: redact, detectors: [ip]}, '
+        "{type: select, drop: 'True'}, {type: limit, depth: 3}]}"
+    )
+    config(CONFIG.replace('archive: {type: file, path: "/nonexistent/archive/{tag}.jsonl"}', own))
+    body = (
+        'tag: kube.a\n    records: [{a: "10.0.0.1"}]\n    expect: {archive: [], central: [{a: "10.0.0.1"}]}'
+    )
+    status, out = run(case(body))
+    assert status == 0, out
+    assert out.endswith(
+        "5 of 8 routes and filters were reached\n  not reached: routes[0] (kube.kube-system.**)\n"
+        "  not reached: routes[2] (never)\n  not reached: outputs.archive.filters[3] (archive: limit)\n"
+    ), out
