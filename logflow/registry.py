@@ -60,6 +60,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "schema": "logflow.filters.schema:SchemaFilter",
         "redact": "logflow.filters.redact:RedactFilter",
         "sample": "logflow.filters.sample:SampleFilter",
+        "script": "logflow.filters.script:ScriptFilter",
         "select": "logflow.filters.select:SelectFilter",
         "set": "logflow.filters.set:SetFilter",
         "tag": "logflow.stages.tag:TagStage",
@@ -86,6 +87,9 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
     },
 }
 
+_FORMER_NAMES: dict[tuple[Kind, str], str] = {("filter", "python"): "script"}
+"""Names that types had once, and that configurations may still use."""
+
 
 @cache
 def _plugins(kind: Kind) -> dict[str, str]:
@@ -109,6 +113,7 @@ def load(kind: Kind, name: str) -> type[Component]:
         KeyError: there is no such type.
         ComponentError: a plugin's module cannot be imported or is not a component.
     """
+    name = _FORMER_NAMES.get((kind, name), name)
     target = _BUILT_IN[kind].get(name) or _plugins(kind)[name]
     module, _, attribute = target.partition(":")
     try:

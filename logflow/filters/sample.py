@@ -12,7 +12,7 @@ from typing import Literal
 import xxhash
 from pydantic import Field
 
-from logflow.batch import Batch
+from logflow.batch import Batch, Span
 from logflow.component import Context, Filter
 from logflow.config.fields import ExpressionField
 from logflow.config.options import FilterConfig
@@ -52,7 +52,7 @@ class SampleFilter(Filter):
         """Keep what was drawn, and what is kept in any case."""
         engine, entries = self.context.engine, batch.entries
         around = (entries, batch.tag, batch.attributes.get("source"), self.context.clock.time_ns())
-        seed = xxhash.xxh3_64_intdigest(batch.stream.encode())
+        seed = xxhash.xxh3_64_intdigest(_place(batch).encode())
         marks = engine.draw(entries, seed, self._most)
         if self._undecided is not None:
             marks = _both(marks, self._undecided.mark(*around))
@@ -62,6 +62,11 @@ class SampleFilter(Filter):
         if count == batch.count:
             return batch
         return batch.with_entries(engine.divide(entries, marks)[0], count) if count else None
+
+
+def _place(batch: Batch) -> str:
+    """What the event is a part of: the file, or its tag where a peer may come again under another address."""
+    return batch.origin.stream if isinstance(batch.origin, Span) else batch.tag
 
 
 def _chosen(config: SampleFilter.Config, most: int) -> Expression | None:

@@ -38,6 +38,7 @@ FILTERS: dict[str, dict[str, Any]] = {
     "patterns": {},
     "python": {},
     "schema": {"inline": {"required": ["message"]}},
+    "script": {},
     "limit": {"field_bytes": 3, "fields": 4},
     "redact": {"detectors": ["email"], "patterns": {"word": "l+o"}},
     "sample": {"rate": 0.5, "always": "n == 1"},

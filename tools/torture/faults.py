@@ -189,6 +189,6 @@ class Faults:
         """Wait until a file is in an archive, but not for ever: an earlier fault may hold it up."""
         deadline_s = time.monotonic() + _ARRIVAL_S
         while time.monotonic() < deadline_s:
-            if any((archive / name).exists() for archive in self._stage.archives):
+            if any(any(archive.rglob(name)) for archive in self._stage.archives):
                 return
             await asyncio.sleep(0.001)

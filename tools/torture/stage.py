@@ -14,11 +14,19 @@ from tools.rig import RETRY, agent_config, aggregator_config, file_output, up
 from tools.torture.proxy import CruelProxy
 
 _ROUTES = [
-    {"match": "**", "continue": True, "outputs": ["archive"]},
+    {"match": "**", "continue": True, "outputs": ["archive", "archive-rest"]},
     {"match": "**", "where": "seq % 2 == 0", "outputs": ["sink"]},
     {"match": "**", "outputs": ["sink"]},
 ]
 """A copy of everything goes to the files; the rest is split and comes to the sink on two ways."""
+
+_HALF = 2**63 - 1
+_SAMPLED = [
+    {"type": "sample", "rate": 0.5, "key": "seq"},
+    {"type": "set", "fields": {"sampled": "True"}, "remove": ["none.**"]},
+]
+_REST = [{"type": "select", "drop": f"hash(seq) <= {_HALF}"}]
+"""One output takes a sample, the other the rest: both together have each event once, whatever strikes."""
 
 
 class TortureStage(Stage):
@@ -108,7 +116,8 @@ class TortureStage(Stage):
         endpoints = [f"http://{sink.address}/logs" for sink in self.sinks]
         buffer = {"type": "disk", "limit": "32MiB"}
         return {
-            "archive": file_output(directory / "archive", buffer=buffer),
+            "archive": {**file_output(directory / "archive" / "sampled", buffer=buffer), "filters": _SAMPLED},
+            "archive-rest": {**file_output(directory / "archive" / "rest", buffer=buffer), "filters": _REST},
             "sink": {
                 "type": "http",
                 "endpoints": endpoints,

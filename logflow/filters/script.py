@@ -1,4 +1,4 @@
-"""Filter ``python``: a user's function of a record.
+"""Filter ``script``: a user's Python function of a record, or of a batch of events.
 
 ::
 
@@ -7,6 +7,9 @@
             return None                         # dropped, and counted
         record["seen"] = True
         return record                           # kept, as it is now
+
+    def with_user(events):                      # with `per: batch`, of [(time, record), ...]
+        return [event for event in events if "user" in event[1]]
 
 The time is nanoseconds since the epoch (:class:`logflow.event.EventTime`). The function runs in logflow's
 process, with its rights, in one thread at a time for each route. Nobody waits for it longer than ``timeout``;
@@ -26,11 +29,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from logflow.batch import Batch
 from logflow.component import Context, RecordFilter
 from logflow.config.fields import Duration
 from logflow.config.options import FilterConfig
 from logflow.errors import ComponentError
-from logflow.event import EventTime, Record
+from logflow.event import MAX_TIME_NS, EventTime, Record
 
 
 def _check_target(value: str) -> str:
@@ -43,13 +47,15 @@ def _check_target(value: str) -> str:
 Target = Annotated[str, AfterValidator(_check_target)]
 
 
-class PythonFilter(RecordFilter):
-    """Asks a user's function about every record. See the module's text."""
+class ScriptFilter(RecordFilter):
+    """Asks a user's function. See the module's text."""
+
+    config: ScriptFilter.Config
 
     class Config(FilterConfig):
-        """Options of the filter ``python``."""
+        """Options of the filter ``script``."""
 
-        type: Literal["python"] = "python"
+        type: Literal["script", "python"] = "script"
         on_error: Literal["keep", "drop", "dead_letter"] = Field(
             "dead_letter",
             description="What becomes of an event for which the function raises, or returns anything but a "
@@ -69,13 +75,19 @@ class PythonFilter(RecordFilter):
             None, description="A file and a function in it.", examples=["/etc/logflow/filters.py:clean"]
         )
 
+        per: Literal["event", "batch"] = Field(
+            "event",
+            description="What the function is called for: `event`, a record (or time and record); `batch`, a "
+            "list of (time, record), of which it returns those to go on with, and never more.",
+        )
+
         @model_validator(mode="after")
-        def _check_choice(self) -> PythonFilter.Config:
+        def _check_choice(self) -> ScriptFilter.Config:
             if (self.module is None) == (self.path is None):
                 raise ValueError("set either module or path, such as path: /etc/logflow/filters.py:clean")
             return self
 
-    def __init__(self, config: PythonFilter.Config, context: Context) -> None:
+    def __init__(self, config: ScriptFilter.Config, context: Context) -> None:
         """Load the function.
 
         Raises:
@@ -92,7 +104,24 @@ class PythonFilter(RecordFilter):
                 f"cannot load the filter {target}: {type(error).__name__}: {' '.join(str(error).split())}"
             ) from error
         self._target = target
-        self._call = _adapt(function, target)
+        self._call = _adapt(function, target, 2 if config.per == "event" else 1)
+
+    def apply(self, batch: Batch) -> Batch | None:
+        """Ask the function about the batch, or about each of its events."""
+        if self.config.per == "event":
+            return super().apply(batch)
+        kept = self._call(list(batch.events()))
+        if not isinstance(kept, list | tuple):
+            raise TypeError(f"{self._target} returned {type(kept).__name__}, not a list of (time, record)")
+        return batch.with_events(map(self._event, kept)) if kept else None
+
+    def _event(self, event: Any) -> tuple[int, Record]:
+        match event:
+            case (int(time), dict(record)) if 0 <= time <= MAX_TIME_NS:
+                return time, record
+        raise TypeError(
+            f"{self._target} returned a list with {type(event).__name__}, not (time, record), in it"
+        )
 
     def filter(self, time: EventTime, record: Record) -> Record | None:
         """Ask the function."""
@@ -102,8 +131,8 @@ class PythonFilter(RecordFilter):
         raise TypeError(f"{self._target} returned {type(result).__name__}, not a dict or None")
 
 
-def _adapt(function: Any, target: str) -> Callable[[EventTime, Record], Any]:
-    """Make a function of (time, record) of what the user wrote."""
+def _adapt(function: Any, target: str, most: int) -> Callable[..., Any]:
+    """Make a function of ``most`` arguments, time and record if there are two, of what the user wrote."""
     if not callable(function) or inspect.isclass(function):
         raise ComponentError(f"the filter {target} is not a function")
     if inspect.iscoroutinefunction(function):
@@ -113,9 +142,10 @@ def _adapt(function: Any, target: str) -> Callable[[EventTime, Record], Any]:
     except (TypeError, ValueError) as error:  # written in C, without a signature
         raise ComponentError(f"the filter {target} does not say what it takes: {error}") from error
     needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
-    if any(p.kind is p.KEYWORD_ONLY for p in needed) or not 1 <= len(needed) <= 2:
-        raise ComponentError(f"the filter {target} must take (record) or (time, record)")
-    if len(needed) == 1:
+    if any(p.kind is p.KEYWORD_ONLY for p in needed) or not 1 <= len(needed) <= most:
+        takes = "(record) or (time, record)" if most == 2 else "(events), a list of (time, record)"
+        raise ComponentError(f"the filter {target} must take {takes}")
+    if len(needed) < most:
         return lambda _time, record: function(record)
     return function  # type: ignore[no-any-return]
 

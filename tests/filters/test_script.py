@@ -1,4 +1,4 @@
-"""The filter ``python``."""
+"""The filter ``script``."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import re
 import pytest
 from pydantic import ValidationError
 
+from logflow import registry
 from logflow.batch import Batch
 from logflow.component import EventsFailed
 from logflow.errors import ComponentError
-from logflow.filters.python import PythonFilter
+from logflow.filters.script import ScriptFilter
 from logflow.testing import make_context
 
 
 @pytest.fixture
 def make(tmp_path):
-    def make(code, name="clean", metrics=None):
+    def make(code, name="clean", metrics=None, **options):
         path = tmp_path / "filters.py"
         path.write_text(code)
-        config = PythonFilter.Config(path=f"{path}:{name}")
-        return PythonFilter(config, make_context(tmp_path, kind="filter", metrics=metrics))
+        config = ScriptFilter.Config(path=f"{path}:{name}", **options)
+        return ScriptFilter(config, make_context(tmp_path, kind="filter", metrics=metrics))
 
     return make
 
@@ -47,8 +48,8 @@ def test_a_function_of_time_and_record(make):
 
 
 def test_a_module_that_is_installed(tmp_path):
-    config = PythonFilter.Config(module="copy:copy")
-    assert apply(PythonFilter(config, make_context(tmp_path, kind="filter")), {"n": 1}) == [{"n": 1}]
+    config = ScriptFilter.Config(module="copy:copy")
+    assert apply(ScriptFilter(config, make_context(tmp_path, kind="filter")), {"n": 1}) == [{"n": 1}]
 
 
 def test_an_exception_concerns_its_event_alone(make):
@@ -70,8 +71,8 @@ def test_whatever_is_no_record_is_an_error(make, what):
 
 def test_what_it_fails_for_becomes_a_dead_letter_unless_told_otherwise(tmp_path):
     """A function that redacts must not let an event pass by failing."""
-    assert PythonFilter.Config(module="copy:copy").on_error == "dead_letter"
-    assert PythonFilter.Config(module="copy:copy", on_error="keep").on_error == "keep"
+    assert ScriptFilter.Config(module="copy:copy").on_error == "dead_letter"
+    assert ScriptFilter.Config(module="copy:copy", on_error="keep").on_error == "keep"
 
 
 def test_a_dataclass_in_the_file_works(make):
@@ -105,9 +106,9 @@ def test_what_cannot_be_used_is_named(make, code, problem):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    config = PythonFilter.Config(path=f"{tmp_path}/none.py:clean")
+    config = ScriptFilter.Config(path=f"{tmp_path}/none.py:clean")
     with pytest.raises(ComponentError, match=r"none\.py:clean.*No such file"):
-        PythonFilter(config, make_context(tmp_path, kind="filter"))
+        ScriptFilter(config, make_context(tmp_path, kind="filter"))
 
 
 @pytest.mark.parametrize(
@@ -115,4 +116,32 @@ def test_a_missing_file_is_named(tmp_path):
 )
 def test_a_mistake_in_the_configuration_is_explained(options):
     with pytest.raises(ValidationError):
-        PythonFilter.Config(**options)
+        ScriptFilter.Config(**options)
+
+
+def test_a_function_of_a_whole_batch(make):
+    """It returns the events to go on with, in its order."""
+    clean = make(
+        "def clean(events):\n    return [(t + 1, {**r, 'of': len(events)}) for t, r in events[1:]]",
+        per="batch",
+    )
+    batch = Batch.from_events("app", [(7, {"n": 1}), (8, {"n": 2})])
+    assert list(clean.apply(batch).events()) == [(9, {"n": 2, "of": 2})]
+    assert make("def clean(events):\n    return []", per="batch").apply(batch) is None
+
+
+@pytest.mark.parametrize("returned", ["None", "5", "[{}]", "[(1, 2)]", "[('1', {})]", "[(-1, {})]"])
+def test_what_is_no_list_of_events_is_an_error(make, returned):
+    clean = make(f"def clean(events):\n    return {returned}", per="batch")
+    with pytest.raises(TypeError, match="returned"):
+        clean.apply(Batch.from_events("app", [(7, {})]))
+
+
+def test_a_function_of_a_batch_takes_one_argument(make):
+    with pytest.raises(ComponentError, match=r"must take \(events\)"):
+        make("def clean(time, record):\n    return record", per="batch")
+
+
+def test_its_former_name_is_understood():
+    assert registry.load("filter", "python") is registry.load("filter", "script")
+    assert "python" not in registry.names("filter")
