@@ -45,6 +45,7 @@ class Runnable(Protocol):
 
 CASES: dict[str, Callable[[Path, Path], Runnable]] = {
     "cri_json_to_forward": partial(Case, corpus="cri_json", source="files", sink="forward"),
+    "cri_json_filtered_to_forward": partial(Case, corpus="cri_json", source="files", sink="forward"),
     "cri_mixed_to_forward": partial(Case, corpus="cri_mixed", source="files", sink="forward"),
     "docker_json_to_forward": partial(Case, corpus="docker_json", source="files", sink="forward"),
     "plain_json_to_forward": partial(Case, corpus="plain_json", source="files", sink="forward"),
