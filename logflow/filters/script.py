@@ -50,8 +50,6 @@ Target = Annotated[str, AfterValidator(_check_target)]
 class ScriptFilter(RecordFilter):
     """Asks a user's function. See the module's text."""
 
-    config: ScriptFilter.Config
-
     class Config(FilterConfig):
         """Options of the filter ``script``."""
 
@@ -86,6 +84,8 @@ class ScriptFilter(RecordFilter):
             if (self.module is None) == (self.path is None):
                 raise ValueError("set either module or path, such as path: /etc/logflow/filters.py:clean")
             return self
+
+    config: ScriptFilter.Config
 
     def __init__(self, config: ScriptFilter.Config, context: Context) -> None:
         """Load the function.

@@ -121,8 +121,7 @@ class GuardedFilter:
     def _ask(self, batch: Batch, way: Way, passage: Passage) -> tuple[Batch, int]:
         """Returns what goes on, and how many events do not because the filter failed."""
         try:
-            kept = self._limited(lambda: self._apply(batch)) if self._limited else self._apply(batch)
-            kept = self.ask(batch)
+            kept = self._limited(lambda: self.ask(batch)) if self._limited else self.ask(batch)
             if kept is batch:
                 return batch, 0
             if kept is None:
@@ -136,9 +135,6 @@ class GuardedFilter:
             # Not the filter's to decide: without its origin a batch cannot be read again or recognised.
             kept = replace(kept, origin=batch.origin, attributes=batch.attributes)
         return kept, 0
-
-    def _apply(self, batch: Batch) -> Batch | None:
-        return self.step.apply(batch) if self._where is None else self._where.apply(self.step, batch)
 
     def _fail(self, failure: EventsFailed, way: Way, passage: Passage) -> tuple[Batch, int]:
         failed = failure.failed

@@ -36,7 +36,6 @@ FILTERS: dict[str, dict[str, Any]] = {
     "modify": {"set": {"host": "{hostname}"}, "rename": {"message": "text"}},
     "parse": {"field": "message", "parser": {"type": "json"}},
     "patterns": {},
-    "python": {},
     "schema": {"inline": {"required": ["message"]}},
     "script": {},
     "limit": {"field_bytes": 3, "fields": 4},
@@ -62,7 +61,7 @@ async def test_filter(name: str, tmp_path: Path) -> None:
     if name == "lookup":
         (tmp_path / "hosts.csv").write_text("host,team\nplain,red\n")
         config["file"] = str(tmp_path / "hosts.csv")
-    if name == "python":
+    if name == "script":
         module = tmp_path / "mine.py"
         module.write_text("def keep(record):\n    return record if record else None\n")
         config["path"] = f"{module}:keep"
