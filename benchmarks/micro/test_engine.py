@@ -281,6 +281,8 @@ def test_repeats(run: Run, engine: Engine, entries: bytes) -> None:
 def test_miner(run: Run, engine: Engine, entries: bytes) -> None:
     miner = engine.miner(compile_expression("msg"), 1000, 0.5)
     run(len(entries), miner.apply, entries, "app", None, 0)
+
+
 def test_redact(run: Run, engine: Engine, entries: bytes) -> None:
     """Three detectors, which find nothing."""
     redaction = engine.redaction(["email", "card", "bearer"], [], None, "mask", keys=False)

@@ -79,6 +79,13 @@ def test_only_what_globs_match_is_left(engine: Engine, globs: list[str], expecte
     assert changed(engine, ("only", "", globs)) == expected
 
 
+def test_items_without_a_match_leave_nothing_behind(engine: Engine) -> None:
+    """However deep the way into them was."""
+    record = {"a": [{"v": 1}, [[]], {"id": 1, "v": 2}, {"v": {"id": 2}}, [{}, 3], 4], "b": {"c": [{}, []]}}
+    assert changed(engine, ("only", "", ["a[*].id", "b.c[*].x"]), record=record) == {"a": [{"id": 1}]}
+    assert changed(engine, ("only", "", ["**.id"]), record=record) == {"a": [{"id": 1}, {"v": {"id": 2}}]}
+
+
 def test_fields_are_moved_into_a_mapping(engine: Engine) -> None:
     nested = changed(engine, ("nest", "http", ["http_*"]))
     assert nested == {**without("http_method", "http_status"), "http": {"method": "GET", "status": 200}}

@@ -265,10 +265,12 @@ impl Globs {
         } else {
             return false;
         }
-        if left > 0 {
-            finish(value, start, left, changed || left < total, out);
+        if left == 0 {
+            out.truncate(start);
+            return false;
         }
-        left > 0
+        finish(value, start, left, changed || left < total, out);
+        true
     }
 
     fn only_one(&self, packed: &[u8], inner: &States, changed: &mut bool, out: &mut Out) -> bool {
