@@ -219,6 +219,10 @@ class Source(Component):
         """
         raise Unsupported(f"a source of type {self.config.type} reads no such bytes; give tag and records")
 
+    def cautions(self) -> Sequence[str]:
+        """Return what is probably not meant, as things are on this machine now, a line each; for `check`."""
+        return ()
+
     def tag_of(self, path: str) -> str | None:  # noqa: ARG002 - for sources of files
         """Return the tag of a file's events; None if the source does not read the file."""
         return None

@@ -42,24 +42,24 @@ def run(args: argparse.Namespace) -> int:
         print("logflow check: -c FILE is missing", file=sys.stderr)
         return 2
     settings = load_settings(args)
+    from logflow.pipeline.build import build
+
     try:
-        lines = summary(settings)
+        pipeline = build(settings)
+        lines = summary(settings, pipeline)
     except ComponentError as error:
         raise ConfigError([f"{args.config[0]}: {error}"]) from error
+    for name, source in pipeline.sources.items():
+        for caution in source.cautions():
+            print(f"warning: sources.{name}: {caution}", file=sys.stderr)
     print("ok", *lines, sep="\n")
     return 0
 
 
-def summary(settings: Settings) -> list[str]:
-    """Say what a configuration amounts to, a line for each part.
-
-    Raises:
-        ComponentError: a component cannot be made as configured.
-    """
+def summary(settings: Settings, pipeline: Pipeline) -> list[str]:
+    """Say what a configuration amounts to, a line for each part."""
     from logflow.cli.version import engine_line
-    from logflow.pipeline.build import build
 
-    pipeline = build(settings)
     lines = _titled("sources", [f"{name} ({config.type})" for name, config in settings.sources.items()])
     lines += _titled("routes", [_route(route) for route in settings.routes])
     lines += _titled("outputs", [_output(name, config) for name, config in settings.outputs.items()])

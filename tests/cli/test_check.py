@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -56,6 +57,20 @@ def test_warnings_are_on_stderr_and_do_not_fail(
     )
     assert main(["check", "-c", file]) == 0
     assert capsys.readouterr().err == "warning: agent.yaml:4: outputs.x: no route uses this output\n"
+
+
+def test_paths_that_match_nothing_now_are_told(
+    config: Callable[[str], str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "there.log").touch()
+    path = config(
+        "sources:\n"
+        f"  a: {{type: tail, tag: t, paths: ['{tmp_path}/there.log', '{tmp_path}/misspelled/*.log']}}\n"
+        "outputs: {x: {type: 'null'}}\n"
+        "routes: [{match: '**', outputs: [x]}]\n"
+    )
+    assert main(["check", "-c", path]) == 0
+    assert capsys.readouterr().err == f"warning: sources.a: no file matches {tmp_path}/misspelled/*.log now\n"
 
 
 def test_what_only_a_component_finds_out_is_a_mistake_too(

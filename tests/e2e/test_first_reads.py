@@ -92,7 +92,7 @@ def test_a_kill_right_after_the_first_read_of_a_file_doubles_nothing(
             strike(under_test, tmp_path, number)
             under_test.start()
         everything = set(range(KILLS * FILES_PER_KILL))
-        under_test.wait_for(lambda: delivered(path).keys() >= everything, "deliver everything", 60)
+        under_test.wait_for(lambda: delivered(path).keys() >= everything, "deliver everything", 60 + KILLS)
     finally:
         stop_all(processes, 20)
     assert delivered(path) == Counter(dict.fromkeys(everything, 1))

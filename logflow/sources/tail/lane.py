@@ -19,6 +19,7 @@ They are read in this order, and buffers hand out the events of one tag in the o
 from __future__ import annotations
 
 import asyncio
+import os
 from itertools import compress
 from typing import Any, Protocol
 
@@ -389,8 +390,18 @@ class Lane:
                 "The file %s was truncated at byte %d and is read anew; %d bytes had not been read.",
                 shown(self.path), file.point.offset, unread,
             )  # fmt: skip
-        await self._host.start_over(self, content)
+        if not self._is_live(content) and self.is_copied(content):
+            content.close()  # the place of the file is that of a copy now, which is still being made
+        else:
+            await self._host.start_over(self, content)
         self.woken = True
+
+    def _is_live(self, content: Content) -> bool:
+        """Whether a file is the one that is written to, at the path without links."""
+        try:
+            return os.path.samestat(os.stat(self.real), os.fstat(content.fd))  # noqa: PTH116 - paths are text here
+        except OSError:
+            return False
 
     def _abandon(self, file: LogFile, error: OSError) -> None:
         """A compressed file is damaged: what follows it is not held up."""

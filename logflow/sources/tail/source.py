@@ -21,7 +21,7 @@ from logflow.sources.tail.file import LINE_OVERHEAD_BYTES, Sizes
 from logflow.sources.tail.formats import DETECT_BYTES, detect
 from logflow.sources.tail.lane import Lane
 from logflow.sources.tail.shared import Counters, Positions, Shared
-from logflow.sources.tail.tags import TagTemplate
+from logflow.sources.tail.tags import TagTemplate, shown
 from logflow.sources.tail.watcher import Watcher
 
 _SCANS_WITH_INOTIFY = 10
@@ -100,6 +100,11 @@ class TailSource(Source):
         if not Finder(self.config.paths, self.config.exclude).wants(path):
             return None
         return TagTemplate(self.config.tag).render(path, path)
+
+    def cautions(self) -> Sequence[str]:
+        """Return the paths that match nothing now."""
+        searches = ((path, Finder([path], self.config.exclude).search()) for path in self.config.paths)
+        return [f"no file matches {shown(path)} now" for path, search in searches if not search.files]
 
     async def preview(self, data: bytes, path: str | None = None) -> Sequence[Batch]:
         """Return what would be read from a file that holds ``data`` and no more.
