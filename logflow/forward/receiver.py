@@ -135,7 +135,9 @@ class Receiver(asyncio.BufferedProtocol):
         self._shared = shared
         self._reader = FrameReader(shared.engine.scan_frames, shared.limits.max_frame, shared.pool)
         self._json: JsonRequests | None = None
-        self._acks = AckQueue(self._send, self._wake)
+        self._acks = AckQueue(self._answer, self._wake)
+        self._answers: list[bytes] = []
+        self._alone = False
         self._handshake = ServerHandshake(shared.secrets) if shared.secrets else None
         self._transport: asyncio.Transport | None = None
         self._slabs: deque[Slab] = deque()
@@ -277,6 +279,7 @@ class Receiver(asyncio.BufferedProtocol):
     def close(self) -> None:
         """Close the connection after what was written has been sent."""
         if self._transport is not None:
+            self._send_answers()
             self._transport.close()
 
     # -- reading ----------------------------------------------------------------------------------
@@ -401,9 +404,11 @@ class Receiver(asyncio.BufferedProtocol):
             while self._slabs:
                 slab = self._slabs.popleft()
                 self._steer()
+                self._alone = len(slab.frames) == 1
                 try:
                     await self._handle(slab)
                 finally:
+                    self._alone = False
                     self._slab_bytes -= _memory_of(slab)
                 if slab.last:
                     self._shared.pool.give(slab.buffer)
@@ -460,36 +465,50 @@ class Receiver(asyncio.BufferedProtocol):
             shared.engine, request, self._peer,
             limit=shared.limits.max_frame, now_ns=shared.clock.time_ns(), groups=shared.groups,
         )  # fmt: skip
-        lease = shared.opening.lease()
-        small = request.size <= _SMALL_BYTES and opening.quick
         try:
-            while not opening.done:
+            if request.size <= _SMALL_BYTES and opening.quick:
                 self._emitting = request
-                if shared.emit.full(opening.tag):  # wait with as little in hand as can be
+                if shared.emit.full(opening.tag):
                     await shared.emit.ready(opening.tag)
-                if not small and not lease.resize(opening.cost + opening.kept):
-                    await lease.reach(opening.cost + opening.kept)
-                self._emitting = None
-                part = await self._open(opening, request.size)
-                if part is None:
-                    break
-                self._emitting = request
-                if not small:
-                    lease.resize(min(lease.size, len(part.batch.entries) + opening.kept))
-                if part.skipped or part.mended:
-                    shared.account(opening.tag, self._address, part)
-                if part.batch.count:
-                    receipts.append(await shared.emit(shared.tags.limit(part.batch)))
+                await self._emit(opening, opening.next(), receipts)
+            else:
+                await self._take_large(request, opening, receipts)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._transport is not None or task is None or task.uncancel():
                 raise
             # The client is gone, and goes without an answer.
         finally:
-            lease.release()
             self._emitting = None
-            self._steer()
         return all_of(receipts)
+
+    async def _take_large(self, request: Request, opening: Opening, receipts: list[Receipt]) -> None:
+        """Open a request part by part; what each will take is asked for before."""
+        shared, lease = self._shared, self._shared.opening.lease()
+        try:
+            while not opening.done:
+                self._emitting = request
+                if shared.emit.full(opening.tag):  # wait with as little in hand as can be
+                    await shared.emit.ready(opening.tag)
+                if not lease.resize(opening.cost + opening.kept):
+                    await lease.reach(opening.cost + opening.kept)
+                self._emitting = None
+                part = await self._open(opening, request.size)
+                self._emitting = request
+                if part is not None:
+                    lease.resize(min(lease.size, len(part.batch.entries) + opening.kept))
+                await self._emit(opening, part, receipts)
+        finally:
+            lease.release()
+            self._steer()
+
+    async def _emit(self, opening: Opening, part: Part | None, receipts: list[Receipt]) -> None:
+        if part is None:
+            return
+        if part.skipped or part.mended:
+            self._shared.account(opening.tag, self._address, part)
+        if part.batch.count:
+            receipts.append(await self._shared.emit(self._shared.tags.limit(part.batch)))
 
     def _waits_for_room(self) -> bool:
         """Whether a request that the client will send again waits under back-pressure right now."""
@@ -531,6 +550,7 @@ class Receiver(asyncio.BufferedProtocol):
             self._lease.release()
             self._shared.receivers.discard(self)
         elif not len(self._acks):
+            self._send_answers()
             self._transport.close()
 
     def _complain(self, sentence: str) -> None:
@@ -540,6 +560,20 @@ class Receiver(asyncio.BufferedProtocol):
         self._ending = True
         if self._transport is not None:
             self._transport.abort()
+
+    def _answer(self, answer: bytes) -> None:
+        """Send an answer, together with others of the same turn of the event loop if there may be some."""
+        if self._alone and not self._answers:
+            self._send(answer)
+            return
+        if not self._answers:
+            asyncio.get_running_loop().call_soon(self._send_answers)
+        self._answers.append(answer)
+
+    def _send_answers(self) -> None:
+        if self._answers:
+            answers, self._answers = self._answers, []
+            self._send(b"".join(answers))
 
     def _send(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():

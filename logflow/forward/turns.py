@@ -17,6 +17,8 @@ from collections import deque
 
 _AT_ONCE = 8
 """Connections that have their turn in one turn of the event loop."""
+_COUNTED_S = 0.05
+"""If so many come within this time, others wait."""
 _BUSY_ONE_IN = 8
 _NEW_TURN_S = 0.0003
 _BUSY_TURN_S = 0.001
@@ -35,23 +37,23 @@ class Turns:
         self._new: deque[asyncio.Future[None]] = deque()
         self._busy: deque[asyncio.Future[None]] = deque()
         self._given = 0
-        self._counting = False
+        self._since_s = 0.0
+        self._giving = False
 
     async def take(self, *, busy: bool) -> None:
-        """Wait for a turn; ``busy`` says that one has just been used up. Nobody waits if there are few."""
-        if self._given < _AT_ONCE and not (self._new or self._busy):
+        """Wait for a turn. Where there are few, only who is ``busy`` waits, having just used up another."""
+        now_s = time.perf_counter()
+        if now_s - self._since_s > _COUNTED_S:
+            self._since_s, self._given = now_s, 0
+        if self._given < _AT_ONCE and not self._giving and not busy:
             self._given += 1
-            self._count()
             return
         turn = asyncio.get_running_loop().create_future()
         (self._busy if busy else self._new).append(turn)
-        self._count()
-        await turn
-
-    def _count(self) -> None:
-        if not self._counting:
-            self._counting = True
+        if not self._giving:
+            self._giving = True
             asyncio.get_running_loop().call_soon(self._give)
+        await turn
 
     def _give(self) -> None:
         """The event loop has come round."""
@@ -62,9 +64,9 @@ class Turns:
             if not turn.done():  # otherwise its task was cancelled
                 turn.set_result(None)
                 self._given += 1
-        self._counting = False
-        if self._given:
-            self._count()
+        self._giving = self._given > 0
+        if self._giving:
+            asyncio.get_running_loop().call_soon(self._give)
 
 
 class Turn:
