@@ -159,6 +159,11 @@ def _gathered(parts: Sequence[bytes]) -> Iterator[bytes]:
         yield b"".join(waiting)
 
 
+def _text_within(value: object) -> str:
+    """The text of what JSON has no form for, within other values."""
+    return base64.b64encode(value.data).decode() if isinstance(value, Ext) else str(value)
+
+
 def text_of(value: object) -> str:
     """The text of a field: strings as they are, nothing for ``None``, all else as compact JSON.
 
@@ -177,7 +182,7 @@ def text_of(value: object) -> str:
             return base64.b64encode(value.data).decode()
         case _:
             try:
-                return msgspec.json.encode(value, enc_hook=str).decode()
+                return msgspec.json.encode(value, enc_hook=_text_within).decode()
             except (TypeError, ValueError):
                 return str(value)
 

@@ -93,3 +93,12 @@ class LimitExceeded(MalformedData):
 
 class Unsupported(LogflowError):
     """The native engine cannot express what was asked; the text says why."""
+
+
+def what_happened(error: BaseException) -> str:
+    """One line about an error: what the system says without its number, or the type if it says nothing."""
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    else:
+        text = str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__

@@ -106,7 +106,7 @@ def test_slices_together_are_the_text_of_all_entries(sizes, name):
     ("value", "text"),
     [("a\ud800", "a\\ud800"), (None, ""), (True, "true"), (1.5, "1.5"), ({"a": [None]}, '{"a":[null]}'),
      (EventTime(T0), STAMP), ({(1, 2): 3}, None), ({b"k": 1}, None),
-     (msgspec.msgpack.Ext(5, b"x"), "eA==")],
+     (msgspec.msgpack.Ext(5, b"x"), "eA=="), ({"a": msgspec.msgpack.Ext(5, b"x")}, '{"a":"eA=="}')],
 )  # fmt: skip
 def test_text_of_a_field(value, text):
     assert text is None or text_of(value) == text

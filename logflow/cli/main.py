@@ -31,7 +31,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
-from logflow.errors import ConfigError, LogflowError
+from logflow.errors import ConfigError, LogflowError, what_happened
 
 COMMANDS = {
     "run": ("logflow.cli.run", "run the pipeline that the configuration describes"),
@@ -127,13 +127,10 @@ def report(error: Exception, *, debug: bool) -> int:
     if isinstance(error, ConfigError):
         print(*error.problems, sep="\n", file=sys.stderr)
         return 2
-    if isinstance(error, LogflowError):
-        text = str(error)
-    elif isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    else:
-        text = f"internal error: {type(error).__name__}: {error}; --debug shows where"
-    print("logflow:", " ".join(text.split()), file=sys.stderr)
+    text, kind = what_happened(error), type(error).__name__
+    if not (isinstance(error, LogflowError) or (isinstance(error, OSError) and error.strerror)):
+        text = f"internal error: {text if text == kind else f'{kind}: {text}'}; --debug shows where"
+    print("logflow:", text, file=sys.stderr)
     return 1
 
 

@@ -27,7 +27,7 @@ from typing import Any
 import msgpack
 from typing_extensions import Buffer
 
-from logflow.errors import DeliveryError, LogflowError, MalformedData
+from logflow.errors import DeliveryError, LogflowError, MalformedData, what_happened
 from logflow.forward.endpoint import Endpoint
 from logflow.forward.handshake import ClientHandshake, ClientSecrets
 
@@ -410,7 +410,7 @@ def _as_malformed(error: Exception) -> MalformedData:
     return (
         error
         if isinstance(error, MalformedData)
-        else MalformedData(f"the server's answer is damaged: {error or type(error).__name__}")
+        else MalformedData(f"the server's answer is damaged: {what_happened(error)}")
     )
 
 

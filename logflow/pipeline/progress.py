@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from logflow.clock import Clock
-from logflow.errors import LogflowError
+from logflow.errors import LogflowError, what_happened
 
 _LOG_AGAIN_S = 60.0
 
@@ -78,7 +78,8 @@ def describe(error: BaseException) -> str:
     """
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    text = str(error).strip().rstrip(".").replace("\n", " ")
-    if isinstance(error, TimeoutError) and not text:
+    if isinstance(error, TimeoutError) and not str(error):
         return "it took longer than write_timeout"
-    return text if isinstance(error, LogflowError) and text else f"{type(error).__name__}: {text}"
+    text, kind = what_happened(error), type(error).__name__
+    said = isinstance(error, LogflowError) or (isinstance(error, OSError) and error.strerror)
+    return text if said or text == kind else f"{kind}: {text}"

@@ -28,6 +28,7 @@ from logflow.buffers.disk.records import Record, length_of
 from logflow.buffers.disk.segments import Place, Reserve, Segment, SegmentLog
 from logflow.buffers.disk.threads import InThread
 from logflow.clock import Clock
+from logflow.errors import what_happened
 from logflow.storage.checkpoints import Checkpoints
 
 _GROUP_BYTES = 16 << 20
@@ -236,14 +237,14 @@ class Writer:
         return group
 
     def _failed(self, error: OSError) -> None:
-        self.problem = str(error)
+        self.problem = what_happened(error)
         self._group_bytes = 0  # one batch may find room where many do not
         now_s = self._clock.monotonic()
         if now_s >= self._log_again_s:
             self._log_again_s = now_s + _LOG_AGAIN_S
             self._log.error(
                 "The disk buffer cannot be written to: %s. Sources wait; it is tried again twice a second.",
-                error,
+                self.problem,
             )
 
     def _succeeded(self) -> None:
