@@ -51,6 +51,7 @@ class Server:
         chunks: how many it acknowledged, or was sent where no acks are asked for.
         last_error: what went wrong last, if anything ever did.
         largest: bytes of the largest frame that it acknowledged.
+        refuses: whether it refused the last heartbeat, so that nobody is there to be asked anything.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Server:
         self.standby = options.standby
         self.chunks = 0
         self.largest = 0
+        self.refuses = False
         self.last_error: str | None = None
         self._heartbeat_s = health.heartbeat_s
         self._health = Health(health, clock.monotonic())
@@ -269,10 +271,12 @@ class Server:
                 probe = await self.options.endpoint.connect(_Probe)
             probe.abort()
         except ConnectionRefusedError:
+            self.refuses = True
             self._failed("it refuses connections")
         except (OSError, ValueError):  # a timeout is one of the first, an impossible name of the second
             pass  # silence: the detector weighs it
         else:
+            self.refuses = False
             if self._health.heard(self._clock.monotonic()):
                 self._log.info("Server %s is up again.", self)
         if self._health.check(self._clock.monotonic()):

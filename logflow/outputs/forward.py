@@ -9,6 +9,7 @@ at once.
 
 Nobody waits for an ack that is overdue: the chunk stays in doubt beside the workers, and an ack that comes
 late settles it. A server that acknowledges nothing is suspect, and new chunks of any tag go to the others.
+One that was restarted is asked as soon as a heartbeat finds it there again.
 
 The same holds for a chunk that an earlier process cut and did not commit (``Chunk.resumed``): the server
 that may have it is its first choice, or the one that was noted in the checkpoints when another was used.
@@ -378,10 +379,13 @@ class ForwardOutput(Output):
         """Whether the ack of a chunk in doubt came meanwhile.
 
         Raises:
-            Undecided: it may still come.
+            Undecided: it may still come, or nobody is there to be asked.
         """
         request = doubt.request
-        if request is None:
+        if request is None or not (request.in_flight or request.acked):
+            if doubt.server.refuses and not self._is_over(doubt):
+                # Asked as soon as a heartbeat finds it there again, and not when a back-off is over.
+                raise self._undecided(doubt.server, f"server {doubt.server} refuses connections")
             return False
         if request.in_flight:
             if not self._is_over(doubt):

@@ -404,6 +404,64 @@ async def test_a_chunk_that_a_server_may_have_goes_to_that_server_again(open_pai
         assert len(second.requests) == 1
 
 
+async def test_a_server_that_is_back_is_asked_at_once(open_pair):
+    """While it refuses heartbeats nothing is tried, so that no back-off is waited out after its restart."""
+    clock = FakeClock()
+    async with open_pair(clock=clock, heartbeat="tcp", failover_after=60) as (output, first, second):
+        first.answer = cut
+        with pytest.raises(DeliveryError):
+            await output.write(make_chunk(1))
+        await first.stop()
+        await output.server(first).beat()
+        for _ in range(10):
+            with pytest.raises(Undecided, match="refuses connections") as caught:
+                await output.write(make_chunk(1))
+            assert caught.value.delay_s < 1
+        await first.start()
+        first.answer = ack
+        await output.server(first).beat()
+        await output.write(make_chunk(1))
+        assert (len(first.requests), len(second.requests)) == (2, 0)
+        assert output.server(first).up
+
+
+async def test_a_server_without_another_is_waited_for_and_asked_at_once(open_output):
+    """However long it is away: a back-off that has grown meanwhile is not waited out either."""
+    clock = FakeClock()
+    async with (
+        scripted_server() as server,
+        open_output(where(server), heartbeat="tcp", failover_after=30, clock=clock) as output,
+    ):
+        server.answer = cut
+        with pytest.raises(DeliveryError):
+            await output.write(make_chunk(1))
+        await server.stop()
+        await output.server(server).beat()
+        await clock.advance(1000)
+        with pytest.raises(Undecided, match="refuses connections"):
+            await output.write(make_chunk(1))
+        await server.start()
+        server.answer = ack
+        await output.server(server).beat()
+        await output.write(make_chunk(1))
+        assert len(server.requests) == 2
+
+
+async def test_the_doubt_about_a_server_that_stays_away_ends_at_failover_after(open_pair):
+    clock = FakeClock()
+    async with open_pair(clock=clock, heartbeat="tcp", failover_after=30) as (output, first, second):
+        first.answer = cut
+        with pytest.raises(DeliveryError):
+            await output.write(make_chunk(1))
+        await first.stop()
+        await output.server(first).beat()
+        with pytest.raises(Undecided):
+            await output.write(make_chunk(1))
+        await clock.advance(31)
+        await output.write(make_chunk(1))
+        assert len(second.requests) == 1
+
+
 async def test_after_failover_after_the_chunk_goes_elsewhere(open_pair):
     clock = FakeClock()
     async with open_pair(clock=clock, failover_after=30) as (output, first, second):
