@@ -113,6 +113,10 @@ def _written(pattern: str) -> str:
     return parse_pattern(pattern).write("native")
 
 
+_OF_A_FIELD = frozenset(("set", "default", "remove", "rename", "copy"))
+"""Changes of one field; others may concern the whole record, which is the path of no field."""
+
+
 def _steps(path: str) -> tuple[str | None, tuple[Step, ...]]:
     """A path as the native engine takes it: its exact key, its steps."""
     found = parse_path(path)
@@ -299,7 +303,7 @@ class NativeEngine:
     def modify(self, changes: Sequence[tuple[str, str, Any]], variables: Mapping[str, str]) -> Modify:
         """Compile changes of records."""
         described = [
-            (action, _steps(key) if key else (None, ()), _argument(action, argument))
+            (action, _steps(key) if key or action in _OF_A_FIELD else (None, ()), _argument(action, argument))
             for action, key, argument in changes
         ]
         modify: Modify = self._native.modify(described, variables, _steps)

@@ -107,7 +107,9 @@ def stop(process: Process) -> int:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_check_finds_nothing_wrong(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "-c", str(ready_config(name))]) == 0
-    assert "warning" not in capsys.readouterr().err
+    # Whether there are containers, or log files, depends on the machine.
+    said = [line for line in capsys.readouterr().err.splitlines() if "no file matches" not in line]
+    assert "warning" not in "\n".join(said)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

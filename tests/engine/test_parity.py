@@ -123,7 +123,8 @@ def same(native: Engine, call: Callable[[Engine], Any]) -> Any:
 
 
 def known_parser(name: str, context: Context) -> Parser:
-    return build_parser(context, **PARSERS[name])
+    options = dict(PARSERS[name])
+    return build_parser(context, options.pop("name"), **options)
 
 
 LINES: dict[LineFormat, st.SearchStrategy[bytes]] = {
