@@ -493,7 +493,17 @@ fn without_return(block: &[u8], start: usize, end: usize) -> usize {
 }
 
 /// Drop a UTF-8 character at the end that was cut in its middle.
-fn whole_characters(text: &[u8]) -> &[u8] {
+///
+/// What stands before may be such a beginning too, where a text is not UTF-8: cutting twice is the same as once.
+fn whole_characters(mut text: &[u8]) -> &[u8] {
+    while let Some(end) = cut_character(text) {
+        text = &text[..end];
+    }
+    text
+}
+
+/// Where the character begins that a text ends in the middle of, if it does.
+fn cut_character(text: &[u8]) -> Option<usize> {
     for back in 1..=text.len().min(3) {
         let byte = text[text.len() - back];
         if byte >= 0xc0 {
@@ -504,13 +514,13 @@ fn whole_characters(text: &[u8]) -> &[u8] {
             } else {
                 4
             };
-            return if back < length { &text[..text.len() - back] } else { text };
+            return (back < length).then_some(text.len() - back);
         }
         if byte < 0x80 {
             break;
         }
     }
-    text
+    None
 }
 
 /// Take a line of a container runtime apart.

@@ -641,3 +641,18 @@ def test_large_blocks(native: Engine, context: Context) -> None:
     )
     same(native, lambda engine: engine.to_ndjson(parsed.entries, "t"))
     same(native, lambda engine: engine.splice(parsed.entries, {"a": 1}))
+
+
+@pytest.mark.parametrize("multiline", MULTILINES)
+@pytest.mark.parametrize("tail", [b"\xc0\xc0\0", b"\xe0\xe0\0", b"\xf0\x9f\xf0\x9f\0"])
+def test_a_text_that_is_cut_twice_is_cut_as_once(
+    native: Engine, context: Context, multiline: Any, tail: bytes
+) -> None:
+    """A line that is an event by itself may be cut as a line, and again as an event."""
+    block = b"Traceback (most recent call last):\n" + b"\0" * (8 - len(tail)) + tail + b"\n"
+
+    def parse(engine: Engine) -> Any:
+        parser = build_parser(context, "raw")
+        return engine.line_parser("plain", parser, max_line=7, multiline=multiline).parse(block, b"", 0)
+
+    same(native, parse)

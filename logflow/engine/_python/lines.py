@@ -351,12 +351,22 @@ def _dump(state: _State) -> bytes:
 
 
 def _whole_characters(text: bytes) -> bytes:
-    """Drop a UTF-8 character at the end that was cut in its middle."""
+    """Drop a UTF-8 character at the end that was cut in its middle.
+
+    What stands before may be such a beginning too, where a text is not UTF-8; cutting twice is cutting once.
+    """
+    while (end := _cut_character(text)) is not None:
+        text = text[:end]
+    return text
+
+
+def _cut_character(text: bytes) -> int | None:
+    """Return where the character begins that a text ends in the middle of, if it does."""
     for back in range(1, min(4, len(text) + 1)):
         byte = text[-back]
         if byte >= 0xC0:
             length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return text[:-back] if back < length else text
+            return len(text) - back if back < length else None
         if byte < 0x80:
             break
-    return text
+    return None
