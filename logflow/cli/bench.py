@@ -116,7 +116,7 @@ def _plan(settings: Settings, directory: Path, args: argparse.Namespace) -> _Pla
     from logflow.config.models import AdminOptions
     from logflow.config.options import OutputConfig
     from logflow.outputs.null import NullOutput
-    from logflow.sources.generate import GenerateConfig
+    from logflow.sources.generate import GenerateSource
 
     size = int(args.size_mb * 1e6 / len(settings.sources))
     sources: dict[str, Any] = {}
@@ -129,7 +129,7 @@ def _plan(settings: Settings, directory: Path, args: argparse.Namespace) -> _Pla
                 update={"paths": [str(path)], "exclude": [], "read_from": "beginning"}
             )
         else:
-            sources[name] = GenerateConfig(
+            sources[name] = GenerateSource.Config(
                 type="generate", tag=name, rate=0, count=max(size // _GENERATED_BYTES, 1), size=100
             )
             total += size

@@ -62,14 +62,14 @@ async def _send(args: argparse.Namespace) -> None:
     import asyncio
 
     from logflow.outputs.forward import ForwardOutput
-    from logflow.sources.stdin import StdinConfig, StdinSource
+    from logflow.sources.stdin import StdinSource
     from logflow.telemetry.metrics import Metrics
 
     metrics = Metrics()
     context = _context(metrics)
     parse = {"type": "raw" if args.raw else "json"}
     source = StdinSource(
-        StdinConfig.model_validate({"type": "stdin", "tag": args.tag, "parse": parse}), context
+        StdinSource.Config.model_validate({"type": "stdin", "tag": args.tag, "parse": parse}), context
     )
     output = ForwardOutput(ForwardOutput.Config.model_validate(_output_options(args)), context)
     sender = _Sender(output, args.tag, metrics if args.json else None)

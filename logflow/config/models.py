@@ -95,9 +95,6 @@ class Settings(Options):
     data_dir: Path = Field(
         Path("/var/lib/logflow"), description="Where positions, disk buffers and dead letters are kept."
     )
-    workers: int = Field(
-        1, ge=1, le=64, description="Only 1 for now: several processes cannot share a `data_dir` yet."
-    )
     engine: Literal["auto", "native", "python"] = Field(
         "auto", description="Hot-path implementation; `auto` is `native` where it was built, else `python`."
     )

@@ -4,7 +4,7 @@
 
     Mapping ── items: name -> Node        place: the line of its own key (or list item)
     Items   ── items: [Node, ...]
-    Scalar  ── value, text, written       `workers: ${N:-2}` has the value 2, the text "2"
+    Scalar  ── value, text, written       `factor: ${N:-2}` has the value 2, the text "2"
                                           and was written "${N:-2}"
 """
 

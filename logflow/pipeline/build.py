@@ -241,11 +241,6 @@ def build(
     Raises:
         ComponentError: a component cannot be made as configured; the text says what to do.
     """
-    if settings.workers > 1:
-        raise ComponentError(
-            f"workers: {settings.workers} processes cannot share a data_dir yet; leave it at 1, and run "
-            "several logflow with a configuration each where one core is not enough"
-        )
     path = settings.data_dir / "checkpoints" if keeps_state(settings) else None
     contexts = Contexts(
         load_engine(settings.engine), settings.data_dir, Checkpoints(path),

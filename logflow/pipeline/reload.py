@@ -29,7 +29,7 @@ from logflow.pipeline.runner import Runner, quietly
 
 _log = logging.getLogger("logflow.service")
 
-_FIXED = ("data_dir", "engine", "memory_limit", "workers")
+_FIXED = ("data_dir", "engine", "memory_limit")
 
 
 async def reload(runner: Runner, settings: Settings) -> None:

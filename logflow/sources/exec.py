@@ -20,12 +20,12 @@ import signal
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from logflow.batch import Batch
-from logflow.component import ComponentConfig, Context, Emit, Source
+from logflow.component import Context, Emit, Source
 from logflow.config.fields import Duration, NonEmpty
 from logflow.sources import pipes
 from logflow.sources.lines import LineCounters, LineFeed, LinesConfig
@@ -41,32 +41,31 @@ _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 60.0
 
 
-class ExecConfig(LinesConfig):
-    """An application that is run as a child."""
-
-    command: list[NonEmpty] | NonEmpty = Field(
-        description="Program and arguments; a text is run by `/bin/sh -c`, and begins with `exec` if the "
-        "program, not the shell, is to get the signals.",
-        min_length=1,
-    )
-    env: dict[str, str] = Field(default_factory=dict, description="Variables to add to the environment.")
-    cwd: Path | None = Field(None, description="Working directory.")
-    restart: Literal["never", "on_failure", "always"] = Field(
-        "never", description="Whether to start it again when it ended; `never` ends logflow with its status."
-    )
-    stop_timeout: Duration = Field(
-        10.0, description="How long it may take to end when logflow is stopped, before it is killed."
-    )
-
-
 class ExecSource(Source):
     """Runs a child. ``exit_status`` is that of the child once it has ended: 128 + n for signal n."""
 
-    Config: ClassVar[type[ComponentConfig]] = ExecConfig
-    config: ExecConfig
+    class Config(LinesConfig):
+        """An application that is run as a child."""
+
+        command: list[NonEmpty] | NonEmpty = Field(
+            description="Program and arguments; a text is run by `/bin/sh -c`, and begins with `exec` if the "
+            "program, not the shell, is to get the signals.",
+            min_length=1,
+        )
+        env: dict[str, str] = Field(default_factory=dict, description="Variables to add to the environment.")
+        cwd: Path | None = Field(None, description="Working directory.")
+        restart: Literal["never", "on_failure", "always"] = Field(
+            "never",
+            description="Whether to start it again when it ended; `never` ends logflow with its status.",
+        )
+        stop_timeout: Duration = Field(
+            10.0, description="How long it may take to end when logflow is stopped, before it is killed."
+        )
+
+    config: ExecSource.Config
     outputs: Mapping[str, int] = {"stdout": 1, "stderr": 2}
 
-    def __init__(self, config: ExecConfig, context: Context) -> None:
+    def __init__(self, config: ExecSource.Config, context: Context) -> None:
         super().__init__(config, context)
         counters = LineCounters(context.counter)
         self._feeds = {name: LineFeed(config, context, counters, stream=name) for name in self.outputs}

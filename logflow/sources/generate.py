@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 from pydantic import Field
 
 from logflow import packing
 from logflow.batch import Batch
-from logflow.component import ComponentConfig, Context, Emit, Source
+from logflow.component import Context, Emit, Source
 from logflow.config.fields import NonEmpty, Size
 from logflow.config.options import SourceConfig
 from logflow.event import EventTime
@@ -25,25 +25,23 @@ _SEQ_KEY = b"\xa3seq"
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class GenerateConfig(SourceConfig):
-    """Events `{seq, host, message}` and more fields, numbered from 0."""
-
-    tag: NonEmpty = Field("generate", description="Tag of the events.")
-    rate: float = Field(1000.0, ge=0, description="Events per second; 0: as many as the outputs take.")
-    count: int | None = Field(
-        None, ge=1, description="Number of events after which it ends; never unless set."
-    )
-    size: Size = Field(100, ge=0, le=1 << 20, description="Length of the field `message`.")
-    record: dict[str, Any] = Field(default_factory=dict, description="Fields to add to each event.")
-
-
 class GenerateSource(Source):
     """Makes events at a steady rate; one that fell behind catches up."""
 
-    Config: ClassVar[type[ComponentConfig]] = GenerateConfig
-    config: GenerateConfig
+    class Config(SourceConfig):
+        """Events `{seq, host, message}` and more fields, numbered from 0."""
 
-    def __init__(self, config: GenerateConfig, context: Context) -> None:
+        tag: NonEmpty = Field("generate", description="Tag of the events.")
+        rate: float = Field(1000.0, ge=0, description="Events per second; 0: as many as the outputs take.")
+        count: int | None = Field(
+            None, ge=1, description="Number of events after which it ends; never unless set."
+        )
+        size: Size = Field(100, ge=0, le=1 << 20, description="Length of the field `message`.")
+        record: dict[str, Any] = Field(default_factory=dict, description="Fields to add to each event.")
+
+    config: GenerateSource.Config
+
+    def __init__(self, config: GenerateSource.Config, context: Context) -> None:
         super().__init__(config, context)
         message = (_LETTERS * (config.size // len(_LETTERS) + 1))[: config.size].decode()
         record = {"host": socket.gethostname(), "message": message, **config.record}

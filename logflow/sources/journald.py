@@ -17,12 +17,12 @@ import asyncio
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from logflow.batch import Batch
-from logflow.component import ComponentConfig, Context, Emit, Source
+from logflow.component import Context, Emit, Source
 from logflow.config.fields import NonEmpty
 from logflow.config.options import SourceConfig
 from logflow.registry import load
@@ -38,29 +38,31 @@ _CLOCKS = ("__CURSOR", "__MONOTONIC_TIMESTAMP", "__SEQNUM", "__SEQNUM_ID")
 _STDERR_BYTES = 4096
 
 
-class JournaldConfig(SourceConfig):
-    """Options of the source ``journald``."""
-
-    type: Literal["journald"] = "journald"
-    tag: NonEmpty = Field("journal", description="Tag of the events.")
-    units: list[NonEmpty] = Field(
-        [], description="Only these units, such as `ssh.service`; globs are allowed."
-    )
-    matches: list[NonEmpty] = Field([], description="Only entries with these fields, such as `PRIORITY=3`.")
-    directory: Path | None = Field(None, description="Where the journal lies; the system's own unless set.")
-    read_from: Literal["beginning", "end"] = Field(
-        "beginning", description="Where to begin when there is no position yet."
-    )
-
-
 class JournaldSource(Source):
     """Follows the journal."""
 
-    Config: ClassVar[type[ComponentConfig]] = JournaldConfig
-    config: JournaldConfig
+    class Config(SourceConfig):
+        """Options of the source ``journald``."""
+
+        type: Literal["journald"] = "journald"
+        tag: NonEmpty = Field("journal", description="Tag of the events.")
+        units: list[NonEmpty] = Field(
+            [], description="Only these units, such as `ssh.service`; globs are allowed."
+        )
+        matches: list[NonEmpty] = Field(
+            [], description="Only entries with these fields, such as `PRIORITY=3`."
+        )
+        directory: Path | None = Field(
+            None, description="Where the journal lies; the system's own unless set."
+        )
+        read_from: Literal["beginning", "end"] = Field(
+            "beginning", description="Where to begin when there is no position yet."
+        )
+
+    config: JournaldSource.Config
     keeps_state = True
 
-    def __init__(self, config: JournaldConfig, context: Context) -> None:
+    def __init__(self, config: JournaldSource.Config, context: Context) -> None:
         super().__init__(config, context)
         parser: dict[str, Any] = {
             "type": "json", "time_key": "__REALTIME_TIMESTAMP", "time_format": "unix_us",

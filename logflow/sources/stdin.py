@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from logflow.batch import Batch
-from logflow.component import ComponentConfig, Context, Emit, Source
+from logflow.component import Context, Emit, Source
 from logflow.sources import pipes
 from logflow.sources.lines import LineCounters, LineFeed, LinesConfig
 
@@ -19,21 +19,19 @@ _LAST_WORDS_S = 1.0
 """How long what has come already may take to be admitted when the source is stopped."""
 
 
-class StdinConfig(LinesConfig):
-    """Lines from standard input; its end ends the source."""
-
-    format: Literal["plain", "cri", "docker"] = Field("plain", description="How lines are wrapped.")
-
-
 class StdinSource(Source):
     """Reads standard input to its end."""
 
-    Config: ClassVar[type[ComponentConfig]] = StdinConfig
-    config: StdinConfig
+    class Config(LinesConfig):
+        """Lines from standard input; its end ends the source."""
+
+        format: Literal["plain", "cri", "docker"] = Field("plain", description="How lines are wrapped.")
+
+    config: StdinSource.Config
     input_fd = 0
     output_fd = 1
 
-    def __init__(self, config: StdinConfig, context: Context) -> None:
+    def __init__(self, config: StdinSource.Config, context: Context) -> None:
         super().__init__(config, context)
         counters = LineCounters(context.counter)
         self._feed = LineFeed(config, context, counters, line_format=config.format)

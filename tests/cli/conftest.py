@@ -20,7 +20,7 @@ outputs:
 """
 
 TEN_MISTAKES = """data_dr: /tmp
-workers: many
+shutdown_timeout: many
 log: {level: loud}
 admin: {listen: 24220}
 sources:

@@ -15,7 +15,7 @@ from logflow.engine import load_engine
 UNIT = "write a number and a unit"
 TEN_LINES = [
     "agent.yaml:1: data_dr: unknown key; did you mean 'data_dir'?",
-    "agent.yaml:2: workers: expected a whole number, not 'many'",
+    f"agent.yaml:2: shutdown_timeout: 'many' is not a duration; {UNIT}, such as 5s",
     "agent.yaml:3: log.level: 'loud' is not one of debug, info, warning, error",
     "agent.yaml:4: admin.listen: 24220 is not an address; write host:port, such as 127.0.0.1:24224",
     "agent.yaml:6: sources.peers.type: there is no source of type 'forwrd'; did you mean 'forward'?",

@@ -44,9 +44,9 @@ def test_a_reload_reads_the_files_again(
 ) -> None:
     main(["run", "-c", valid])
     reload = served[0][1]
-    Path(valid).write_text(Path(valid).read_text() + "workers: 2\n")
-    assert reload().workers == 2
-    Path(valid).write_text("workers: x\n")
+    Path(valid).write_text(Path(valid).read_text() + "shutdown_timeout: 2s\n")
+    assert reload().shutdown_timeout == 2
+    Path(valid).write_text("shutdown_timeout: x\n")
     with pytest.raises(ConfigError):
         reload()
 
@@ -54,10 +54,10 @@ def test_a_reload_reads_the_files_again(
 def test_several_files_are_given_in_one_option_or_in_several(
     valid: str, served: list[tuple[Settings, Callable[[], Settings]]]
 ) -> None:
-    Path("b.yaml").write_text("workers: 2\n")
-    Path("c.yaml").write_text("workers: 3\n")
+    Path("b.yaml").write_text("shutdown_timeout: 2s\n")
+    Path("c.yaml").write_text("shutdown_timeout: 3s\n")
     assert main(["run", "-c", valid, "b.yaml", "-c", "c.yaml"]) == 7
-    assert served[0][0].workers == 3
+    assert served[0][0].shutdown_timeout == 3
 
 
 def test_a_component_that_cannot_start_is_one_line(

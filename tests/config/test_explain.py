@@ -129,8 +129,8 @@ def test_names_are_bounded_in_what_they_may_hold(problems_of: Problems) -> None:
 
 def test_the_top_level_is_explained_too(problems_of: Problems) -> None:
     where = "(Where events go, top to bottom; the first match wins)"
-    assert problems_of("workers: 0\nengine: rust\nlog: {levl: info}\nsorces: []\n", whole=True) == [
-        "agent.yaml:1: workers: must be at least 1, not '0'",
+    assert problems_of("memory_limit: 0\nengine: rust\nlog: {levl: info}\nsorces: []\n", whole=True) == [
+        "agent.yaml:1: memory_limit: must be at least 16777216, not '0'",
         f"agent.yaml:1: routes: missing; add the key 'routes' {where}",
         "agent.yaml:2: engine: 'rust' is not one of auto, native, python",
         "agent.yaml:3: log.levl: unknown key; did you mean 'level'?",

@@ -42,14 +42,14 @@ def failure(paths: list[Path]) -> list[str]:
 def test_a_small_configuration_has_defaults(load_text: Callable[..., Loaded]) -> None:
     loaded = load_text(OUT)
     settings, warnings = loaded.settings, loaded.warnings
-    assert (settings.data_dir, settings.workers, settings.engine) == (Path("/var/lib/logflow"), 1, "auto")
+    assert (settings.data_dir, settings.engine) == (Path("/var/lib/logflow"), "auto")
     assert settings.admin.listen == ("127.0.0.1", 24220)
     assert settings.sources["in"].type == "feed"
     assert warnings == []
 
 
 def test_ten_mistakes_in_two_files_are_ten_lines_in_order(files: Callable[..., list[Path]]) -> None:
-    one = """workers: many
+    one = """shutdown_timeout: many
 sources:
   in: {type: fed}
   app: {type: feed, max_line: 1 mile, parse: {type: json, colour: red}}
@@ -65,7 +65,7 @@ routes:
     note: [x]
 """
     assert [problem.split(": ")[:2] for problem in failure(files(one=one, two=two))] == [
-        ["one.yaml:1", "workers"],
+        ["one.yaml:1", "shutdown_timeout"],
         ["one.yaml:3", "sources.in.type"],
         ["one.yaml:4", "sources.app.parse.colour"],
         ["one.yaml:4", "sources.app.max_line"],
@@ -81,10 +81,11 @@ routes:
 def test_mappings_are_merged_scalars_and_lists_replaced_and_routes_joined(
     files: Callable[..., list[Path]],
 ) -> None:
-    one = FEED + "workers: 2\nlog: {level: debug, format: json}\nroutes: [{match: a, outputs: [out]}]\n"
-    two = OUT + "workers: 3\nlog: {level: error}\nroutes: [{match: b, outputs: [out]}]\n"
+    one = FEED + "shutdown_timeout: 2s\nlog: {level: debug, format: json}\n"
+    one += "routes: [{match: a, outputs: [out]}]\n"
+    two = OUT + "shutdown_timeout: 3s\nlog: {level: error}\nroutes: [{match: b, outputs: [out]}]\n"
     settings = load(files(one=one, two=two), {}).settings
-    assert settings.workers == 3
+    assert settings.shutdown_timeout == 3
     assert (settings.log.level, settings.log.format) == ("error", "json")
     assert [route.match for route in settings.routes] == ["a", "b"]
 
@@ -105,15 +106,15 @@ def test_what_is_included_comes_first_sorted_and_relative_to_the_file(
     files: Callable[..., list[Path]],
 ) -> None:
     main, *_ = files(
-        etc__main=OUT + "include: ['conf.d/*.yaml']\nworkers: 2\nroutes: [{match: '**', outputs: [out]}]\n",
+        etc__main=OUT + ROUTE + "include: ['conf.d/*.yaml']\nshutdown_timeout: 2s\n",
         etc__conf__d=FEED,
     )
     Path("etc/conf.d").mkdir()
     Path("etc/conf.d/b.yaml").write_text("routes: [{match: b, outputs: []}]")
-    Path("etc/conf.d/a.yaml").write_text(FEED + "workers: 4\nroutes: [{match: a, outputs: []}]")
+    Path("etc/conf.d/a.yaml").write_text(FEED + "shutdown_timeout: 4s\nroutes: [{match: a, outputs: []}]")
     settings = load([main], {}).settings
     assert [route.match for route in settings.routes] == ["a", "b", "**"]
-    assert settings.workers == 2
+    assert settings.shutdown_timeout == 2
 
 
 def test_files_that_include_each_other_are_read_once(files: Callable[..., list[Path]]) -> None:
@@ -129,18 +130,20 @@ def test_a_name_that_is_included_must_exist_but_a_glob_may_match_nothing(
 
 
 def test_a_problem_in_an_included_file_names_that_file(files: Callable[..., list[Path]]) -> None:
-    one, _ = files(one=FEED + ROUTE + OUT + "include: [sub/two.yaml]\n", sub__two="\nworkers: x\n")
-    assert failure([one]) == ["sub/two.yaml:2: workers: expected a whole number, not 'x'"]
+    one, _ = files(one=FEED + ROUTE + OUT + "include: [sub/two.yaml]\n", sub__two="\nshutdown_timeout: x\n")
+    assert failure([one]) == [
+        "sub/two.yaml:2: shutdown_timeout: 'x' is not a duration; write a number and a unit, such as 5s"
+    ]
 
 
 def test_a_file_that_cannot_be_read_does_not_hide_the_mistakes_of_others(
     files: Callable[..., list[Path]],
 ) -> None:
     """What may stand in it (outputs, whole sections) is not missed."""
-    paths = files(broken="a: b: c\n", one=FEED + ROUTE + "workers: x\n")
+    paths = files(broken="a: b: c\n", one=FEED + ROUTE + "shutdown_timeout: x\n")
     assert [problem.split(": ")[:2] for problem in failure([*paths, Path("gone.yaml")])] == [
         ["broken.yaml:1", "not valid YAML"],
-        ["one.yaml:3", "workers"],
+        ["one.yaml:3", "shutdown_timeout"],
         ["gone.yaml:1", "the file gone.yaml does not exist; check -c and include"],
     ]
 
@@ -177,8 +180,8 @@ def test_unknown_outputs_are_found_and_unused_ones_and_dead_routes_are_warned_of
 
 
 def test_a_broken_substitution_is_told_once(problems_of: Problems) -> None:
-    (problem,) = problems_of(OUT + "workers: ${WORKERS}\n")
-    assert problem.startswith("agent.yaml:2: workers: the environment variable WORKERS is not set")
+    (problem,) = problems_of(OUT + "shutdown_timeout: ${PATIENCE}\n")
+    assert problem.startswith("agent.yaml:2: shutdown_timeout: the environment variable PATIENCE is not set")
 
 
 def test_of_a_directory_the_yaml_files_are_read_in_order(files: Callable[..., list[Path]]) -> None:

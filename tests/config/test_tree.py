@@ -24,7 +24,7 @@ def test_paths_are_written_as_users_know_them(path: KeyPath, text: str) -> None:
 
 
 def test_a_problem_is_place_path_and_text() -> None:
-    assert str(Problem(PLACE, ("workers",), "wrong")) == "a.yaml:3: workers: wrong"
+    assert str(Problem(PLACE, ("engine",), "wrong")) == "a.yaml:3: engine: wrong"
     assert str(Problem(PLACE, (), "not valid YAML")) == "a.yaml:3: not valid YAML"
 
 

@@ -48,6 +48,19 @@ FILTERS: dict[str, dict[str, Any]] = {
 }
 
 
+KINDS: tuple[registry.Kind, ...] = ("source", "parser", "filter", "output")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in KINDS for name in registry.built_in(kind)]
+)
+def test_options_are_a_model_inside_the_class(kind: registry.Kind, name: str) -> None:
+    """Every component shows newcomers the same way to say what can be configured."""
+    component = registry.load(kind, name)
+    assert "Config" in vars(component)
+    assert component.Config.__qualname__ == f"{component.__name__}.Config"
+
+
 @pytest.mark.parametrize("name", registry.built_in("parser"))
 def test_parser(name: str, tmp_path: Path) -> None:
     """Each parser keeps the contract of parsers."""

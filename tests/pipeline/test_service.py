@@ -229,12 +229,6 @@ async def test_a_source_that_cannot_open_ends_the_start(tmp_path: Path) -> None:
     assert KeepOutput.closed >= 1
 
 
-def test_several_workers_are_refused(tmp_path: Path) -> None:
-    """What is not there yet is said, not ignored."""
-    with pytest.raises(ComponentError, match="leave it at 1"):
-        build(make_settings(tmp_path, workers=2))
-
-
 async def test_two_processes_cannot_share_a_data_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

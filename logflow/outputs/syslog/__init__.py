@@ -11,24 +11,25 @@ import errno
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import ClassVar
 
 from logflow.batch import Chunk
-from logflow.component import ComponentConfig, Context, Output
+from logflow.component import Context, Output
 from logflow.errors import ChunkTooLarge, DeliveryError
-from logflow.outputs.syslog.messages import Messages, SyslogConfig
+from logflow.outputs.syslog.messages import Messages, SyslogOptions
 
 _SLICE_BYTES = 64 << 10
 
 
 class SyslogOutput(Output):
-    """Sends messages. See the module's text."""
+    """Sends messages over one connection, one chunk after the other."""
+
+    class Config(SyslogOptions):
+        """Options of the output ``syslog``."""
 
     groups = True
-    Config: ClassVar[type[ComponentConfig]] = SyslogConfig
-    config: SyslogConfig
+    config: SyslogOutput.Config
 
-    def __init__(self, config: SyslogConfig, context: Context) -> None:
+    def __init__(self, config: SyslogOutput.Config, context: Context) -> None:
         super().__init__(config, context)
         self._messages = Messages(config, context)
         self._writer: asyncio.StreamWriter | None = None

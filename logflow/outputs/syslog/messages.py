@@ -46,7 +46,7 @@ _NAME_LETTERS = 32
 _decode = msgspec.msgpack.decode
 
 
-class SyslogConfig(GroupOutputConfig, OutputConfig):
+class SyslogOptions(GroupOutputConfig, OutputConfig):
     """Options of the output ``syslog``."""
 
     example: ClassVar[Mapping[str, Any]] = {"address": "127.0.0.1:514"}
@@ -88,7 +88,7 @@ class SyslogConfig(GroupOutputConfig, OutputConfig):
         return name
 
     @model_validator(mode="after")
-    def _check(self) -> SyslogConfig:
+    def _check(self) -> SyslogOptions:
         if self.tls is not None and self.protocol == "udp":
             raise ValueError("tls needs protocol: tcp")
         for name in self.structured_data:
@@ -100,7 +100,7 @@ class SyslogConfig(GroupOutputConfig, OutputConfig):
 class Messages:
     """Makes messages, without their frame. Pure; may be used in a thread."""
 
-    def __init__(self, config: SyslogConfig, context: Context) -> None:
+    def __init__(self, config: SyslogOptions, context: Context) -> None:
         engine = context.engine
         self._facility = _FACILITIES.index(config.facility) * 8
         self._limit = config.max_message

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import aiohttp
 import msgspec
 from pydantic import Field
 
-from logflow.component import ComponentConfig, Context, Emit, Source
+from logflow.component import Context, Emit, Source
 from logflow.config.fields import NonEmpty, ParserField, Size, parse_size
 from logflow.config.options import SourceConfig
 from logflow.errors import MalformedData
@@ -24,33 +24,31 @@ _MOST_PLACES = 2000
 """Most containers whose places are kept."""
 
 
-class DockerConfig(SourceConfig):
-    """Options of the source ``docker``."""
-
-    type: Literal["docker"] = "docker"
-    socket: Path = Field(Path("/var/run/docker.sock"), description="The daemon's unix socket.")
-    labels: list[NonEmpty] = Field(
-        [], description="Only containers with these labels: `name` or `name=value`."
-    )
-    tag: NonEmpty = Field("docker.{name}", description="Tag; may hold `{name}` and `{id}` (12 digits).")
-    parse: ParserField = Field(
-        {"type": "json"},
-        description="Parser of the messages; one that it does not match is kept as `message`.",
-        validate_default=True,
-    )
-    max_line: Size = Field(
-        parse_size("1MiB"), ge=64, description="Longest message; it is cut there and marked."
-    )
-
-
 class DockerSource(Source):
     """Follows every container that runs, and those that are started."""
 
-    Config: ClassVar[type[ComponentConfig]] = DockerConfig
-    config: DockerConfig
+    class Config(SourceConfig):
+        """Options of the source ``docker``."""
+
+        type: Literal["docker"] = "docker"
+        socket: Path = Field(Path("/var/run/docker.sock"), description="The daemon's unix socket.")
+        labels: list[NonEmpty] = Field(
+            [], description="Only containers with these labels: `name` or `name=value`."
+        )
+        tag: NonEmpty = Field("docker.{name}", description="Tag; may hold `{name}` and `{id}` (12 digits).")
+        parse: ParserField = Field(
+            {"type": "json"},
+            description="Parser of the messages; one that it does not match is kept as `message`.",
+            validate_default=True,
+        )
+        max_line: Size = Field(
+            parse_size("1MiB"), ge=64, description="Longest message; it is cut there and marked."
+        )
+
+    config: DockerSource.Config
     keeps_state = True
 
-    def __init__(self, config: DockerConfig, context: Context) -> None:
+    def __init__(self, config: DockerSource.Config, context: Context) -> None:
         super().__init__(config, context)
         self._counters = LineCounters(context.counter)
         self._lines = context.engine.line_parser(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from logflow.batch import Batch
-from logflow.component import ComponentConfig, Context, Emit, Source
+from logflow.component import Context, Emit, Source
 from logflow.config.fields import Address, Duration, NonEmpty, Size, parse_size
 from logflow.config.options import SourceConfig
 from logflow.config.tls import ServerTls
@@ -29,44 +29,45 @@ _LAST_WORDS_S = 1.0
 """How long datagrams that have come may take to be admitted at a stop."""
 
 
-class SyslogConfig(SourceConfig):
-    """Options of the source ``syslog``."""
-
-    type: Literal["syslog"] = "syslog"
-    listen: Address | None = Field(
-        None, description=f"Address of TCP and UDP; 127.0.0.1:{_DEFAULT_PORT} unless set, none with `unix`."
-    )
-    udp: bool | None = Field(
-        None,
-        description="Take datagrams on the same address; unless set, only without `tls`.",
-    )
-    unix: Path | None = Field(None, description="Path of a unix socket for datagrams, as `/dev/log` is.")
-    tls: ServerTls | None = Field(None, description="Encrypt TCP connections (RFC 5425).")
-    tag: NonEmpty = Field("syslog", description="Tag of the events.")
-    timezone: NonEmpty = Field("UTC", description="Zone of times without an offset, as in RFC 3164.")
-    max_message: Size = Field(
-        parse_size("64KiB"), ge=480, le=parse_size("16MiB"),
-        description="Longest message; what is longer is cut there and counted.",
-    )  # fmt: skip
-    max_connections: int = Field(1024, ge=1, description="Most connections at once.")
-    idle_timeout: Duration = Field(
-        3600.0, gt=0, description="Silence between messages after which a connection is closed."
-    )
-    read_timeout: Duration = Field(60.0, gt=0, description="Longest time in which a message must come whole.")
-
-    @model_validator(mode="after")
-    def _check(self) -> SyslogConfig:
-        parse_timezone(self.timezone)
-        return self
-
-
 class SyslogSource(Source):
     """Takes messages; nobody is told that they are safe, as syslog has no answers."""
 
-    Config: ClassVar[type[ComponentConfig]] = SyslogConfig
-    config: SyslogConfig
+    class Config(SourceConfig):
+        """Options of the source ``syslog``."""
 
-    def __init__(self, config: SyslogConfig, context: Context) -> None:
+        type: Literal["syslog"] = "syslog"
+        listen: Address | None = Field(
+            None,
+            description=f"Address of TCP and UDP; 127.0.0.1:{_DEFAULT_PORT} unless set, none with `unix`.",
+        )
+        udp: bool | None = Field(
+            None,
+            description="Take datagrams on the same address; unless set, only without `tls`.",
+        )
+        unix: Path | None = Field(None, description="Path of a unix socket for datagrams, as `/dev/log` is.")
+        tls: ServerTls | None = Field(None, description="Encrypt TCP connections (RFC 5425).")
+        tag: NonEmpty = Field("syslog", description="Tag of the events.")
+        timezone: NonEmpty = Field("UTC", description="Zone of times without an offset, as in RFC 3164.")
+        max_message: Size = Field(
+            parse_size("64KiB"), ge=480, le=parse_size("16MiB"),
+            description="Longest message; what is longer is cut there and counted.",
+        )  # fmt: skip
+        max_connections: int = Field(1024, ge=1, description="Most connections at once.")
+        idle_timeout: Duration = Field(
+            3600.0, gt=0, description="Silence between messages after which a connection is closed."
+        )
+        read_timeout: Duration = Field(
+            60.0, gt=0, description="Longest time in which a message must come whole."
+        )
+
+        @model_validator(mode="after")
+        def _check(self) -> SyslogSource.Config:
+            parse_timezone(self.timezone)
+            return self
+
+    config: SyslogSource.Config
+
+    def __init__(self, config: SyslogSource.Config, context: Context) -> None:
         super().__init__(config, context)
         self._decoder = Decoder(context, config.timezone, config.max_message)
         self._complaints = Complaints(context)

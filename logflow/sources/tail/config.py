@@ -14,7 +14,7 @@ from logflow.sources.tail.discovery import expand_braces
 from logflow.sources.tail.tags import TagTemplate
 
 
-class TailConfig(SourceConfig):
+class TailOptions(SourceConfig):
     """Log files to follow."""
 
     paths: list[NonEmpty] = Field(

@@ -6,16 +6,15 @@ import asyncio
 import resource
 from collections.abc import Sequence
 from functools import cache, partial
-from typing import ClassVar
 
 from logflow.batch import Batch
-from logflow.component import ComponentConfig, Context, Emit, Source
+from logflow.component import Context, Emit, Source
 from logflow.config.multiline import rules_of
 from logflow.engine.api import LineFormat, LineParser
 from logflow.errors import Unsupported
 from logflow.sources.recoding import UTF8, RecodedLines
 from logflow.sources.tail.catalogue import Catalogue
-from logflow.sources.tail.config import TailConfig
+from logflow.sources.tail.config import TailOptions
 from logflow.sources.tail.discovery import Finder
 from logflow.sources.tail.file import LINE_OVERHEAD_BYTES, Sizes
 from logflow.sources.tail.formats import DETECT_BYTES, detect
@@ -39,11 +38,13 @@ def _most_open() -> int:
 class TailSource(Source):
     """Follows files. What happens to each is told in :mod:`logflow.sources.tail.lane`."""
 
-    Config: ClassVar[type[ComponentConfig]] = TailConfig
-    keeps_state = True
-    config: TailConfig
+    class Config(TailOptions):
+        """Log files to follow."""
 
-    def __init__(self, config: TailConfig, context: Context) -> None:
+    keeps_state = True
+    config: TailSource.Config
+
+    def __init__(self, config: TailSource.Config, context: Context) -> None:
         super().__init__(config, context)
         self._parser = context.parser(config.parse)
         self._positions = Positions(context)

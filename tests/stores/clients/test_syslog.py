@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from logflow.batch import Batch, Chunk
 from logflow.errors import DeliveryError
 from logflow.outputs.syslog import SyslogOutput
-from logflow.outputs.syslog.messages import SyslogConfig
+from logflow.outputs.syslog.messages import SyslogOptions
 from logflow.testing import make_context
 from tools.servers.rsyslog import RsyslogServer
 
@@ -26,7 +26,7 @@ def chunk(tag: str, *records: dict[str, Any]) -> Chunk:
 
 
 def make(directory: Path, **options: Any) -> SyslogOutput:
-    config = SyslogConfig(**{"address": "127.0.0.1:9", **options})
+    config = SyslogOptions(**{"address": "127.0.0.1:9", **options})
     return SyslogOutput(config, make_context(directory, kind="output"))
 
 
@@ -131,4 +131,4 @@ async def test_a_server_without_tls_is_held_and_said(rsyslog: RsyslogServer, tmp
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        SyslogConfig(address="h:514", **options)
+        SyslogOptions(address="h:514", **options)

@@ -14,7 +14,7 @@ import pytest
 
 from logflow.batch import Batch, Chunk
 from logflow.outputs.syslog import SyslogOutput
-from logflow.outputs.syslog.messages import SyslogConfig
+from logflow.outputs.syslog.messages import SyslogOptions
 from logflow.sources.syslog import SyslogSource
 from logflow.testing import Collector, make_context, run_source
 from logflow.testing.processes import Process, free_ports
@@ -101,7 +101,7 @@ async def test_what_our_own_output_sends(tmp_path: Path, protocol: str) -> None:
             "address": f"127.0.0.1:{source.port}", "protocol": protocol,
             "structured_data": {"meta@1": ["n"]},
         }  # fmt: skip
-        output = SyslogOutput(SyslogConfig(**config), make_context(tmp_path, kind="output"))
+        output = SyslogOutput(SyslogOptions(**config), make_context(tmp_path, kind="output"))
         try:
             await output.open()
             records = [{"message": "a\nb", "n": 1, "level": "error"}, {"message": 'x "y" ]', "n": 2}]
