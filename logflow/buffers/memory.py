@@ -150,6 +150,8 @@ class MemoryBuffer(Buffer):
         self._queues: dict[str, _Queue] = {}
         self._sequence = count()
         self._taken: dict[bytes, list[_Item]] = {}
+        self._unwritten: dict[bytes, _Queue] = {}
+        """Chunks that were made and are not in the journal yet."""
         self._keys = AcceptedKeys(window_s=options.dedup_window, clock=clock)
         self._keys_waiting: dict[bytes, _Item] = {}
         self._ages = Ages()
@@ -305,30 +307,51 @@ class MemoryBuffer(Buffer):
 
     async def take(self, *, fresh: bool = True, retries: bool = True) -> Chunk:
         """Wait for the next chunk; its cut is journalled before this returns."""
-        while True:
-            chunk = self._chunk_of(await self._schedule.next(fresh=fresh, retries=retries))
-            if chunk is not None:
-                return chunk
+        (chunk,) = await self.take_group(GroupLimits(), fresh=fresh, retries=retries)
+        return chunk
 
     async def take_group(
         self, limits: GroupLimits, *, fresh: bool = True, retries: bool = True
     ) -> list[Chunk]:
-        """Wait for the next chunk, then take what else is due."""
-        chunk = await self.take(fresh=fresh, retries=retries)
-        group, size, events = [chunk], chunk.size, chunk.count
-        while len(group) < limits.chunks and size < limits.size and events < limits.events:
-            queue = self._schedule.next_due(fresh=fresh, retries=retries)
-            if queue is None:
-                break
-            try:
-                more = self._chunk_of(queue)
-            except OSError:
-                break
-            if more is not None:
-                group.append(more)
-                size += more.size
-                events += more.count
-        return group
+        """Wait for the next chunk, then take what else is due; all cuts are journalled by one write."""
+        while True:
+            queue: _Queue | None = await self._schedule.next(fresh=fresh, retries=retries)
+            group: list[Chunk] = []
+            size = events = 0
+            while queue is not None:
+                chunk = self._chunk_of(queue)
+                if chunk is not None:
+                    group.append(chunk)
+                    size += chunk.size
+                    events += chunk.count
+                if len(group) >= limits.chunks or size >= limits.size or events >= limits.events:
+                    break
+                queue = self._schedule.next_due(fresh=fresh, retries=retries)
+            if group and (group := self._journal(group)):
+                return group
+
+    def _journal(self, group: list[Chunk]) -> list[Chunk]:
+        """Write the cuts of chunks down; returns those that may be sent.
+
+        Raises:
+            OSError: the journal's disk is full, and none may be.
+        """
+        if not self._unwritten:
+            return group
+        unwritten, self._unwritten = self._unwritten, {}
+        try:
+            self._checkpoints.flush()
+        except OSError:
+            for chunk_id, queue in unwritten.items():
+                queue.restore(self._taken.pop(chunk_id))
+                queue.busy = False
+                self._front_moved(queue)
+                self._schedule.add(queue)
+            if len(unwritten) == len(group):
+                raise
+        else:
+            return group
+        return [chunk for chunk in group if chunk.id not in unwritten]
 
     def _chunk_of(self, queue: _Queue) -> Chunk | None:
         """The next chunk of a queue that is busy for it; otherwise the queue is freed."""
@@ -377,20 +400,15 @@ class MemoryBuffer(Buffer):
         if not parts:
             self._finish_all(queue, items)
             return None
-        try:
-            chunk_id, resumed = (os.urandom(16), False) if stream is None else self._cut(stream, items)
-        except OSError:  # the journal's disk is full: nothing was handed out
-            queue.restore(items)
-            queue.busy = False
-            self._front_moved(queue)
-            self._schedule.add(queue)
-            raise
+        chunk_id, resumed = (os.urandom(16), False) if stream is None else self._cut(stream, items)
+        if stream is not None:
+            self._unwritten[chunk_id] = queue
         count = sum(item.batch.count for item in items)
         self._taken[chunk_id] = items
         return Chunk(chunk_id, queue.tag, parts, count, resumed=resumed)
 
     def _cut(self, stream: str, items: list[_Item]) -> tuple[bytes, bool]:
-        """Journal the span of a chunk; returns its id, and whether it was journalled before."""
+        """Have the span of a chunk journalled; returns its id, and whether it was before."""
         first, last = items[0].batch.origin, items[-1].batch.origin
         assert isinstance(first, Span)
         assert isinstance(last, Span)

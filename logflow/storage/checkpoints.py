@@ -56,9 +56,9 @@ class Mark(NamedTuple):
 class Checkpoints:
     """The journal of one data directory. All calls are made on the event loop's thread.
 
-    ``cut`` is written through before it returns, as it must precede the chunk; everything else is
-    collected and written by :meth:`flush`, which the service calls several times a second: what a
-    ``kill -9`` takes of it leads to reading again, which the cuts make harmless.
+    Everything is collected and written by :meth:`flush`. Buffers call it when they have made cuts, which must
+    precede their chunks, once for all of a group; the service calls it several times a second. What a
+    ``kill -9`` takes of the rest leads to reading again, which the cuts make harmless.
     """
 
     def __init__(self, path: Path | None, *, fs: Fs | None = None, executor: Executor | None = None) -> None:
@@ -163,17 +163,15 @@ class Checkpoints:
     # Here a stream is named with its lane (``Span.name``), except for `boundaries`, as sources know no lanes.
 
     def cut(self, output: str, stream: str, start: int, end: int) -> None:
-        """A chunk of exactly this span is about to be sent to ``output``. On disk when it returns.
+        """A chunk of exactly this span is about to be sent to ``output``, once :meth:`flush` has returned.
 
-        Raises:
-            OSError: it cannot be written; the chunk must not be sent. It stays planned: try again.
+        Where that raises, the chunk must not be sent. It stays planned: try again.
         """
         output, stream = _in_lane(output, stream)
         spans = self._cuts[stream].setdefault(output, [])
         if (start, end) not in spans:
             spans.append((start, end))
             self._append(["cut", output, stream, start, end])
-        self.flush()
 
     def accept(self, output: str, stream: str, end: int) -> None:
         """``output`` (or its disk buffer) is responsible for everything before ``end``."""

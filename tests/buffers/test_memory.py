@@ -350,10 +350,40 @@ async def test_a_full_journal_disk_hands_out_nothing(monkeypatch: pytest.MonkeyP
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bench.checkpoints, "cut", full)
+        patch.setattr(bench.checkpoints, "flush", full)
         with pytest.raises(OSError, match="No space"):
             await bench.take()
     assert (await bench.take()).count == 1
+
+
+async def test_while_the_journal_disk_is_full_a_group_is_made_of_what_was_cut_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A chunk that was put back needs no room; what would have to be cut waits, and no event is lost."""
+    bench = Bench(flush_interval="0s")
+    await bench.put(make_batch(1, Span("a", 0, 10), tag="a"))
+    before = await bench.take()
+    bench.buffer.put_back(before)
+    await bench.put(make_batch(2, Span("b", 0, 10), tag="b"))
+
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.checkpoints, "flush", full)
+        assert await bench.buffer.take_group(GroupLimits(chunks=10)) == [before]
+    assert [chunk.tag for chunk in await bench.buffer.take_group(GroupLimits(chunks=10))] == ["b"]
+
+
+async def test_the_cuts_of_a_group_are_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many tags are taken in one go."""
+    bench = Bench(flush_interval="0s")
+    for number in range(20):
+        await bench.put(make_batch(number, Span(f"s{number}", 0, 10), tag=f"t{number}"))
+    flushes: list[None] = []
+    monkeypatch.setattr(bench.checkpoints, "flush", lambda: flushes.append(None))
+    assert len(await bench.buffer.take_group(GroupLimits(chunks=50))) == 20
+    assert len(flushes) == 1
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -59,11 +59,12 @@ def test_everything_recorded_survives_a_restart(path: Path) -> None:
     again.close()
 
 
-def test_a_cut_is_in_the_file_when_it_returns_together_with_what_came_before(path: Path) -> None:
+def test_cuts_are_in_the_file_once_they_are_flushed_together_with_what_came_before(path: Path) -> None:
     """After kill -9 nothing is flushed any more: the second journal sees only what is in the file."""
     first = opened(path)
     first.save("a", "s1", {"offset": 0})
     first.cut("x", "s1", 0, 5)
+    first.flush()
     first.save("a", "s1", {"offset": 5})
     killed = opened(path)
     assert killed.streams("a") == {"s1": {"offset": 0}}
@@ -245,8 +246,9 @@ def test_a_full_disk_fails_the_cut_and_nothing_is_lost_when_there_is_room(path: 
     checkpoints.save("a", "s1", {"offset": 1})
     checkpoints.flush()
     disk.room = 7
+    checkpoints.cut("x", "s1", 1, 2)
     with pytest.raises(OSError, match="No space"):
-        checkpoints.cut("x", "s1", 1, 2)
+        checkpoints.flush()
     for offset in range(2, 2000):  # what cannot be written does not gather in memory
         checkpoints.save("a", "s2", {"offset": offset})
         with pytest.raises(OSError, match="No space"):
@@ -257,6 +259,7 @@ def test_a_full_disk_fails_the_cut_and_nothing_is_lost_when_there_is_room(path: 
     killed.close()
     disk.room = float("inf")
     checkpoints.cut("x", "s1", 1, 2)
+    checkpoints.flush()
     killed = opened(path)
     assert known(killed) == known(checkpoints)
     killed.close()
@@ -299,10 +302,11 @@ async def test_a_data_directory_that_is_deleted_is_a_problem_within_a_second(pat
     with pytest.raises(OSError, match="deleted while in use"):
         await checkpoints.sync()
     assert checkpoints.problem is not None
-    with pytest.raises(OSError, match="No such file"):
-        checkpoints.cut("x", "s1", 1, 2)
-    path.parent.mkdir()
     checkpoints.cut("x", "s1", 1, 2)
+    with pytest.raises(OSError, match="No such file"):
+        checkpoints.flush()
+    path.parent.mkdir()
+    checkpoints.flush()
     assert checkpoints.problem is None
     assert known(opened(path)) == known(checkpoints)
     checkpoints.close()

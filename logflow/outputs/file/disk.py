@@ -5,9 +5,12 @@ They stand here, one method each, so that a test can fail or stop the process be
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 from contextlib import suppress
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Disk:
@@ -38,6 +41,12 @@ class Disk:
     def sync(self, fd: int) -> None:
         """Return when the file's data would survive a power cut."""
         os.fdatasync(fd)
+
+    def sync_file_system(self, fd: int) -> None:
+        """Return when all that was written to the file system of an open file would survive a power cut."""
+        if _libc.syncfs(fd):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
 
     def uncache(self, fd: int, start: int, end: int) -> None:
         """Tell the system that a part of a file, which was synced, need not stay in memory."""

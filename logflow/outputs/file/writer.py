@@ -7,7 +7,7 @@ chunk may go to several files (its path has fields, or it crosses midnight). The
     1  open the file, or make it            an empty file at most; nothing knows of it
     2  journal own(file, length), and sync  nothing beyond `length`: recovery has nothing to cut
     3  write the data, file by file         recovery cuts every file to its length in the journal
-    4  sync the files                       the same
+    4  sync the files (``syncing.py``)      the same
     5  journal commit(id, lengths)          the chunk is delivered; a repeat is answered at once
     6  sync the journal                     the same
 
@@ -41,7 +41,6 @@ import stat
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -57,10 +56,9 @@ from logflow.outputs.file.journal import FileJournal, Owned, Written
 from logflow.outputs.file.retention import TAIL_BYTES as _TAIL_BYTES
 from logflow.outputs.file.retention import Kept, Retention
 from logflow.outputs.file.retention import hash_tail as _hash
+from logflow.outputs.file.syncing import OnDisk, Syncing
 
 CACHED_BYTES = 4 << 20
-_MANY_FILES = 8
-_SYNCERS = 16
 _UNCACHE_BYTES = 2 << 20
 """What stays in the system's cache of a file that is written to, and what is given up at once."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
@@ -111,6 +109,7 @@ class _File:
     lock: threading.Lock = field(default_factory=threading.Lock)
     users: int = 0
     fd: int = -1
+    device: int = -1
     owned: Owned | None = None
     tail: bytes = b""
     end: int = 0
@@ -140,7 +139,7 @@ class Writer:
         self._log = log
         self._lock = threading.Lock()
         self._files: dict[str, _File] = {}
-        self._syncers: ThreadPoolExecutor | None = None
+        self._syncing = Syncing(disk, clock)
 
     # -- chunks -----------------------------------------------------------------------------------
 
@@ -228,7 +227,7 @@ class Writer:
             return
         try:
             if self._options.durable:
-                self._sync_all([file.fd for file in grown])
+                self._syncing.sync([OnDisk(file.fd, file.device) for file in grown])
             self._journal.commit(
                 chunk_ids, [Written(file.owned, file.end, _hash(file.tail)) for file in grown if file.owned]
             )
@@ -242,17 +241,6 @@ class Writer:
             file.written_ns = self._clock.time_ns()
             if self._options.durable:
                 self._uncache(file, file.end)
-
-    def _sync_all(self, fds: Sequence[int]) -> None:
-        """Sync files; many at the same time, as a file system commits together what waits for it."""
-        if len(fds) < _MANY_FILES:
-            for fd in fds:
-                self._disk.sync(fd)
-            return
-        if self._syncers is None:
-            self._syncers = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="file-sync")
-        for _ in self._syncers.map(self._disk.sync, fds):
-            pass
 
     def _write_slices(self, file: _File, slices: Iterable[bytes]) -> None:
         """Write behind what was written before."""
@@ -353,7 +341,7 @@ class Writer:
         except BaseException:
             self._disk.close(fd)
             raise
-        file.fd, file.written_ns, file.uncut = fd, status.st_mtime_ns, False
+        file.fd, file.device, file.written_ns, file.uncut = fd, status.st_dev, status.st_mtime_ns, False
         file.end = status.st_size
         file.cached_from = status.st_size
         file.opened = True
@@ -421,9 +409,7 @@ class Writer:
                 with suppress(OSError):
                     self._disk.close(file.fd)
             self._files.clear()
-        if self._syncers is not None:
-            self._syncers.shutdown()
-            self._syncers = None
+        self._syncing.close()
 
     # -- rotation ---------------------------------------------------------------------------------
 
@@ -495,6 +481,8 @@ class Writer:
         Raises:
             OSError: a file cannot be cut.
         """
+        if self._options.root is not None and self._options.durable:
+            self._syncing.open(self._options.root)
         for path in {owned.path for owned in self._journal.owned.values()}:
             self._recover(path)
         self._journal.settle(durable=self._options.durable)

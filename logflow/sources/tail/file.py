@@ -185,7 +185,7 @@ class LogFile:
             return self._read_long_line(lines, sizes, now_ns)
         start = self.point.offset
         boundary = self._next_boundary()
-        data, first = self._load(min(sizes.block_bytes, boundary - start) if boundary else sizes.block_bytes)
+        data, first = self._load(min(self._known_bytes(sizes), boundary - start if boundary else 1 << 62))
         if data[first : first + 1] == b"\0":
             return self._skip_hole(boundary, sizes)
         used = data.rfind(b"\n", first) + 1
@@ -201,6 +201,17 @@ class LogFile:
             self._searched = start + len(data[first:].rstrip(b"\0"))
             return self._read_long_line(lines, sizes, now_ns)
         return None
+
+    def _known_bytes(self, sizes: Sizes) -> int:
+        """How much to read: of a file that grows what is known to be there, so that no read finds its end."""
+        if not self.content.grows:
+            return sizes.block_bytes
+        return min(sizes.block_bytes, max(self.size - self.point.offset, 0))
+
+    @property
+    def read_up(self) -> bool:
+        """Whether everything that it is known to have was read; of what comes later its watch tells."""
+        return self.content.grows and self.size <= self.point.offset and not self.searching
 
     def _skip_hole(self, boundary: int | None, sizes: Sizes) -> Step | None:
         """Step over NULs that something follows: truncating below a writer that does not append leaves them.

@@ -194,7 +194,7 @@ class Lane:
             lines = self._lines(file)
             while lines is not None:
                 await emit.ready(self.tag)
-                if not await self._read_block(file, lines, emit):
+                if not await self._read_block(file, lines, emit) or file.read_up:
                     break
                 await asyncio.sleep(0)  # other files' turn
         except ReplacedError as error:

@@ -52,6 +52,9 @@ class QuickDisk(Disk):
     def sync(self, fd):
         pass
 
+    def sync_file_system(self, fd):
+        pass
+
     def sync_directory(self, path):
         pass
 
@@ -110,6 +113,12 @@ class FaultyDisk(Disk):
         self._step()
         status = os.fstat(fd)
         self.synced[status.st_ino] = status.st_size
+
+    def sync_file_system(self, fd):
+        self._step()
+        for each in self.fds:
+            status = os.fstat(each)
+            self.synced[status.st_ino] = status.st_size
 
     def rename(self, old, new):
         self._step()

@@ -323,6 +323,7 @@ class Buffer:
                 continue
             assert planned in {None, end}, "no batch straddles a cut"
             self._checkpoints.cut(OUTPUT, stream, first.start, end)
+            self._checkpoints.flush()
             chunk = Span(stream, first.start, end)
             events = [event for batch, _ in taken for event in batch.events()]
             assert self._received.setdefault(chunk, events) == events, "a chunk with one id has one content"
