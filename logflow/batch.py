@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from logflow import packing
@@ -71,7 +72,8 @@ class Batch:
         attributes: what holds for every event of the batch and is not part of its record. Filters and
             stages may read it; it ends with the batch, as no buffer keeps it. Well-known keys are
             ``source`` (the source's name), ``path`` (of the file), ``container`` (the names in that path, see
-            :mod:`logflow.kubernetes.names`), ``peer`` (``host:port``) and ``acknowledged`` (whether the
+            :mod:`logflow.kubernetes.names`), ``peer`` (``host:port`` of a connection or a
+            datagram; the host alone where a client uses many connections) and ``acknowledged`` (whether the
             sender sends again what is not acknowledged).
     """
 
@@ -93,10 +95,16 @@ class Batch:
         return f"{self.attributes.get('source', '')}\0{place}\0{self.tag}"
 
     @classmethod
-    def from_events(cls, tag: str, events: Iterable[tuple[int, Record]], origin: Origin = None) -> Batch:
+    def from_events(
+        cls,
+        tag: str,
+        events: Iterable[tuple[int, Record]],
+        origin: Origin = None,
+        attributes: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Batch:
         """Pack events, given as (nanoseconds, record)."""
         packed = [packing.pack_entry(time, record) for time, record in events]
-        return cls(tag, b"".join(packed), len(packed), origin)
+        return cls(tag, b"".join(packed), len(packed), origin, attributes)
 
     def events(self) -> Iterator[tuple[EventTime, Record]]:
         """Decode the entries one by one."""

@@ -1,15 +1,28 @@
-"""TLS options of servers and clients, and the contexts that they stand for."""
+"""TLS options of servers and clients, and the contexts that they stand for.
+
+A context reads its files again when they change, as tools that renew certificates replace them: the next
+handshake uses the new ones. Files that cannot be used, such as a certificate whose key is not there yet,
+change nothing until they change again.
+"""
 
 from __future__ import annotations
 
+import logging
 import ssl
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Self, TypeAlias
 
 from pydantic import Field, SecretStr, model_validator
 
 from logflow.config.options import Options
 from logflow.config.secrets import StaticSecret
 from logflow.errors import ComponentError
+
+_log = logging.getLogger("logflow.tls")
+
+_State: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+"""Inode, size and time of change of each file; None for one that is missing."""
 
 
 class ServerTls(Options):
@@ -23,11 +36,15 @@ class ServerTls(Options):
     )
 
     def context(self) -> ssl.SSLContext:
-        """Load the files.
+        """Load the files; they are loaded again when they change.
 
         Raises:
             ComponentError: one of them cannot be used.
         """
+        files = (self.cert_file, self.key_file, self.client_ca_file)
+        return _RenewedContext(ssl.PROTOCOL_TLS_SERVER, self._load, [file for file in files if file])
+
+    def _load(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         _load_chain(context, self.cert_file, self.key_file, self.key_password)
@@ -58,11 +75,15 @@ class ClientTls(Options):
         return self
 
     def context(self) -> ssl.SSLContext:
-        """Load the files.
+        """Load the files; they are loaded again when they change.
 
         Raises:
             ComponentError: one of them cannot be used.
         """
+        files = (self.ca_file, self.cert_file, self.key_file)
+        return _RenewedContext(ssl.PROTOCOL_TLS_CLIENT, self._load, [file for file in files if file])
+
+    def _load(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.ca_file is not None:
@@ -73,6 +94,59 @@ class ClientTls(Options):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
+
+
+class _RenewedContext(ssl.SSLContext):
+    """Hands each handshake to a context that holds what the files hold now.
+
+    Whoever is given one, libraries among them, need not know: a handshake begins with ``wrap_bio``.
+    """
+
+    def __new__(cls, protocol: int, *_: object) -> Self:
+        return super().__new__(cls, protocol)
+
+    def __init__(self, _: int, load: Callable[[], ssl.SSLContext], files: Sequence[Path]) -> None:
+        self._load = load
+        self._files = files
+        self._state = self._look()  # before they are read: a change meanwhile is then seen later
+        self._current = load()
+        self.check_hostname = False
+        self.verify_mode = self._current.verify_mode
+        self.check_hostname = self._current.check_hostname
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        return self._renewed().wrap_bio(*args, **kwargs)
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        return self._renewed().wrap_socket(*args, **kwargs)
+
+    def _renewed(self) -> ssl.SSLContext:
+        state = self._look()
+        if state != self._state:
+            self._state = state
+            try:
+                self._current = self._load()
+            except ComponentError as error:
+                _log.warning(
+                    "TLS files changed and cannot be used: %s; what was read before stays in use until they "
+                    "change again.", error,
+                )  # fmt: skip
+            else:
+                _log.info(
+                    "TLS files were read again, as they have changed: %s.", ", ".join(map(str, self._files))
+                )
+        return self._current
+
+    def _look(self) -> _State:
+        return tuple(map(_state, self._files))
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _load_chain(context: ssl.SSLContext, cert: Path, key: Path, password: SecretStr | None) -> None:

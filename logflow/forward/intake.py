@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from typing_extensions import Buffer
 
@@ -140,7 +141,15 @@ class Opening:
     """
 
     def __init__(
-        self, engine: Engine, request: Request, peer: bytes, *, limit: int, now_ns: int, groups: bool = True
+        self,
+        engine: Engine,
+        request: Request,
+        peer: bytes,
+        *,
+        limit: int,
+        now_ns: int,
+        groups: bool = True,
+        attributes: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Begin; nothing is opened yet.
 
@@ -151,12 +160,14 @@ class Opening:
             limit: most bytes that a payload may become when it is decompressed.
             now_ns: time of events that have none.
             groups: whether the fields of a group are added to the events in it.
+            attributes: those of the batches.
         """
         self.tag = to_text(request.tag)
         self.kept = 0
         self._engine = engine
         self._request = request
         self._peer = peer
+        self._attributes = attributes
         self._now_ns = now_ns
         self._payload = _Payload(request, limit)
         self._group = b"" if groups else None
@@ -204,7 +215,8 @@ class Opening:
         self._group = normal.group if self._group is not None else None
         origin = part_key(self._key, self._parts) if self._key else None
         self._parts += 1
-        return Part(Batch(self.tag, normal.entries, normal.events, origin), normal.skipped, normal.mended)
+        batch = Batch(self.tag, normal.entries, normal.events, origin, self._attributes)
+        return Part(batch, normal.skipped, normal.mended)
 
     def _begin(self, data: Buffer, *, last: bool) -> None:
         """Look at the payload as a whole, as far as that is needed."""

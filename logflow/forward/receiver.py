@@ -153,6 +153,7 @@ class Receiver(asyncio.BufferedProtocol):
         self._silent = True
         self._ending = False
         self._address = "unix"
+        self._attributes: dict[str, Any] = {}
         self._peer = b""
         self._active_s = self._frame_s = shared.clock.monotonic()
 
@@ -165,6 +166,8 @@ class Receiver(asyncio.BufferedProtocol):
         name = transport.get_extra_info("peername")
         if isinstance(name, tuple):
             self._address = name[0]
+        # Not with the port: clients use many connections, and what they send belongs together.
+        self._attributes = {"peer": self._address}
         self._peer = peer_identity(self._address, None)
         shared = self._shared
         if len(shared.receivers) >= shared.limits.max_connections:
@@ -464,6 +467,7 @@ class Receiver(asyncio.BufferedProtocol):
         opening = Opening(
             shared.engine, request, self._peer,
             limit=shared.limits.max_frame, now_ns=shared.clock.time_ns(), groups=shared.groups,
+            attributes=self._attributes,
         )  # fmt: skip
         try:
             if request.size <= _SMALL_BYTES and opening.quick:

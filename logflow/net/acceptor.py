@@ -2,8 +2,8 @@
 
 ::
 
-    accept ──► a descriptor to spare? ──► (TLS handshake) ──► the connection's protocol is made and connected
-                    └─► closed at once           └──► failed: told to the owner
+    accept ──► a descriptor to spare? ──► (PROXY header) ──► (TLS handshake) ──► protocol made and connected
+                    └─► closed at once            └─► refused       └─► failed; the owner is told of both
 
 asyncio's own server writes a traceback for each failed accept, and does not say whose handshake failed.
 """
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from logflow.net.descriptors import is_spare
+from logflow.net.proxy_protocol import ProxyHeaders
 from logflow.net.tls import Tls, why_failed
 
 _STARTING = 512
@@ -34,6 +35,7 @@ class Acceptor:
         accept: Callable[[], asyncio.BaseProtocol],
         tls: Tls | None = None,
         complain: Callable[[str, str], None] | None = None,
+        proxied: ProxyHeaders | None = None,
     ) -> None:
         """Begin.
 
@@ -42,11 +44,13 @@ class Acceptor:
             accept: makes the protocol of each connection.
             tls: how connections are encrypted.
             complain: logs a sentence, now and then, about what keeps us from accepting.
+            proxied: reads the header of the PROXY protocol that each connection begins with.
         """
         self._listener = listener
         self._accept = accept
         self._tls = tls
         self._complain = complain
+        self._proxied = proxied
         self._room = asyncio.Semaphore(_STARTING)
         self._starting: set[asyncio.Task[None]] = set()
         listener.settimeout(0.0)
@@ -57,7 +61,7 @@ class Acceptor:
         self._accepting.cancel()
         # At once: its number may be that of another socket by the time that the task ends.
         asyncio.get_running_loop().remove_reader(self._listener)
-        for task in self._starting if self._tls else ():
+        for task in self._starting if self._tls or self._proxied else ():
             task.cancel()  # the others are connected as good as at once
 
     async def _run(self) -> None:
@@ -84,6 +88,11 @@ class Acceptor:
 
     async def _start(self, connection: socket.socket, address: Any) -> None:
         loop, tls = asyncio.get_running_loop(), self._tls
+        if self._proxied is not None:
+            client = await self._proxied.client_of(connection, address[0])
+            if client is None:
+                return
+            connection, address = client, client.getpeername()
         try:
             if tls is None:
                 await loop.connect_accepted_socket(self._accept, connection)

@@ -17,8 +17,16 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
+from logflow.component import Context
+from logflow.config.options import SourceConfig
+from logflow.config.tls import ServerTls
+from logflow.errors import ComponentError
 from logflow.net.acceptor import Acceptor
-from logflow.net.tls import Tls
+from logflow.net.complaints import Complaints
+from logflow.net.proxy_protocol import ProxyHeaders
+from logflow.net.tls import HandshakeFailures, Tls
 
 _BACKLOG = 512
 _NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
@@ -57,35 +65,62 @@ def _share(key: tuple[Any, ...]) -> socket.socket | None:
     return there.dup()
 
 
+class ListenerConfig(SourceConfig):
+    """What every source that listens on TCP may be given."""
+
+    tls: ServerTls | None = Field(
+        None, description="Encrypt TCP connections. The files are read again when they change."
+    )
+    proxy_protocol: bool = Field(
+        default=False,
+        description="Every TCP connection begins with a header of the PROXY protocol (version 1 or 2), in "
+        "which a load balancer names the client; a connection without one is refused. Whoever reaches the "
+        "port can claim any address, so let only the balancers reach it.",
+    )
+    max_connections: int = Field(1024, ge=1, description="Most connections at once.")
+
+
 class Listeners:
     """All listening sockets of one source."""
 
     def __init__(
         self,
+        context: Context,
         address: tuple[str, int] | None,
-        unix: Path | None = None,
-        tls: Tls | None = None,
+        config: ListenerConfig | None,
+        complain: Complaints,
         *,
+        handshake_s: float = 10.0,
+        streams: bool = True,
+        unix: Path | None = None,
         datagrams: Callable[[], asyncio.DatagramProtocol] | None = None,
         unix_datagrams: tuple[Path, Callable[[], asyncio.DatagramProtocol]] | None = None,
-        complain: Callable[[str, str], None] | None = None,
     ) -> None:
         """Describe them; nothing is opened yet.
 
         Args:
-            address: host and port for TCP; port 0 has the system choose, and ``::`` takes IPv4 too.
+            context: the source's context.
+            address: host and port; port 0 has the system choose, and ``::`` takes IPv4 too.
+            config: how TCP is encrypted, and whether it begins with PROXY headers.
+            complain: logs a sentence about what peers do wrong, or what keeps us from accepting.
+            handshake_s: longest time for a TLS handshake.
+            streams: listen for TCP on the address.
             unix: path of a unix socket.
-            tls: encrypt TCP.
-            datagrams: makes what takes UDP datagrams on the TCP port as well.
+            datagrams: makes what takes UDP datagrams on the address.
             unix_datagrams: path of a unix socket for datagrams, and what makes what takes them.
-            complain: logs a sentence about what keeps us from accepting.
         """
+        self._name = context.name
         self._address = address
+        self._config = config
+        self._complain = complain
+        self._handshake_s = handshake_s
+        self._handshake_failures = HandshakeFailures(context, complain)
+        self._proxied = ProxyHeaders(context, complain) if config and config.proxy_protocol else None
+        self._tls: Tls | None = None
+        self._streams = streams
         self._unix = unix
-        self._tls = tls
         self._datagrams = datagrams
         self._unix_datagrams = unix_datagrams
-        self._complain = complain
         self._sockets: list[socket.socket] = []
         self._servers: list[Acceptor] = []
         self._endpoints: list[asyncio.DatagramTransport] = []
@@ -93,37 +128,32 @@ class Listeners:
 
     @property
     def port(self) -> int:
-        """The TCP port in use.
+        """The TCP or UDP port in use.
 
         Raises:
             LookupError: there is none.
         """
-        for listener in self._sockets:
+        for _, listener in self._noted:
             if listener.family != socket.AF_UNIX:
                 return int(listener.getsockname()[1])
-        raise LookupError("there is no TCP socket")
+        raise LookupError("nothing listens on a port")
 
     async def open(self) -> None:
         """Bind and listen.
 
         Raises:
-            OSError: one of the addresses cannot be used; its ``filename`` says which. None is open.
+            ComponentError: one of the addresses or a certificate cannot be used. None is open.
         """
+        if self._config is not None and self._config.tls is not None:
+            self._tls = Tls(self._config.tls.context(), self._handshake_s, self._handshake_failures)
         try:
-            if self._address is not None:
-                with _named("{}:{}".format(*self._address)):
-                    await self._open_tcp(*self._address)
-            if self._unix is not None:
-                with _named(str(self._unix)):
-                    listener = _share(("unix", self._unix)) or _open_unix(self._unix)
-                self._sockets.append(listener)
-                self._note(("unix", self._unix), listener)
-            if self._unix_datagrams is not None:
-                with _named(str(self._unix_datagrams[0])):
-                    await self._open_unix_datagrams(*self._unix_datagrams)
-        except OSError:
+            await self._open_all()
+        except OSError as error:
             self.close()
-            raise
+            raise ComponentError(
+                f"source {self._name}: cannot listen on {error.filename}: {error.strerror or error}; "
+                "stop what listens there, or set another address"
+            ) from error
 
     async def serve(self, accept: Callable[[], asyncio.BaseProtocol]) -> None:
         """Accept connections, those that came since :meth:`open` among them; once is enough.
@@ -132,8 +162,26 @@ class Listeners:
             accept: makes the protocol of each connection.
         """
         for listener in [] if self._servers else self._sockets:
-            tls = None if listener.family == socket.AF_UNIX else self._tls
-            self._servers.append(Acceptor(listener, accept, tls, self._complain))
+            if listener.family == socket.AF_UNIX:
+                server = Acceptor(listener, accept, complain=self._complain)
+            else:
+                server = Acceptor(listener, accept, self._tls, self._complain, self._proxied)
+            self._servers.append(server)
+
+    async def _open_all(self) -> None:
+        if self._address is not None:
+            with _named("{}:{}".format(*self._address)):
+                await self._open_internet(*self._address)
+        if self._unix is not None:
+            with _named(str(self._unix)):
+                listener = _share(("unix", self._unix)) or _open_unix(self._unix)
+            self._sockets.append(listener)
+            self._note(("unix", self._unix), listener)
+        if self._unix_datagrams is not None:
+            path, make = self._unix_datagrams
+            with _named(str(path)):
+                listener = _share(("unix datagrams", path)) or _open_unix(path, socket.SOCK_DGRAM)
+            await self._take_datagrams(("unix datagrams", path), listener, make)
 
     def close(self) -> None:
         """Close them all; connections stay. Safe twice."""
@@ -150,42 +198,40 @@ class Listeners:
             listener.close()
         self._endpoints, self._servers, self._sockets, self._noted = [], [], [], []
 
-    async def _open_tcp(self, host: str, port: int) -> None:
+    async def _open_internet(self, host: str, port: int) -> None:
         found = await asyncio.get_running_loop().getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         missing: OSError | None = None
         for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
+            # What the system says of IPv4 in IPv6 is not the same everywhere: :: means both.
+            both = family == socket.AF_INET6 and address[0] == "::" and socket.has_dualstack_ipv6()
             try:
-                # What the system says of IPv4 in IPv6 is not the same everywhere: :: means both.
-                both = family == socket.AF_INET6 and address[0] == "::" and socket.has_dualstack_ipv6()
-                listener = _share(("tcp", *address[:2])) or socket.create_server(
-                    address[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=both
-                )
+                bound = self._open_tcp(family, address, dualstack=both) if self._streams else address
+                if self._datagrams is not None:
+                    udp = _share(("udp", *bound[:2])) or _open_udp(family, bound, dualstack=both)
+                    await self._take_datagrams(("udp", *udp.getsockname()[:2]), udp, self._datagrams)
             except OSError as error:
                 if error.errno not in _NO_SUCH_FAMILY:
                     raise
                 missing = error  # a name may stand for IPv6 as well on a machine that has none
-                continue
-            self._sockets.append(listener)
-            self._note(("tcp", *address[:2]), listener)
-            if self._datagrams is not None:
-                await self._open_udp(self._datagrams, listener, dualstack=both)
-        if missing is not None and not self._sockets:
+        if missing is not None and not self._noted:
             raise missing
 
-    async def _open_udp(
-        self, make: Callable[[], asyncio.DatagramProtocol], listener: socket.socket, *, dualstack: bool
-    ) -> None:
-        key = ("udp", *listener.getsockname()[:2])
-        udp = _share(key) or _udp_beside(listener, dualstack=dualstack)
-        self._note(key, udp)
-        endpoint, _ = await asyncio.get_running_loop().create_datagram_endpoint(make, sock=udp)
-        self._endpoints.append(endpoint)
+    def _open_tcp(self, family: int, address: tuple[Any, ...], *, dualstack: bool) -> tuple[Any, ...]:
+        """Listen for connections; returns the address with the port that is in use."""
+        key = ("tcp", *address[:2])
+        listener = _share(key) or socket.create_server(
+            address[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=dualstack
+        )
+        self._sockets.append(listener)
+        self._note(key, listener)
+        name: tuple[Any, ...] = listener.getsockname()
+        return name
 
-    async def _open_unix_datagrams(self, path: Path, make: Callable[[], asyncio.DatagramProtocol]) -> None:
-        key = ("unix datagrams", path)
-        taker = _share(key) or _open_unix(path, socket.SOCK_DGRAM)
+    async def _take_datagrams(
+        self, key: tuple[Any, ...], taker: socket.socket, make: Callable[[], asyncio.DatagramProtocol]
+    ) -> None:
         taker.setblocking(False)  # noqa: FBT003
         self._note(key, taker)
         endpoint, _ = await asyncio.get_running_loop().create_datagram_endpoint(make, sock=taker)
@@ -196,14 +242,12 @@ class Listeners:
         self._noted.append((key, listener))
 
 
-def _udp_beside(listener: socket.socket, *, dualstack: bool) -> socket.socket:
-    """Bind a UDP socket to the address of a TCP one."""
-    udp = socket.socket(listener.family, socket.SOCK_DGRAM)
+def _open_udp(family: int, address: tuple[Any, ...], *, dualstack: bool) -> socket.socket:
+    udp = socket.socket(family, socket.SOCK_DGRAM)
     try:
-        if listener.family == socket.AF_INET6:
+        if family == socket.AF_INET6:
             udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dualstack)
-        udp.bind(listener.getsockname())
-        udp.setblocking(False)  # noqa: FBT003
+        udp.bind(address)
     except OSError:
         udp.close()
         raise

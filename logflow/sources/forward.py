@@ -18,10 +18,8 @@ from pydantic import Field
 
 from logflow.component import Context, Emit, Source
 from logflow.config.fields import Address, Duration, NonEmpty, Size, parse_size
-from logflow.config.options import Options, SourceConfig
+from logflow.config.options import Options
 from logflow.config.secrets import StaticSecret
-from logflow.config.tls import ServerTls
-from logflow.errors import ComponentError
 from logflow.forward.endpoint import DEFAULT_PORT
 from logflow.forward.handshake import ServerSecrets
 from logflow.forward.heartbeats import Heartbeats
@@ -30,8 +28,7 @@ from logflow.forward.receiver import Limits, Receiver, Shared
 from logflow.forward.tags import FALLBACK, Tags
 from logflow.memory import Share
 from logflow.net.complaints import Complaints
-from logflow.net.listen import Listeners
-from logflow.net.tls import HandshakeFailures, Tls
+from logflow.net.listen import ListenerConfig, Listeners
 
 _STOP_GRACE_S = 1.0
 _PRESSURE_S = 0.5
@@ -50,7 +47,7 @@ class User(Options):
 class ForwardSource(Source):
     """Listens, and keeps the connections."""
 
-    class Config(SourceConfig):
+    class Config(ListenerConfig):
         """Options of the ``forward`` source."""
 
         listen: Address | None = Field(
@@ -58,7 +55,6 @@ class ForwardSource(Source):
             description="Address to listen on; 127.0.0.1:24224 unless set, none when only `unix` is set.",
         )
         unix: Path | None = Field(None, description="Path of a unix socket to listen on.")
-        tls: ServerTls | None = Field(None, description="Encrypt TCP connections.")
         shared_key: StaticSecret | None = Field(
             None, description="Key that clients must know; asks for the handshake."
         )
@@ -90,7 +86,6 @@ class ForwardSource(Source):
             description=f"Most tags within an hour; events of others get the tag `{FALLBACK}` and their own "
             "as the field `tag`, and are counted.",
         )  # fmt: skip
-        max_connections: int = Field(1024, ge=1, description="Most connections at once.")
         idle_timeout: Duration = Field(
             3600.0, gt=0, description="Silence between frames after which a connection is closed."
         )
@@ -104,7 +99,6 @@ class ForwardSource(Source):
         self._shared: Shared | None = None
         self._listeners: Listeners | None = None
         self._complaints = Complaints(context)
-        self._handshake_failures = HandshakeFailures(context, self._complaints)
         self._shares: tuple[Share, ...] = ()
         self._mended = {
             "time_missing": context.counter(
@@ -136,18 +130,11 @@ class ForwardSource(Source):
         """
         config = self.config
         address = config.listen or (None if config.unix else ("127.0.0.1", DEFAULT_PORT))
-        tls = Tls(config.tls.context(), config.read_timeout, self._handshake_failures) if config.tls else None
         listeners = Listeners(
-            address, config.unix, tls,
-            datagrams=Heartbeats if config.udp_heartbeat else None, complain=self._complaints,
+            self.context, address, config, self._complaints, handshake_s=config.read_timeout,
+            unix=config.unix, datagrams=Heartbeats if config.udp_heartbeat else None,
         )  # fmt: skip
-        try:
-            await listeners.open()
-        except OSError as error:
-            raise ComponentError(
-                f"source {self.context.name}: cannot listen on {error.filename}: {error.strerror or error}; "
-                "stop what listens there, or set another address"
-            ) from error
+        await listeners.open()
         self._listeners = listeners
 
     async def run(self, emit: Emit) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 from typing import cast
 
 import pytest
 
+from logflow.net.complaints import Complaints
 from logflow.net.descriptors import is_spare
 from logflow.net.listen import Listeners
+from logflow.testing import make_context
 
 
 class Greeter(asyncio.Protocol):
@@ -39,9 +42,10 @@ async def greeted(host: str, port: int) -> bytes:
 
 
 @pytest.mark.parametrize("host", ["::", "::1"])
-async def test_ipv6_listens_everywhere_where_ipv4_does(host: str) -> None:
+async def test_ipv6_listens_everywhere_where_ipv4_does(host: str, tmp_path: Path) -> None:
     """``::`` takes both families; UDP too."""
-    listeners = Listeners((host, 0), datagrams=Echo)
+    context = make_context(tmp_path)
+    listeners = Listeners(context, (host, 0), None, Complaints(context), datagrams=Echo)
     await listeners.open()
     await listeners.serve(Greeter)
     clients = [("::1", socket.AF_INET6), *([("127.0.0.1", socket.AF_INET)] if host == "::" else [])]
@@ -57,17 +61,17 @@ async def test_ipv6_listens_everywhere_where_ipv4_does(host: str) -> None:
 
 
 async def test_without_descriptors_to_spare_connections_are_refused_and_taken_again_later(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One sentence about it, and whoever is connected already stays."""
-    said: list[str] = []
+    context = make_context(tmp_path)
     spare = False
     monkeypatch.setattr("logflow.net.acceptor.is_spare", lambda fd: spare)
-    listeners = Listeners(("127.0.0.1", 0), complain=lambda sentence, peer: said.append(sentence))
+    listeners = Listeners(context, ("127.0.0.1", 0), None, Complaints(context))
     await listeners.open()
     await listeners.serve(Greeter)
     assert await greeted("127.0.0.1", listeners.port) == b""
-    assert "too many open files" in said[0]
+    assert "too many open files" in caplog.text
     spare = True
     assert await greeted("127.0.0.1", listeners.port) == b"hello"
     listeners.close()

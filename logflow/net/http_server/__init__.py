@@ -16,32 +16,25 @@ from pydantic import Field, model_validator
 from logflow.component import Context, Counter, Emit, Source
 from logflow.config.auth import HttpAuth
 from logflow.config.fields import Address, Duration, Size, parse_size
-from logflow.config.options import SourceConfig
-from logflow.config.tls import ServerTls
-from logflow.errors import ComponentError
 from logflow.net.complaints import Complaints
 from logflow.net.http_server.handler import Limits, Refused, RequestHandler
-from logflow.net.listen import Listeners, is_handing_over
-from logflow.net.tls import HandshakeFailures, Tls
+from logflow.net.listen import ListenerConfig, Listeners, is_handing_over
 
 __all__ = ["HttpIntake", "HttpIntakeConfig", "Limits", "Refused", "RequestHandler"]
 
 _HEADER_BYTES, _HEADERS = 8 << 10, 64
-_HANDSHAKE_S = 10.0
 _LINGER_S = 2.0
 _STOP_GRACE_S = 1.0
 
 
-class HttpIntakeConfig(SourceConfig):
+class HttpIntakeConfig(ListenerConfig):
     """What every source over HTTP may be given."""
 
     listen: Address = Field(("127.0.0.1", 9880), description="Address to listen on.")
     auth: HttpAuth | None = Field(None, description="Credentials that clients must give.")
-    tls: ServerTls | None = Field(None, description="Speak HTTPS.")
     max_body: Size = Field(
         parse_size("8MiB"), gt=0, description="Largest body, as sent and when decompressed."
     )
-    max_connections: int = Field(1024, ge=1, description="Most connections at once.")
     max_in_flight: Size = Field(
         parse_size("64MiB"), gt=0, description="Most bytes of bodies that are held at once."
     )
@@ -80,7 +73,6 @@ class HttpIntake(Source):
         self._server: web.Server | None = None
         self._malformed = context.counter("requests_malformed", "Requests that were not HTTP.")
         self._refused = context.counter("connections_refused", "Connections beyond max_connections.")
-        self._handshake_failures = HandshakeFailures(context, self._complaints)
 
     @abstractmethod
     def handler(self, complain: Complaints) -> RequestHandler:
@@ -98,24 +90,13 @@ class HttpIntake(Source):
         Raises:
             ComponentError: the address is taken, or a certificate cannot be used.
         """
-        tls = (
-            Tls(self.config.tls.context(), _HANDSHAKE_S, self._handshake_failures)
-            if self.config.tls
-            else None
-        )
-        listeners = Listeners(self.config.listen, None, tls, complain=self._complaints)
+        listeners = Listeners(self.context, self.config.listen, self.config, self._complaints)
         self._server = web.Server(
             self._handler, access_log=None, logger=_protocol_log(self._malformed), auto_decompress=False,
             keepalive_timeout=self.config.idle_timeout, lingering_time=_LINGER_S,
             max_line_size=_HEADER_BYTES, max_field_size=_HEADER_BYTES, max_headers=_HEADERS,
         )  # fmt: skip
-        try:
-            await listeners.open()
-        except OSError as error:
-            raise ComponentError(
-                f"source {self.context.name}: cannot listen on {error.filename}: {error.strerror or error}; "
-                "stop what listens there, or set another address"
-            ) from error
+        await listeners.open()
         self._listeners = listeners
         if not is_handing_over():  # else whom we replace goes on answering until we can
             await listeners.serve(self._connection)

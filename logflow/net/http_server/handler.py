@@ -11,7 +11,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NoReturn
 
 from aiohttp import web
@@ -168,6 +168,9 @@ class RequestHandler(ABC):
             else:
                 batches = self._batches(request, body, read)
             self.emit_for(batch.tag for batch in batches)
+            # Not with the port: clients use many connections.
+            peer = {"peer": request.remote or "unix"}
+            batches = [replace(batch, attributes=peer) for batch in batches]
             try:
                 async with asyncio.timeout(self._limits.safe_s):
                     safe = all([await self._make_safe(await emit(batch)) for batch in batches if batch.count])

@@ -2,8 +2,7 @@
 
 ::
 
-    framing    where messages end in a stream          decoding   messages to records, by the engine
-    intake     datagrams that wait, connections        source     the source
+    decoding   messages to records, by the engine      source     options; a LineServer does the rest
 """
 
 from logflow.sources.syslog.source import SyslogSource

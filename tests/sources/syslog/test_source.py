@@ -147,7 +147,7 @@ async def test_connections_are_bounded(syslog):
 
 
 async def test_back_pressure_holds_streams_up_and_counts_datagrams_that_have_no_room(syslog, monkeypatch):
-    monkeypatch.setattr("logflow.sources.syslog.intake._MOST_WAITING", 10_000)
+    monkeypatch.setattr("logflow.net.datagrams._MOST_WAITING", 10_000)
     source = syslog.make()
     async with run_source(source, syslog.emit):
         syslog.emit.blocked = True

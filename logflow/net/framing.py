@@ -1,4 +1,4 @@
-r"""Where messages end in a stream (RFC 6587).
+r"""Where messages end in a stream: at newlines, or after as many bytes as they say (RFC 6587).
 
 ::
 
@@ -25,11 +25,13 @@ class Frames:
         broken: whether a length was wrong, so that nothing more can be found.
     """
 
-    def __init__(self, max_message: int) -> None:
+    def __init__(self, max_message: int, *, counted: bool) -> None:
+        """``counted``: messages may begin with their length; otherwise each is a line."""
         self.truncated = 0
         self.broken = False
         self._limit = max_message
         self._rest = b""
+        self._may_count = counted
         self._counted = False
         self._skip = 0
         """Bytes of a counted message that are left out."""
@@ -71,6 +73,8 @@ class Frames:
 
     def _frame(self, data: bytes, at: int, found: list[bytes]) -> int | None:
         """Take one frame; returns where the next one begins, or ``None`` if it is not whole."""
+        if not self._may_count:
+            return self._take_line(data, at, found)
         if match := _LENGTH.match(data, at):
             return self._take_counted(data, match.end(), int(match[1]), found)
         if (match := _MAY_BE_LENGTH.match(data, at)) and match.end() == len(data):
