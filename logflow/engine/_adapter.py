@@ -67,8 +67,8 @@ class _NativeLineParser:
     def __init__(self, inner: Any) -> None:
         self._inner = inner
 
-    def parse(self, block: Buffer, carry: bytes, now_ns: int) -> Parsed:
-        return Parsed._make(self._inner.parse(block, carry, now_ns))
+    def parse(self, block: Buffer, carry: bytes, now_ns: int, offset: int = 0) -> Parsed:
+        return Parsed._make(self._inner.parse(block, carry, now_ns, offset))
 
     def flush(self, carry: bytes, now_ns: int) -> Parsed:
         return Parsed._make(self._inner.flush(carry, now_ns))
@@ -154,19 +154,20 @@ class NativeEngine:
 
     def line_parser(
         self, format: LineFormat, parser: Parser, *, max_line: int, stream: str | None = None,  # noqa: A002
-        message_key: str = "message", multiline: Multiline | None = None,
+        message_key: str = "message", multiline: Multiline | None = None, offset_key: str | None = None,
     ) -> LineParser:  # fmt: skip
         """Compile a parser of lines."""
         try:
             inner = self._native.line_parser(
                 format, parser.native(), max_line=max_line, stream=stream, message_key=message_key,
-                multiline=None if multiline is None else multiline.native(),
+                multiline=None if multiline is None else multiline.native(), offset_key=offset_key,
             )  # fmt: skip
         except Unsupported as reason:
             self._note(reason)
             return self._twin.line_parser(
-                format, parser, max_line=max_line, stream=stream, message_key=message_key, multiline=multiline
-            )
+                format, parser, max_line=max_line, stream=stream, message_key=message_key,
+                multiline=multiline, offset_key=offset_key,
+            )  # fmt: skip
         return _NativeLineParser(inner)
 
     def normalize(

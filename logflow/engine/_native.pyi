@@ -23,7 +23,7 @@ _Path: TypeAlias = tuple[str | None, Sequence[str | int]]
 __version__: str
 
 class LineParser:
-    def parse(self, block: Buffer, carry: bytes, now_ns: int) -> _Parsed: ...
+    def parse(self, block: Buffer, carry: bytes, now_ns: int, offset: int) -> _Parsed: ...
     def flush(self, carry: bytes, now_ns: int) -> _Parsed: ...
 
 class Regex:
@@ -92,6 +92,7 @@ def line_parser(
     stream: str | None = None,
     message_key: str = "message",
     multiline: dict[str, Any] | None = None,
+    offset_key: str | None = None,
 ) -> LineParser: ...
 def normalize(
     data: Buffer, now_ns: int, limit: int | None, group: bytes | None

@@ -25,8 +25,8 @@ JSON
 A line that does not parse
     is kept whole as ``message`` and counted as ``unparsed``. Nothing is dropped.
 Own fields
-    are never overwritten: ``attrs``, ``stream`` and ``truncated`` are added, at the end and in this
-    order, only where the record has no such key.
+    are never overwritten: ``attrs``, ``stream``, ``truncated`` and the offset are added, at the end and in
+    this order, only where the record has no such key.
 Order of faults
     msgpack is read from left to right, and the first fault counts.
 """
@@ -86,12 +86,15 @@ class LineParser(Protocol):
     streams sorted, ``text`` a bin of at most ``max_line`` bytes, ``cut`` whether bytes were left out.
     With it are the open events of several lines, ``{stream+: [time_ns, last_ns, text, cut, state, lines,
     attrs, [[time_ns, text, cut], ...]]}``: times of the first and last line; a state of
-    :mod:`logflow.multiline`; ``attrs`` packed, or empty; the lines that are held.
+    :mod:`logflow.multiline`; ``attrs`` packed, or empty; the lines that are held. Each of these lists ends
+    with the offset of its first line if the parser adds offsets.
     It is the same for both engines, so a restart may change the engine.
     """
 
-    def parse(self, block: Buffer, carry: bytes, now_ns: int) -> Parsed:
+    def parse(self, block: Buffer, carry: bytes, now_ns: int, offset: int = 0) -> Parsed:
         r"""Parse the whole lines of ``block``; what follows its last newline is not consumed.
+
+        ``offset`` is where the block begins; it counts only if offsets are added.
 
         CRI: ``<RFC3339Nano> <stdout|stderr> <tags>[ <content>]``; P pieces are joined per stream until
         an F; the time is that of the first piece. Docker: one JSON object a line; joined until ``log``
@@ -327,6 +330,7 @@ class Engine(StoreForms, Protocol):
         stream: str | None = None,
         message_key: str = "message",
         multiline: Multiline | None = None,
+        offset_key: str | None = None,
     ) -> LineParser:
         """Compile a parser of lines.
 
@@ -338,6 +342,8 @@ class Engine(StoreForms, Protocol):
             stream: for ``plain``: value of the field ``stream``; ``None`` adds no such field.
             message_key: field that holds a message which did not parse.
             multiline: how messages are joined to events, after the joins of partial lines; ``None``: not.
+            offset_key: a field that takes the offset at which the first line of the event begins; ``None``
+                adds no such field.
         """
         ...
 

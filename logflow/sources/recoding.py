@@ -12,6 +12,7 @@ from pydantic import AfterValidator
 from typing_extensions import Buffer
 
 from logflow.engine.api import LineParser, Parsed
+from logflow.sources.parsed import together
 
 UTF8 = "utf-8"
 
@@ -53,13 +54,25 @@ class Recoder:
 class RecodedLines:
     """A line parser of lines in another encoding, each of which begins anew."""
 
-    def __init__(self, lines: LineParser, encoding: str) -> None:
+    def __init__(self, lines: LineParser, encoding: str, *, offsets: bool = False) -> None:
+        """``offsets``: whether the parser adds those of lines; they are those of the bytes as they were."""
         self._lines = lines
         self._encoding = encoding
+        self._offsets = offsets
 
-    def parse(self, block: Buffer, carry: bytes, now_ns: int) -> Parsed:
+    def parse(self, block: Buffer, carry: bytes, now_ns: int, offset: int = 0) -> Parsed:
         """Parse whole lines."""
-        return self._lines.parse(str(block, self._encoding, "replace").encode(), carry, now_ns)
+        if not self._offsets:
+            return self._lines.parse(self._recode(block), carry, now_ns, offset)
+        results = []
+        for line in bytes(block).split(b"\n")[:-1]:
+            results.append(self._lines.parse(self._recode(line + b"\n"), carry, now_ns, offset))
+            carry = results[-1].carry
+            offset += len(line) + 1
+        return together(results, carry)
+
+    def _recode(self, block: Buffer) -> bytes:
+        return str(block, self._encoding, "replace").encode()
 
     def flush(self, carry: bytes, now_ns: int) -> Parsed:
         """Make entries of what is open; its text was brought to UTF-8 before."""

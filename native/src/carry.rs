@@ -4,6 +4,8 @@
 //! {stream: [time_ns, text, cut], ...}      msgpack, keys sorted; text is bin
 //! {stream+: [time_ns, last_ns, text, cut, state, lines, attrs, [[time_ns, text, cut], ...]], ...}
 //! ```
+//!
+//! Each of these lists ends with the offset of its first line, where that is wanted.
 
 use crate::error::Error;
 use crate::mp::{self, MAX_DEPTH, Value};
@@ -18,6 +20,8 @@ pub struct Join {
     pub text: Vec<u8>,
     /// Whether bytes were left out at its end.
     pub cut: bool,
+    /// Offset of its first piece in the file, where that is wanted.
+    pub at: Option<u64>,
 }
 
 /// All that is open.
@@ -53,13 +57,13 @@ fn load_state(data: &[u8]) -> Result<State, Error> {
             state.opens.retain(|open| open.key != key);
         }
         keys.push(key);
-        at = if items == 3 {
-            let (line, end) = load_line(data, first)?;
-            let Held { time_ns, text, cut } = line;
-            state.joins.push(Join { stream: key.to_vec(), time_ns, text, cut });
+        at = if items == 3 || items == 4 {
+            let (line, end) = load_line(data, first, items)?;
+            let Held { time_ns, text, cut, at } = line;
+            state.joins.push(Join { stream: key.to_vec(), time_ns, text, cut, at });
             end
-        } else if items == 8 && key.last() == Some(&OPEN_MARK) {
-            let (open, end) = load_open(data, first, key)?;
+        } else if (items == 8 || items == 9) && key.last() == Some(&OPEN_MARK) {
+            let (open, end) = load_open(data, first, key, items)?;
             state.opens.push(open);
             end
         } else {
@@ -77,14 +81,26 @@ fn load_int(data: &[u8], at: usize) -> Result<(i128, usize), Error> {
     }
 }
 
-fn load_line(data: &[u8], at: usize) -> Result<(Held, usize), Error> {
+/// Read the offset that may end a list of so many `items`, which has `before` others.
+fn load_place(data: &[u8], at: usize, items: usize, before: usize) -> Result<(Option<u64>, usize), Error> {
+    if items == before {
+        return Ok((None, at));
+    }
+    match mp::read(data, at)? {
+        (Value::UInt(value), end) if items == before + 1 => Ok((Some(value), end)),
+        _ => Err(damaged()),
+    }
+}
+
+fn load_line(data: &[u8], at: usize, items: usize) -> Result<(Held, usize), Error> {
     let (time_ns, at) = load_int(data, at)?;
     let (Value::Bin(text), at) = mp::read(data, at)? else { return Err(damaged()) };
     let (Value::Bool(cut), at) = mp::read(data, at)? else { return Err(damaged()) };
-    Ok((Held { time_ns, text: text.to_vec(), cut }, at))
+    let (place, end) = load_place(data, at, items, 3)?;
+    Ok((Held { time_ns, text: text.to_vec(), cut, at: place }, end))
 }
 
-fn load_open(data: &[u8], at: usize, key: &[u8]) -> Result<(Open, usize), Error> {
+fn load_open(data: &[u8], at: usize, key: &[u8], items: usize) -> Result<(Open, usize), Error> {
     let small = |value: i128| i64::try_from(value).ok().filter(|value| (0..1 << 32).contains(value));
     let (time_ns, at) = load_int(data, at)?;
     let (last_ns, at) = load_int(data, at)?;
@@ -99,15 +115,16 @@ fn load_open(data: &[u8], at: usize, key: &[u8]) -> Result<(Open, usize), Error>
     let (Value::Array(count), mut at) = mp::read(data, at)? else { return Err(damaged()) };
     let mut held = Vec::new();
     for _ in 0..count {
-        let (Value::Array(3), first) = mp::read(data, at)? else { return Err(damaged()) };
-        let (line, end) = load_line(data, first)?;
+        let (Value::Array(items), first) = mp::read(data, at)? else { return Err(damaged()) };
+        let (line, end) = load_line(data, first, items)?;
         held.push(line);
         at = end;
     }
     let (key, text, attrs) = (key.to_vec(), text.to_vec(), attrs.to_vec());
     let state = small(state).ok_or_else(damaged)?;
     let lines = small(lines).ok_or_else(damaged)? as usize;
-    Ok((Open { key, time_ns, last_ns, text, cut, state, lines, attrs, held }, at))
+    let (place, end) = load_place(data, at, items, 8)?;
+    Ok((Open { key, time_ns, last_ns, text, cut, state, lines, attrs, held, at: place }, end))
 }
 
 fn dump_int(out: &mut Out, value: i128) {
@@ -118,15 +135,18 @@ fn dump_int(out: &mut Out, value: i128) {
     }
 }
 
-fn dump_line(out: &mut Out, time_ns: i128, text: &[u8], cut: bool) {
-    out.array_head(3);
+fn dump_line(out: &mut Out, time_ns: i128, text: &[u8], cut: bool, at: Option<u64>) {
+    out.array_head(3 + usize::from(at.is_some()));
     dump_int(out, time_ns);
     out.bin(text);
     out.bool(cut);
+    if let Some(at) = at {
+        out.uint(at);
+    }
 }
 
 fn dump_open(out: &mut Out, open: &Open) {
-    out.array_head(8);
+    out.array_head(8 + usize::from(open.at.is_some()));
     dump_int(out, open.time_ns);
     dump_int(out, open.last_ns);
     out.bin(&open.text);
@@ -136,7 +156,10 @@ fn dump_open(out: &mut Out, open: &Open) {
     out.bin(&open.attrs);
     out.array_head(open.held.len());
     for line in &open.held {
-        dump_line(out, line.time_ns, &line.text, line.cut);
+        dump_line(out, line.time_ns, &line.text, line.cut, line.at);
+    }
+    if let Some(at) = open.at {
+        out.uint(at);
     }
 }
 
@@ -155,7 +178,7 @@ pub fn dump(state: &State) -> Vec<u8> {
         out.str(key);
         match value {
             Ok(open) => dump_open(&mut out, open),
-            Err(join) => dump_line(&mut out, join.time_ns, &join.text, join.cut),
+            Err(join) => dump_line(&mut out, join.time_ns, &join.text, join.cut, join.at),
         }
     }
     out.into_vec()

@@ -19,6 +19,10 @@ impl Watched {
         Self(keys)
     }
 
+    pub fn keys(&self) -> &[Vec<u8>] {
+        &self.0
+    }
+
     #[inline]
     pub fn find(&self, key: &[u8]) -> Seen {
         let mut seen = 0;

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::json::Transcoder;
 use crate::keys::{Object, Seen, Watched};
 use crate::mp::{self, MAX_DEPTH};
-use crate::multiline::{Held, Message, Multiline, OPEN_MARK, Open, Step};
+use crate::multiline::{Held, Multiline, OPEN_MARK, Open, Step};
 use crate::num::Fail;
 use crate::out::{ENTRY_HEAD, Out};
 use crate::parsers::{MessageParser, Work};
@@ -55,6 +55,14 @@ pub struct LineParser {
     message_key: Vec<u8>,
     watched: Watched,
     multiline: Option<Multiline>,
+    offset: Option<OffsetKey>,
+}
+
+/// The field that takes the offset at which an event begins.
+struct OffsetKey {
+    key: Vec<u8>,
+    /// Its bit among the keys that are watched for.
+    seen: Seen,
 }
 
 /// The keys that a parser watches for, in the order of their bits.
@@ -81,6 +89,12 @@ struct Extra<'a> {
     stream: Option<&'a [u8]>,
 }
 
+impl Extra<'_> {
+    fn has(&self, key: &[u8]) -> bool {
+        (self.attrs.is_some() && key == b"attrs") || (self.stream.is_some() && key == b"stream")
+    }
+}
+
 /// The work on one block.
 struct Run<'a> {
     parser: &'a LineParser,
@@ -91,6 +105,10 @@ struct Run<'a> {
     /// The block, and up to where it holds no word that hints at an event.
     hint: Option<(*const u8, usize)>,
     now_ns: i128,
+    /// Where the block begins, if offsets are wanted.
+    base: Option<u64>,
+    /// Offset of the message that is at hand.
+    at: Option<u64>,
     done: Parsed,
 }
 
@@ -100,7 +118,17 @@ impl LineParser {
         message_key: Vec<u8>,
     ) -> Self {
         let watched = watched(&parser);
-        Self { format, parser, max_line, stream, message_key, watched, multiline: None }
+        Self { format, parser, max_line, stream, message_key, watched, multiline: None, offset: None }
+    }
+
+    /// Add the offset of each event to its record.
+    pub fn with_offset(mut self, key: Vec<u8>) -> Self {
+        let mut keys = self.watched.keys().to_vec();
+        let seen = 1 << keys.len();
+        keys.push(key.clone());
+        self.watched = Watched::new(keys);
+        self.offset = Some(OffsetKey { key, seen });
+        self
     }
 
     /// Join messages to events.
@@ -114,13 +142,14 @@ impl LineParser {
     }
 
     /// Parse the whole lines of `block`; see `logflow.engine.api.LineParser.parse`.
-    pub fn parse(&self, block: &[u8], carry: &[u8], now_ns: i128) -> Result<Parsed, Error> {
+    pub fn parse(&self, block: &[u8], carry: &[u8], now_ns: i128, offset: u64) -> Result<Parsed, Error> {
         let Some(last) = memrchr(b'\n', block) else {
             return Ok(Parsed::default());
         };
         let block = &block[..=last];
         let mut run = self.run(block.len() + block.len() / 4, now_ns);
         run.state = carry::load(carry)?;
+        run.base = self.offset.as_ref().map(|_| offset);
         if self.multiline.is_none() && !run.state.opens.is_empty() {
             // What an earlier configuration left open.
             run.close_all();
@@ -161,6 +190,8 @@ impl LineParser {
             state: State::default(),
             hint: None,
             now_ns,
+            base: None,
+            at: None,
             done: Parsed::default(),
         }
     }
@@ -172,11 +203,17 @@ impl Run<'_> {
         self.done
     }
 
+    #[inline(always)]
+    fn begin_line(&mut self, start: usize) {
+        self.done.lines += 1;
+        self.at = self.base.map(|base| base.saturating_add(start as u64));
+    }
+
     fn plain(&mut self, block: &[u8], utf8: bool) {
         let parser = self.parser;
         let extra = Extra { stream: parser.stream.as_deref(), attrs: None };
         each_line(block, |start, end| {
-            self.done.lines += 1;
+            self.begin_line(start);
             let end = without_return(block, start, end);
             self.message(self.now_ns, Text { src: block, start, end, utf8 }, extra, false);
         });
@@ -184,7 +221,7 @@ impl Run<'_> {
 
     fn cri(&mut self, block: &[u8], utf8: bool) {
         each_line(block, |start, end| {
-            self.done.lines += 1;
+            self.begin_line(start);
             match split_cri(&mut self.rfc3339, block, start, end, utf8) {
                 Some(piece) if self.state.joins.is_empty() && !piece.partial => {
                     let extra = Extra { stream: Some(piece.stream), attrs: None };
@@ -200,7 +237,7 @@ impl Run<'_> {
         let mut transcoder = Transcoder::new(Watched::default());
         let mut line = Out::default();
         each_line(block, |start, end| {
-            self.done.lines += 1;
+            self.begin_line(start);
             line.truncate(0);
             let text = Text { src: block, start, end, utf8 };
             let object = transcoder.any(text, &mut line).ok();
@@ -241,6 +278,7 @@ impl Run<'_> {
                 time_ns: i128::from(piece.time_ns),
                 text: Vec::new(),
                 cut: false,
+                at: self.at,
             },
         };
         if !join.cut {
@@ -262,6 +300,7 @@ impl Run<'_> {
         let mut src = join.text;
         let end = src.len();
         src.extend_from_slice(&SENTINEL);
+        self.at = join.at;
         self.message(join.time_ns, Text { src: &src, start: 0, end, utf8: false }, extra, join.cut);
     }
 
@@ -314,6 +353,7 @@ impl Run<'_> {
     fn line_among_open(
         &mut self, multiline: &Multiline, time_ns: i128, bytes: &[u8], extra: Extra<'_>, cut: bool,
     ) {
+        let at = self.at;
         self.state.opens.sort_by(|a, b| a.key.cmp(&b.key));
         let mut i = 0;
         while i < self.state.opens.len() {
@@ -327,7 +367,7 @@ impl Run<'_> {
         let valid = text::to_text(bytes);
         let stream = extra.stream.unwrap_or_default();
         let mine = |open: &Open| open.key.split_last() == Some((&OPEN_MARK, stream));
-        let mut line = Held { time_ns, text: bytes.to_vec(), cut };
+        let mut line = Held { time_ns, text: bytes.to_vec(), cut, at };
         if let Some(i) = self.state.opens.iter().position(mine) {
             let mut open = self.state.opens.remove(i);
             match multiline.go_on(&mut open, &valid, line) {
@@ -346,6 +386,7 @@ impl Run<'_> {
             }
             self.close_open(open);
         }
+        self.at = at;
         match multiline.begin(&valid) {
             Step::Begins(state) => self.open(state, time_ns, &line.text, extra, cut),
             Step::Alone => {
@@ -362,17 +403,17 @@ impl Run<'_> {
         let mut key = extra.stream.unwrap_or_default().to_vec();
         key.push(OPEN_MARK);
         let (text, attrs) = (bytes.to_vec(), extra.attrs.unwrap_or_default().to_vec());
-        let (last_ns, lines, held) = (time_ns, 1, Vec::new());
-        self.state.opens.push(Open { key, time_ns, last_ns, text, cut, state, lines, attrs, held });
+        let (last_ns, lines, held, at) = (time_ns, 1, Vec::new(), self.at);
+        self.state.opens.push(Open { key, time_ns, last_ns, text, cut, state, lines, attrs, held, at });
     }
 
     /// Finish an event; what is held stands for itself.
     fn close_open(&mut self, mut open: Open) {
         let held = std::mem::take(&mut open.held);
         let text = std::mem::take(&mut open.text);
-        self.emit_message(Message { time_ns: open.time_ns, text, cut: open.cut }, &open);
-        for Held { time_ns, text, cut } in held {
-            self.emit_message(Message { time_ns, text, cut }, &open);
+        self.emit_message(Held { time_ns: open.time_ns, text, cut: open.cut, at: open.at }, &open);
+        for line in held {
+            self.emit_message(line, &open);
         }
     }
 
@@ -384,7 +425,8 @@ impl Run<'_> {
         }
     }
 
-    fn emit_message(&mut self, message: Message, open: &Open) {
+    fn emit_message(&mut self, message: Held, open: &Open) {
+        self.at = message.at;
         let mut src = message.text;
         let end = src.len();
         src.extend_from_slice(&SENTINEL);
@@ -468,6 +510,15 @@ impl Run<'_> {
                 out.put(*b"\xa9truncated\xc3");
                 object.count += 1;
             }
+        }
+        if let (Some(offset), Some(at)) = (&self.parser.offset, self.at)
+            && object.seen & offset.seen == 0
+            && !extra.has(&offset.key)
+            && !(cut && offset.key == b"truncated")
+        {
+            out.str(&offset.key);
+            out.uint(at);
+            object.count += 1;
         }
         object.close(out);
         if let Some(time_ns) = found_ns {
@@ -613,7 +664,7 @@ mod tests {
 
     #[test]
     fn joins_partial_lines_of_each_stream() {
-        let parsed = parser(100).parse(BLOCK, b"", 7).expect("an empty carry");
+        let parsed = parser(100).parse(BLOCK, b"", 7, 0).expect("an empty carry");
         assert_eq!((parsed.events, parsed.lines, parsed.malformed, parsed.truncated), (3, 5, 1, 0));
         assert_eq!(parsed.consumed, BLOCK.len() - 4);
         assert!(has(&parsed, b"\xa8one line\xa6stream\xa6stdout"));
@@ -625,13 +676,13 @@ mod tests {
     #[test]
     fn cuts_long_messages_after_a_whole_character() {
         let line = "2026-01-31T12:00:00Z stdout F ab\u{e9}\u{e9}\n";
-        let parsed = parser(5).parse(line.as_bytes(), b"", 7).expect("an empty carry");
+        let parsed = parser(5).parse(line.as_bytes(), b"", 7, 0).expect("an empty carry");
         assert_eq!(parsed.truncated, 1);
         assert!(has(&parsed, b"\xa4ab\xc3\xa9\xa6stream\xa6stdout\xa9truncated\xc3"));
     }
 
     #[test]
     fn refuses_a_damaged_carry() {
-        assert!(matches!(parser(5).parse(BLOCK, b"\x81\xa1a\xc0", 7), Err(Error::Malformed(_))));
+        assert!(matches!(parser(5).parse(BLOCK, b"\x81\xa1a\xc0", 7, 0), Err(Error::Malformed(_))));
     }
 }

@@ -36,6 +36,8 @@ pub struct Held {
     pub time_ns: i128,
     pub text: Vec<u8>,
     pub cut: bool,
+    /// Offset of its beginning in the file, where that is wanted.
+    pub at: Option<u64>,
 }
 
 /// An event that is not finished.
@@ -52,13 +54,8 @@ pub struct Open {
     /// Packed value of the field `attrs`, or nothing.
     pub attrs: Vec<u8>,
     pub held: Vec<Held>,
-}
-
-/// A message that is finished.
-pub struct Message {
-    pub time_ns: i128,
-    pub text: Vec<u8>,
-    pub cut: bool,
+    /// Offset of its first line.
+    pub at: Option<u64>,
 }
 
 /// What becomes of a line.
@@ -97,7 +94,7 @@ impl Multiline {
 
     /// Go on with an event. `Err`: the line, whose UTF-8 is `text`, is not of it. Gives a message if one is
     /// finished, and whether the event goes on.
-    pub fn go_on(&self, open: &mut Open, text: &[u8], line: Held) -> Result<(Option<Message>, bool), Held> {
+    pub fn go_on(&self, open: &mut Open, text: &[u8], line: Held) -> Result<(Option<Held>, bool), Held> {
         let Some(state) = self.next(open.state, text) else { return Err(line) };
         open.last_ns = line.time_ns;
         open.state = state;
@@ -111,8 +108,8 @@ impl Multiline {
         let mut finished = None;
         if open.lines + lines.len() > self.max_lines || open.text.len() + size > self.max_bytes {
             let text = std::mem::take(&mut open.text);
-            finished = Some(Message { time_ns: open.time_ns, text, cut: open.cut });
-            (open.time_ns, open.lines, open.cut) = (lines[0].time_ns, 0, false);
+            finished = Some(Held { time_ns: open.time_ns, text, cut: open.cut, at: open.at });
+            (open.time_ns, open.lines, open.cut, open.at) = (lines[0].time_ns, 0, false, lines[0].at);
         }
         for line in lines {
             if open.lines > 0 {

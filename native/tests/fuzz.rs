@@ -236,7 +236,7 @@ impl Engine {
 
     fn check_lines(&self, random: &mut Random, block: &[u8], carry: &[u8]) -> Vec<u8> {
         let (_, parser) = &self.parsers[random.below(self.parsers.len())];
-        let Ok(whole) = parser.parse(block, carry, 1) else { return Vec::new() };
+        let Ok(whole) = parser.parse(block, carry, 1, 0) else { return Vec::new() };
         assert_eq!(entries::count(&whole.entries).expect("canonical"), whole.events);
         assert!(whole.entries.len() <= 9 * (block.len() + carry.len()) + 120 * (whole.lines + 1), "size");
         assert!(
@@ -248,8 +248,9 @@ impl Engine {
         // Line by line, which forgets what was learned from other lines.
         let mut parts = Parsed { carry: Some(carry.to_vec()), ..Parsed::default() };
         for line in block.split_inclusive(|&b| b == b'\n') {
-            let part =
-                parser.parse(line, &parts.carry.clone().expect("kept"), 1).expect("a carry of this engine");
+            let part = parser
+                .parse(line, &parts.carry.clone().expect("kept"), 1, 0)
+                .expect("a carry of this engine");
             parts.entries.extend(&part.entries);
             parts.events += part.events;
             parts.consumed += part.consumed;

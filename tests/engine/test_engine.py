@@ -95,7 +95,7 @@ class _Stub(ModuleType):
     def modify(self, changes: Any, variables: Any, read_path: Any) -> Any:
         return "modify"
 
-    def parse(self, block: bytes, carry: bytes, now_ns: int) -> tuple[Any, ...]:
+    def parse(self, block: bytes, carry: bytes, now_ns: int, offset: int) -> tuple[Any, ...]:
         return (b"e", 1, 2, b"c", 3, 4, 5, 6)
 
     def flush(self, carry: bytes, now_ns: int) -> tuple[Any, ...]:
@@ -128,7 +128,7 @@ def test_the_adapter_gives_named_tuples(parser: Parser) -> None:
     assert stub.given == (
         "cri",
         parser.native(),
-        {"max_line": 5, "stream": None, "message_key": "message", "multiline": None},
+        {"max_line": 5, "stream": None, "message_key": "message", "multiline": None, "offset_key": None},
     )
     assert lines.parse(b"", b"", 0) == Parsed(b"e", 1, 2, b"c", 3, 4, 5, 6)
     assert lines.flush(b"", 0).entries == b"f"

@@ -260,6 +260,44 @@ def test_flush_gives_joins_that_were_never_finished(make_lines: MakeLineParser) 
     assert lines.flush(b"", NOW_NS) == Parsed(b"", 0, 0, b"", 0, 0, 0, 0)
 
 
+def test_the_offset_of_an_event_is_that_of_its_first_line(make_lines: MakeLineParser) -> None:
+    """Also of joins that go on in later blocks, of lines of no format, and of what is never finished."""
+    lines = make_lines("cri", offset_key="at")
+    pieces = [cri(b"a", tag="P"), cri(b'{"x":1}', "stderr"), b"torn\n", cri(b"b"), cri(b"c", "stderr", "P")]
+    starts = [1000 + sum(map(len, pieces[:index])) for index in range(6)]
+    first = lines.parse(b"".join(pieces), b"", NOW_NS, 1000)
+    second = lines.parse(cri(b'{"at":"mine"}'), first.carry, NOW_NS, starts[5])
+    found = [record for _, record in events(first) + events(second) + events(lines.flush(second.carry, 0))]
+    assert found == [
+        {"x": 1, "stream": "stderr", "at": starts[1]},
+        {"message": "torn", "at": starts[2]},
+        {"message": "ab", "stream": "stdout", "at": 1000},
+        {"at": "mine", "stream": "stdout"},
+        {"message": "c", "stream": "stderr", "at": starts[4]},
+    ]
+
+
+@pytest.mark.parametrize(("key", "value"), [("stream", "stdout"), ("truncated", True), ("attrs", {"n": 1})])
+def test_an_offset_takes_no_other_fields_place(make_lines: MakeLineParser, key: str, value: Any) -> None:
+    line = b'{"log":"abcdefgh\\n","stream":"stdout","attrs":{"n":1},"time":"2026-01-31T12:00:00Z"}\n'
+    parsed = make_lines("docker", offset_key=key, max_line=3).parse(line, b"", NOW_NS, 5)
+    assert events(parsed)[0][1] == {
+        "message": "abc", "attrs": {"n": 1}, "stream": "stdout", "truncated": True, key: value,
+    }  # fmt: skip
+
+
+def test_a_carry_without_offsets_goes_on_with_them(make_lines: MakeLineParser) -> None:
+    """And the other way round: the option may change while something is open."""
+    without, with_offsets = make_lines("cri"), make_lines("cri", offset_key="at")
+    carry = without.parse(cri(b"a", tag="P"), b"", NOW_NS).carry
+    assert events(with_offsets.parse(cri(b"b"), carry, NOW_NS, 9))[0][1] == {
+        "message": "ab",
+        "stream": "stdout",
+    }
+    carry = with_offsets.parse(cri(b"a", tag="P"), b"", NOW_NS, 9).carry
+    assert events(without.parse(cri(b"b"), carry, NOW_NS))[0][1] == {"message": "ab", "stream": "stdout"}
+
+
 def test_carriage_returns(make_lines: MakeLineParser) -> None:
     """One is removed where a message ends; in pieces and in the middle they are text."""
     block = cri(b"a\r\r") + cri(b"b\r", tag="P") + cri(b"c\r")
@@ -269,8 +307,11 @@ def test_carriage_returns(make_lines: MakeLineParser) -> None:
 
 @pytest.mark.parametrize(
     "carry",
-    [b"\xc1", b"\x90", b"x", b"\x81\xa6stdout\x92\x01\xc4\x00", b"\x81\xa6stdout\x93\x01\xa1x\xc2\x00"],
-)
+    [
+        b"\xc1", b"\x90", b"x", b"\x81\xa6stdout\x92\x01\xc4\x00", b"\x81\xa6stdout\x93\x01\xa1x\xc2\x00",
+        b"\x81\xa6stdout\x94\x01\xc4\x01x\xc2\xff", b"\x81\xa6stdout\x95\x01\xc4\x01x\xc2\x01\x01",
+    ],
+)  # fmt: skip
 def test_a_damaged_carry_is_an_error(make_lines: MakeLineParser, carry: bytes) -> None:
     """It comes from a file of ours."""
     with pytest.raises(MalformedData):
@@ -369,13 +410,14 @@ def test_cutting_blocks_anywhere_changes_nothing(
 ) -> None:
     """The carry and what was not consumed are all that is needed."""
     data = drawn.draw(blocks(lines))
-    parser = make_lines(line_format, max_line=drawn.draw(st.sampled_from([9, 1000])))
+    offset_key = drawn.draw(st.sampled_from([None, "at"]))
+    parser = make_lines(line_format, max_line=drawn.draw(st.sampled_from([9, 1000])), offset_key=offset_key)
     whole = parser.parse(data, b"", NOW_NS)
     entries, carry, rest, counts = b"", b"", b"", [0] * 5
     cuts = sorted(drawn.draw(st.lists(st.integers(0, len(data)), max_size=4)))
     for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
         block = rest + data[start:end]
-        parsed = parser.parse(block, carry, NOW_NS)
+        parsed = parser.parse(block, carry, NOW_NS, start - len(rest))
         entries += parsed.entries
         carry, rest = parsed.carry, block[parsed.consumed :]
         seen = (parsed.events, parsed.lines, parsed.unparsed, parsed.malformed, parsed.truncated)

@@ -204,6 +204,18 @@ def test_docker_lines_keep_their_attributes(make_lines: MakeLineParser) -> None:
     ]
 
 
+def test_the_offset_of_an_event_of_several_lines_is_that_of_its_first(make_lines: MakeLineParser) -> None:
+    """Also where it is cut into two for its size, and of what is held."""
+    lines = make_lines("plain", "raw", multiline=custom("^a", "^ ", None, max_lines=2), offset_key="at")
+    parsed = lines.parse(b"x\na\n 1\n 2\n 3\nb\na\n", b"", 7, 100)
+    rest = lines.parse(b" 4\n", parsed.carry, 7, 100 + parsed.consumed)
+    flushed = lines.flush(rest.carry, 7)
+    entries = parsed.entries + rest.entries + flushed.entries
+    assert [(record["message"], record["at"]) for _, record in unpack_entries(entries)] == [
+        ("x", 100), ("a\n 1", 102), (" 2\n 3", 107), ("b", 113), ("a\n 4", 115),
+    ]  # fmt: skip
+
+
 def test_what_was_open_comes_out_when_events_are_not_joined_any_more(make_lines: MakeLineParser) -> None:
     open_event = make_lines("cri", "raw", multiline=custom("^a", None, None)).parse(cri(["a", "b"]), b"", 7)
     assert open_event.events == 0

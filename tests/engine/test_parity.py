@@ -146,17 +146,18 @@ def test_lines_and_their_joins(
         "max_line": drawn.draw(st.sampled_from([MAX_LINE, 7, 1 << 20])),
         "stream": drawn.draw(st.sampled_from([None, "stdout"])),
         "message_key": drawn.draw(st.sampled_from(["message", "truncated"])),
+        "offset_key": drawn.draw(st.sampled_from([None, "offset", "a", "attrs", "stream", "truncated"])),
     }
-    carry = b""
+    carry, offset = b"", drawn.draw(st.sampled_from([0, 7, 1 << 40]))
     for block in drawn.draw(st.lists(data.blocks(LINES[line_format]), max_size=3)):
         parsed = same(
             native,
-            lambda engine, block=block, carry=carry: engine.line_parser(line_format, parser, **options).parse(
-                block, carry, NOW_NS
-            ),
+            lambda engine, block=block, carry=carry, at=offset: engine.line_parser(
+                line_format, parser, **options
+            ).parse(block, carry, NOW_NS, at),
         )
         assert PYTHON.count(parsed.entries) == parsed.events
-        carry = parsed.carry
+        carry, offset = parsed.carry, offset + parsed.consumed
     same(native, lambda engine: engine.line_parser(line_format, parser, **options).flush(carry, NOW_NS))
 
 
@@ -208,29 +209,33 @@ def wrapped(line_format: LineFormat, lines: list[tuple[bytes, int, str, str]]) -
     name=st.sampled_from(["json", "raw", "json time"]),
     max_line=st.sampled_from([7, MAX_LINE, 1 << 20]),
     cut=st.integers(0, 14),
+    offset_key=st.sampled_from([None, "offset"]),
 )
 @parity(60)
 def test_multiline(
     native: Engine, context: Context, line_format: LineFormat, lines: Any, multiline: Any, name: str,
-    max_line: int, cut: int,
+    max_line: int, cut: int, offset_key: str | None,
 ) -> None:  # fmt: skip
     """Lines of several events and streams: whole, and cut into two blocks."""
     parser = known_parser(name, context)
 
     made = {
-        engine.name: engine.line_parser(line_format, parser, max_line=max_line, multiline=multiline)
+        engine.name: engine.line_parser(
+            line_format, parser, max_line=max_line, multiline=multiline, offset_key=offset_key
+        )
         for engine in (PYTHON, native)
     }
 
     def make(engine: Engine) -> Any:
         return made[engine.name]
 
-    carry, entries = b"", b""
+    carry, entries, offset = b"", b"", 0
     for block in (wrapped(line_format, lines[:cut]), wrapped(line_format, lines[cut:])):
         parsed = same(
-            native, lambda engine, block=block, carry=carry: make(engine).parse(block, carry, NOW_NS)
+            native,
+            lambda engine, block=block, carry=carry, at=offset: make(engine).parse(block, carry, NOW_NS, at),
         )
-        carry, entries = parsed.carry, entries + parsed.entries
+        carry, entries, offset = parsed.carry, entries + parsed.entries, offset + parsed.consumed
     flushed = same(native, lambda engine: make(engine).flush(carry, NOW_NS))
     whole = same(native, lambda engine: make(engine).parse(wrapped(line_format, lines), b"", NOW_NS))
     assert whole.entries == entries

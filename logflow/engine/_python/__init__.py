@@ -77,12 +77,13 @@ class PythonEngine:
 
     def line_parser(
         self, format: LineFormat, parser: Parser, *, max_line: int, stream: str | None = None,  # noqa: A002
-        message_key: str = "message", multiline: Multiline | None = None,
+        message_key: str = "message", multiline: Multiline | None = None, offset_key: str | None = None,
     ) -> LineParser:  # fmt: skip
         """Compile a parser of lines."""
         return PythonLineParser(
-            format, parser, max_line=max_line, stream=stream, message_key=message_key, multiline=multiline
-        )
+            format, parser, max_line=max_line, stream=stream, message_key=message_key, multiline=multiline,
+            offset_key=offset_key,
+        )  # fmt: skip
 
     def normalize(
         self, data: Buffer, now_ns: int, *, limit: int | None = None, group: bytes | None = b""

@@ -9,7 +9,7 @@ r"""Blocks of container lines to packed entries.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any, TypeAlias
 
@@ -34,8 +34,8 @@ from logflow.parsers.json import JsonParser
 from logflow.parsers.raw import RawParser
 
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
-_Joins: TypeAlias = dict[str, tuple[int, bytes, bool]]
-"""Open joins by stream: time of the first piece, text so far, whether some of it was left out."""
+_Joins: TypeAlias = dict[str, Held]
+"""Open joins by stream: time and place of the first piece, text so far, whether some of it was left out."""
 _decode_carry = msgspec.msgpack.Decoder(dict[str, list[Any]], strict=True).decode
 _FEW = 32
 """Lines that are tried together after a lot of them turned out to be unlike."""
@@ -53,14 +53,18 @@ class _Messages:
     malformed: set[int] = field(default_factory=set)
     """Which of them the message parser is not to see."""
     truncated: int = 0
+    offset_key: str | None = None
 
-    def add(self, time_ns: int, text: bytes, extra: Record, max_line: int, *, cut: bool = False) -> None:
+    def add(self, message: Held, extra: Record, max_line: int) -> None:
         """Take a finished message and cut it at ``max_line``."""
-        if cut or len(text) > max_line:
+        text = message.text
+        if message.cut or len(text) > max_line:
             text = _whole_characters(text[:max_line])
             extra = {**extra, "truncated": True}
             self.truncated += 1
-        self.times.append(time_ns)
+        if self.offset_key is not None and message.at is not None:
+            extra = {**extra, self.offset_key: extra.get(self.offset_key, message.at)}
+        self.times.append(message.time_ns)
         self.texts.append(text)
         self.extras.append(extra)
 
@@ -82,6 +86,8 @@ class _State:
 
     joins: _Joins = field(default_factory=dict)
     opens: dict[str, Open] = field(default_factory=dict)
+    at: int | None = None
+    """Offset of the next line, where that is wanted."""
 
 
 class PythonLineParser:
@@ -96,8 +102,10 @@ class PythonLineParser:
         stream: str | None,
         message_key: str,
         multiline: Multiline | None = None,
+        offset_key: str | None = None,
     ) -> None:
         self._parser = parser
+        self._offset_key = offset_key
         self._max_line = max_line
         self._stream = stream
         self._extra: Record = {} if stream is None else {"stream": stream}
@@ -107,15 +115,18 @@ class PythonLineParser:
         self._joiner = (
             None if multiline is None else Joiner(multiline, max_line, timed=line_format != "plain")
         )
-        self._fast = _fast_path(line_format, parser, max_line, stream, message_key)
+        # Lines that differ in their offsets are not alike.
+        plain = offset_key is None
+        self._fast = _fast_path(line_format, parser, max_line, stream, message_key) if plain else None
 
-    def parse(self, block: Buffer, carry: bytes, now_ns: int) -> Parsed:
+    def parse(self, block: Buffer, carry: bytes, now_ns: int, offset: int = 0) -> Parsed:
         """Parse the whole lines of ``block``."""
         data = bytes(block)
         consumed = data.rfind(b"\n") + 1
         if not consumed:
             return Parsed(b"", 0, 0, carry, 0, 0, 0, 0)
         state = _load(carry)
+        state.at = None if self._offset_key is None else offset
         counts = _Counts()
         entries = self._without_joiner(state, counts)
         entries += b"".join(self._pack_lots(data[:consumed], state, now_ns, counts))
@@ -126,11 +137,9 @@ class PythonLineParser:
 
     def flush(self, carry: bytes, now_ns: int) -> Parsed:  # noqa: ARG002 - a join has the time of its first piece
         """Make entries of the open joins."""
-        messages, counts, state = _Messages(), _Counts(), _load(carry)
-        for stream, (time_ns, text, cut) in sorted(state.joins.items()):
-            self._take(
-                messages, state, stream, Held(time_ns, text, cut), _STREAM.get(stream, {"stream": stream})
-            )
+        messages, counts, state = self._messages(), _Counts(), _load(carry)
+        for stream in sorted(state.joins):
+            self._take(messages, state, stream, state.joins[stream], _STREAM.get(stream, {"stream": stream}))
         self._close_all(messages, state)
         entries = self._pack(messages, counts)
         return Parsed(entries, counts.events, 0, b"", 0, counts.unparsed, 0, counts.truncated)
@@ -139,9 +148,12 @@ class PythonLineParser:
         """Finish what an earlier configuration left open, if events are not joined any more."""
         if self._joiner is not None or not state.opens:
             return b""
-        messages = _Messages()
+        messages = self._messages()
         self._close_all(messages, state)
         return self._pack(messages, counts)
+
+    def _messages(self) -> _Messages:
+        return _Messages(offset_key=self._offset_key)
 
     def _close_all(self, messages: _Messages, state: _State) -> None:
         sink = self._sink(messages)
@@ -151,15 +163,15 @@ class PythonLineParser:
     def _take(self, messages: _Messages, state: _State, stream: str, line: Held, extra: Record) -> None:
         """Take a message out of the container format: an event, or a line of one."""
         if self._joiner is None:
-            messages.add(line.time_ns, line.text, extra, self._max_line, cut=line.cut)
+            messages.add(line, extra, self._max_line)
             return
         if line.cut or len(line.text) > self._max_line:
-            line = Held(line.time_ns, _whole_characters(line.text[: self._max_line]), cut=True)
+            line = replace(line, text=_whole_characters(line.text[: self._max_line]), cut=True)
         self._joiner.add(state.opens, stream + OPEN_MARK, line, extra, self._sink(messages))
 
     def _sink(self, messages: _Messages) -> Sink:
-        def sink(time_ns: int, text: bytes, extra: Record, cut: bool) -> None:
-            messages.add(time_ns, text, extra, self._max_line, cut=cut)
+        def sink(message: Held, extra: Record) -> None:
+            messages.add(message, extra, self._max_line)
 
         return sink
 
@@ -199,13 +211,12 @@ class PythonLineParser:
         return self._joiner.is_idle(lines)
 
     def _pack_exactly(self, lines: list[bytes], state: _State, now_ns: int, counts: _Counts) -> bytes:
-        messages = _Messages()
+        messages = self._messages()
         if self._split is None:
             stream = self._stream or ""
-            for line in lines:
-                self._take(
-                    messages, state, stream, Held(now_ns, _without_newline(line), cut=False), self._extra
-                )
+            for line, at in _placed(lines, state):
+                message = Held(now_ns, _without_newline(line), cut=False, at=at)
+                self._take(messages, state, stream, message, self._extra)
         else:
             self._join(self._split, messages, lines, state, now_ns)
         return self._pack(messages, counts)
@@ -216,24 +227,24 @@ class PythonLineParser:
     ) -> None:  # fmt: skip
         """Take the lines out of their container format; ``state`` is brought up to date."""
         max_line, joins = self._max_line, state.joins
-        for line in lines:
+        for line, at in _placed(lines, state):
             found = split(line[:-1])
             if found is None:
                 messages.malformed.add(len(messages.texts))
-                messages.add(now_ns, _without_newline(line), {}, max_line)
+                messages.add(Held(now_ns, _without_newline(line), cut=False, at=at), {}, max_line)
                 continue
             time_ns, stream, partial, text = found[:4]
-            cut = False
-            if stream in joins:
-                time_ns, before, cut = joins.pop(stream)
-                text = before if cut else before + text
+            message = Held(time_ns, text, cut=False, at=at)
+            if (before := joins.pop(stream, None)) is not None:
+                message = replace(before, text=before.text if before.cut else before.text + text)
             if partial:
-                joins[stream] = time_ns, text[:max_line], cut or len(text) > max_line
+                cut = message.cut or len(message.text) > max_line
+                joins[stream] = replace(message, text=message.text[:max_line], cut=cut)
             else:
                 extra = _STREAM[stream]
                 if isinstance(found, DockerLine) and found.extra:
                     extra = {**found.extra, **extra}
-                self._take(messages, state, stream, Held(time_ns, text, cut), extra)
+                self._take(messages, state, stream, message, extra)
 
     def _pack(self, messages: _Messages, counts: _Counts) -> bytes:
         """Parse the messages and pack the records."""
@@ -298,15 +309,23 @@ def _without_newline(line: bytes) -> bytes:
     return line[:-1].removesuffix(b"\r")
 
 
+def _placed(lines: list[bytes], state: _State) -> Iterator[tuple[bytes, int | None]]:
+    """Give lines with their offsets, where these are wanted."""
+    for line in lines:
+        at = state.at
+        yield line, at
+        if at is not None:
+            state.at = at + len(line)
+
+
 def _load(carry: bytes) -> _State:
     if not carry:
         return _State()
     state = _State()
     try:
         for key, value in _decode_carry(carry).items():
-            if len(value) == 3:
-                _check_types(value, (int, bytes, bool))
-                state.joins[key] = value[0], value[1], value[2]
+            if len(value) in (3, 4):
+                state.joins[key] = _load_line(value)
             else:
                 state.opens[key] = _load_open(key, value)
     except (msgspec.MsgspecError, UnicodeDecodeError, MalformedData, RecursionError) as error:
@@ -315,8 +334,9 @@ def _load(carry: bytes) -> _State:
 
 
 def _load_open(key: str, value: list[Any]) -> Open:
-    _check_types(value, (int, int, bytes, bool, int, int, bytes, list))
-    time_ns, last_ns, text, cut, number, lines, attrs, held = value
+    places = value[8:]
+    _check_types(value, (int, int, bytes, bool, int, int, bytes, list, *[int] * len(places[:1])))
+    time_ns, last_ns, text, cut, number, lines, attrs, held = value[:8]
     if not key.endswith(OPEN_MARK) or not (0 <= number < 1 << 32 and 0 <= lines < 1 << 32):
         raise MalformedData("an open event is none")
     try:
@@ -325,13 +345,24 @@ def _load_open(key: str, value: list[Any]) -> Open:
         whole = False
     if not whole:
         raise MalformedData("the attributes of an open event are no value")
-    for line in held:
-        _check_types(line, (int, bytes, bool))
     stream = key.removesuffix(OPEN_MARK)
     extra: Record = {"attrs": msgspec.Raw(attrs)} if attrs else {}
     if stream:
         extra["stream"] = stream
-    return Open(time_ns, last_ns, text, cut, number, extra, lines, [Held(*line) for line in held])
+    lines_held = [_load_line(line) for line in held]
+    return Open(time_ns, last_ns, text, cut, number, extra, lines, lines_held, *map(_place, places))
+
+
+def _load_line(value: Any) -> Held:
+    places = value[3:] if isinstance(value, list) else []
+    _check_types(value, (int, bytes, bool, *[int] * len(places[:1])))
+    return Held(*value[:3], *map(_place, places))
+
+
+def _place(at: int) -> int:
+    if at < 0:
+        raise MalformedData("an offset is negative")
+    return at
 
 
 def _check_types(values: Any, types: tuple[type, ...]) -> None:
@@ -340,14 +371,23 @@ def _check_types(values: Any, types: tuple[type, ...]) -> None:
 
 
 def _dump(state: _State) -> bytes:
-    carry: dict[str, Any] = dict(state.joins)
+    carry: dict[str, Any] = {key: _dump_line(join) for key, join in state.joins.items()}
     for key, event in state.opens.items():
         attrs = pack_value(event.extra["attrs"], 2) if "attrs" in event.extra else b""
-        held = [(line.time_ns, line.text, line.cut) for line in event.held]
+        held = [_dump_line(line) for line in event.held]
         carry[key] = (
             event.time_ns, event.last_ns, event.text, event.cut, event.state, event.lines, attrs, held,
+            *_dump_place(event.at),
         )  # fmt: skip
     return _encode(carry) if carry else b""
+
+
+def _dump_line(line: Held) -> tuple[Any, ...]:
+    return line.time_ns, line.text, line.cut, *_dump_place(line.at)
+
+
+def _dump_place(at: int | None) -> tuple[int, ...]:
+    return () if at is None else (at,)
 
 
 def _whole_characters(text: bytes) -> bytes:

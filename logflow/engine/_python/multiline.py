@@ -15,17 +15,20 @@ from logflow.regexes import compile_regex
 OPEN_MARK = "+"
 """What follows the stream in the carry's key of an open event."""
 
-Sink: TypeAlias = Callable[[int, bytes, Record, bool], None]
-"""Takes a finished message: its time, text, the fields to add, and whether it was cut."""
-
 
 @dataclass(slots=True)
 class Held:
-    """A line that may turn out not to belong to the event."""
+    """A line that may turn out not to belong to the event, or a message."""
 
     time_ns: int
     text: bytes
     cut: bool
+    at: int | None = None
+    """Offset of its beginning in the file, where that is wanted."""
+
+
+Sink: TypeAlias = Callable[[Held, Record], None]
+"""Takes a finished message, and the fields to add to it."""
 
 
 @dataclass(slots=True)
@@ -40,6 +43,12 @@ class Open:
     extra: Record
     lines: int = 1
     held: list[Held] = field(default_factory=list)
+    at: int | None = None
+
+    @property
+    def message(self) -> Held:
+        """What is in it so far."""
+        return Held(self.time_ns, self.text, self.cut, self.at)
 
 
 class Joiner:
@@ -81,9 +90,9 @@ class Joiner:
         spared = spared or (self._hint is not None and self._hint.search(text) is None)
         state = None if spared else self._next(0, text)
         if state is None or state == END:
-            sink(line.time_ns, line.text, extra, line.cut)
+            sink(line, extra)
         else:
-            opens[key] = Open(line.time_ns, line.time_ns, line.text, line.cut, state, extra)
+            opens[key] = Open(line.time_ns, line.time_ns, line.text, line.cut, state, extra, at=line.at)
 
     def _next(self, state: int, text: str) -> int | None:
         for states, found, negate, to in self._rules:
@@ -102,8 +111,9 @@ class Joiner:
         cut = any(part.cut for part in lines)
         event.held = []
         if event.lines + len(lines) > self._max_lines or len(event.text) + 1 + len(text) > self._max_bytes:
-            sink(event.time_ns, event.text, event.extra, event.cut)
+            sink(event.message, event.extra)
             event.time_ns, event.text, event.cut, event.lines = lines[0].time_ns, text, cut, len(lines)
+            event.at = lines[0].at
         else:
             event.text += b"\n" + text
             event.cut = event.cut or cut
@@ -115,6 +125,5 @@ class Joiner:
 def close(opens: dict[str, Open], key: str, sink: Sink) -> None:
     """Finish the event of a stream."""
     event = opens.pop(key)
-    sink(event.time_ns, event.text, event.extra, event.cut)
-    for line in event.held:
-        sink(line.time_ns, line.text, event.extra, line.cut)
+    for message in (event.message, *event.held):
+        sink(message, event.extra)

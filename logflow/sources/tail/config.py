@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from logflow.config.fields import Duration, NonEmpty, ParserField, Size, parse_size
 from logflow.config.multiline import MultilineConfig
@@ -74,6 +74,11 @@ class TailOptions(SourceConfig):
     path_key: NonEmpty | None = Field(
         None, description="A field that takes the path of the file, as `paths` found it."
     )
+    offset_key: NonEmpty | None = Field(
+        None,
+        description="A field that takes the byte offset at which the event's first line begins in the file; "
+        "of a compressed file, in its content.",
+    )
     idle_flush: Duration | None = Field(
         5.0,
         description="How long a message that is split into partial lines waits for its next part before it "
@@ -108,6 +113,12 @@ class TailOptions(SourceConfig):
         if not keeps_newlines(value):
             raise ValueError(f"files in {value} cannot be followed: its newline is not that of ASCII")
         return value
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        if self.offset_key is not None and self.offset_key == self.path_key:
+            raise ValueError("path_key and offset_key are the same field")
+        return self
 
     @field_validator("tag")
     @classmethod

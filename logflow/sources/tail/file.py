@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from logflow.engine.api import LineFormat, LineParser, Parsed
 from logflow.receipt import Receipt
+from logflow.sources.parsed import together
 from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content, NoContent
 from logflow.sources.tail.identity import (
@@ -330,10 +331,12 @@ class LogFile:
     def _parse(
         self, lines: LineParser, block: memoryview, end: int, now_ns: int, *, ending: bytes = b""
     ) -> Step:
-        text = _without_bom(block, self.point.offset)
-        parsed = lines.parse(bytes(text) + ending if ending else text, self.point.carry, now_ns)
+        start = self.point.offset
+        text = _without_bom(block, start)
+        offset = start + len(block) - len(text)
+        parsed = lines.parse(bytes(text) + ending if ending else text, self.point.carry, now_ns, offset)
         point = Point(end, self._carry_at(end, parsed.carry), self._tail(block, end))
-        return Step(parsed, self.point.offset, point, self._head_with(block))
+        return Step(parsed, start, point, self._head_with(block))
 
     def _head_with(self, block: memoryview) -> bytes:
         missing = HEAD_BYTES - len(self._head)
@@ -366,8 +369,10 @@ class LogFile:
         start, carry, _ = self.point
         rest = b"" if self.lost else self.content.read(start, sizes.line_bytes)
         end = max(start + len(rest), self._searched) + 1
-        text = bytes(_without_bom(memoryview(rest), start)).strip(b"\0")
-        results = [lines.parse(text.removesuffix(b"\n") + b"\n", carry, now_ns)] if text else []
+        text = bytes(_without_bom(memoryview(rest), start)).lstrip(b"\0")
+        offset = start + len(rest) - len(text)
+        text = text.rstrip(b"\0")
+        results = [lines.parse(text.removesuffix(b"\n") + b"\n", carry, now_ns, offset)] if text else []
         if results:
             carry = results[0].carry
         carry = self._carry_at(end, carry)
@@ -376,7 +381,7 @@ class LogFile:
             carry = b""
         if not results:
             return None
-        return Step(_together(results, carry), start, Point(end, carry), self._head)
+        return Step(together(results, carry), start, Point(end, carry), self._head)
 
     def covers(self, head: bytes, size: int) -> bool:
         """Whether a file of this size that begins so holds a part of what was read, and nothing else."""
@@ -492,20 +497,3 @@ class LogFile:
 def _without_bom(block: memoryview, offset: int) -> memoryview:
     """Leave out the byte-order mark that a file may begin with; it is no text."""
     return block[len(BOM_UTF8) :] if offset == 0 and bytes(block[: len(BOM_UTF8)]) == BOM_UTF8 else block
-
-
-def _together(results: list[Parsed], carry: bytes) -> Parsed:
-    """Several results as one."""
-    first, *others = results
-    for other in others:
-        first = Parsed(
-            first.entries + other.entries,
-            first.events + other.events,
-            first.consumed,
-            carry,
-            first.lines + other.lines,
-            first.unparsed + other.unparsed,
-            first.malformed + other.malformed,
-            first.truncated + other.truncated,
-        )
-    return first._replace(carry=carry)

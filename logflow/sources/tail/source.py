@@ -93,8 +93,11 @@ class TailSource(Source):
             stream=self.config.stream,
             message_key=self.config.message_key,
             multiline=rules_of(self.config.multiline),
+            offset_key=self.config.offset_key,
         )
-        return RecodedLines(lines, self.config.encoding) if self.config.encoding != UTF8 else lines
+        if self.config.encoding == UTF8:
+            return lines
+        return RecodedLines(lines, self.config.encoding, offsets=self.config.offset_key is not None)
 
     def tag_of(self, path: str) -> str | None:
         """Return the tag of a file's events; None if no glob names the file."""

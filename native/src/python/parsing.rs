@@ -35,11 +35,11 @@ fn parsed<'py>(carry: Data<'py>, done: lines::Parsed) -> Parsed<'py> {
 #[pymethods]
 impl LineParser {
     fn parse<'py>(
-        &self, block: &Bound<'py, PyAny>, carry: &Bound<'py, PyAny>, now_ns: i128,
+        &self, block: &Bound<'py, PyAny>, carry: &Bound<'py, PyAny>, now_ns: i128, offset: u64,
     ) -> PyResult<Parsed<'py>> {
         let (block, carry) = (Data::of(block)?, Data::of(carry)?);
         let (data, joins) = (block.as_bytes(), carry.as_bytes());
-        let done = run(block.py(), data.len(), || self.0.parse(data, joins, now_ns))?;
+        let done = run(block.py(), data.len(), || self.0.parse(data, joins, now_ns, offset))?;
         Ok(parsed(carry, done))
     }
 
@@ -54,10 +54,11 @@ impl LineParser {
 }
 
 #[pyfunction]
-#[pyo3(signature = (format, parser, *, max_line, stream=None, message_key="message", multiline=None))]
+#[pyo3(signature = (format, parser, *, max_line, stream=None, message_key="message", multiline=None,
+    offset_key=None))]
 pub fn line_parser(
     format: &str, parser: &Bound<'_, PyDict>, max_line: usize, stream: Option<String>, message_key: &str,
-    multiline: Option<&Bound<'_, PyDict>>,
+    multiline: Option<&Bound<'_, PyDict>>, offset_key: Option<String>,
 ) -> PyResult<LineParser> {
     let format = match format {
         "cri" => LineFormat::Cri,
@@ -67,7 +68,10 @@ pub fn line_parser(
     };
     let parser = message_parser(parser)?;
     let stream = stream.map(String::into_bytes);
-    let lines = lines::LineParser::new(format, parser, max_line, stream, message_key.as_bytes().to_vec());
+    let mut lines = lines::LineParser::new(format, parser, max_line, stream, message_key.as_bytes().to_vec());
+    if let Some(key) = offset_key {
+        lines = lines.with_offset(key.into_bytes());
+    }
     Ok(LineParser(match multiline {
         Some(config) => lines.with_multiline(read_multiline(config)?),
         None => lines,

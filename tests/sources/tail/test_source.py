@@ -448,6 +448,32 @@ async def test_a_batch_says_where_it_comes_from_and_so_does_a_field_if_wanted(ta
     assert tail.collector.batches[0].attributes == {"source": "test", "path": str(tail.log)}
 
 
+@pytest.mark.parametrize("engine", ["python", "native"])
+async def test_a_field_says_where_in_the_file_an_event_begins(tail: Any, engine: str) -> None:
+    """Over a byte-order mark, a restart, a hole, a rotation and a last line without a newline."""
+    tail.engine = engine
+    tail.log.write_bytes(b"\xef\xbb\xbfone\ntwo\n")
+    async with tail.running(offset_key="at"):
+        await tail.lines(2)
+    with tail.log.open("ab") as file:
+        file.write(bytes(5) + b"three\nfour\nfive")
+    async with tail.running(offset_key="at"):
+        await tail.lines(4)
+        tail.log.rename(f"{tail.log}.1")
+        tail.log.write_text("six\n")
+        found = await tail.lines(6, step_s=1)
+    assert [(record["message"], record["at"]) for record in found] == [
+        ("one", 3), ("two", 7), ("three", 16), ("four", 22), ("five", 27), ("six", 0),
+    ]  # fmt: skip
+
+
+async def test_offsets_are_those_of_the_bytes_in_another_encoding(tail: Any) -> None:
+    tail.log.write_bytes("été\nà\nfin\n".encode("latin-1"))
+    async with tail.running(offset_key="at", encoding="latin-1"):
+        found = await tail.lines(3)
+    assert [(record["message"], record["at"]) for record in found] == [("été", 0), ("à", 4), ("fin", 6)]
+
+
 async def test_batches_say_which_container_they_are_from(tail: Any) -> None:
     target = tail.logs / "pods" / "shop_web-0_1234" / "app" / "2.log"
     target.parent.mkdir(parents=True)
