@@ -16,23 +16,21 @@ repeat of documents that all have an ``_id`` is recognised. Source: "Bulk API" i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from aiohttp import web
 from pydantic import Field
 
-from logflow.batch import Batch, DeliveryKey
+from logflow.batch import DeliveryKey
 from logflow.component import Context
-from logflow.config.auth import HttpAuth
 from logflow.errors import MalformedData
-from logflow.event import Record
 from logflow.jsontext import decode_object
 from logflow.net.complaints import Complaints
-from logflow.net.http_server import HttpIntake, HttpIntakeConfig, Limits, Refused, RequestHandler
+from logflow.net.http_server import Events, HttpIntake, HttpIntakeConfig, Refused, RequestHandler
 from logflow.net.http_server.tags import TagNames, TagTemplate
-from logflow.packing import pack_entries
+from logflow.net.tags import Tags
 from logflow.timestamps import TimeFormat
 
 _VERSION = "8.17.0"
@@ -48,6 +46,8 @@ _INFO: dict[str, Any] = {
 }  # fmt: skip
 _LICENSE = {"license": {"status": "active", "type": "basic", "mode": "basic", "uid": "logflow"}}
 _TAKEN = ("index", "create")
+_ANSWER_BYTES = 64
+"""What the answer to an item takes besides its text."""
 _PRODUCT = {"X-Elastic-Product": "Elasticsearch"}
 _read_iso, _read_ms = TimeFormat("iso8601"), TimeFormat("unix_ms")
 _decode = msgspec.json.Decoder(dict[str, dict[str, Any]]).decode
@@ -65,45 +65,47 @@ class ElasticsearchBulkSource(HttpIntake):
 
     config: ElasticsearchBulkSource.Config
 
-    def handler(self, complain: Complaints) -> RequestHandler:
+    def handler(self, complain: Complaints, tags: Tags) -> RequestHandler:
         """Take bulk requests."""
-        config = self.config
-        return _BulkHandler(self.context, complain, config.limits, config.auth, TagNames(config.tag))
+        return _BulkHandler(self.context, complain, self.config, tags)
 
 
 class _Items:
-    """What becomes of the items of one request."""
+    """What becomes of the items of one request; packed, as they are as many as the events."""
 
     def __init__(self) -> None:
-        self.answers: list[dict[str, Any]] = []
+        self.answers: list[bytes] = []
         self.errors = False
 
-    def add(self, operation: str, index: str, meta: dict[str, Any], problem: str | None) -> None:
-        item: dict[str, Any] = {
-            "_index": index,
-            "_id": str(meta.get("_id") or ""),
-            "status": 201 if problem is None else 400,
-        }
+    def add(self, operation: str, index: str, meta: dict[str, Any], problem: str | None) -> int:
+        """Add one; returns its size."""
+        item: dict[str, Any] = {"_index": index, "_id": str(meta.get("_id") or "")}
         if problem is None:
             item |= {
-                "_version": 1,
-                "result": "created",
+                "status": 201, "_version": 1, "result": "created",
                 "_shards": {"total": 1, "successful": 1, "failed": 0},
-            }
+            }  # fmt: skip
         else:
             self.errors = True
-            item["error"] = {"type": "document_parsing_exception", "reason": problem}
-        self.answers.append({operation: item})
+            item |= {"status": 400, "error": {"type": "document_parsing_exception", "reason": problem}}
+        answer = msgspec.json.encode({operation: item})
+        self.answers.append(answer)
+        return len(answer)
+
+    def body(self) -> bytes:
+        """The answer."""
+        errors = b"true" if self.errors else b"false"
+        return b'{"took":0,"errors":%b,"items":[%b]}' % (errors, b",".join(self.answers))
 
 
 class _BulkHandler(RequestHandler):
     """Answers shippers as Elasticsearch would."""
 
     def __init__(
-        self, context: Context, complain: Complaints, limits: Limits, auth: HttpAuth | None, tags: TagNames
+        self, context: Context, complain: Complaints, config: ElasticsearchBulkSource.Config, tags: Tags
     ) -> None:
-        super().__init__(context, complain, limits, auth=auth)
-        self._tags = tags
+        super().__init__(context, complain, config.limits, auth=config.auth, tags=tags)
+        self._names = TagNames(config.tag, tags)
 
     def refusal(self, refused: Refused) -> web.Response:
         """An error as the store writes it."""
@@ -128,62 +130,69 @@ class _BulkHandler(RequestHandler):
 
     async def _bulk(self, request: web.BaseRequest, index: str) -> web.Response:
         items = _Items()
-        await self.take(request, lambda body: self._read(body, index, items))
-        return web.json_response(
-            {"took": 0, "errors": items.errors, "items": items.answers}, headers=_PRODUCT,
-            dumps=lambda value: msgspec.json.encode(value).decode(),
-        )  # fmt: skip
+        await self.take(request, lambda body, events: self._read(body, index, items, events))
+        return web.Response(body=items.body(), content_type="application/json", headers=_PRODUCT)
 
-    def _read(self, body: bytes, default_index: str, items: _Items) -> Sequence[Batch]:
-        lines = iter([line for line in body.split(b"\n") if line.strip()])
-        found: dict[str, _Documents] = {}
+    def _read(self, body: bytes, default_index: str, items: _Items, events: Events) -> Iterator[None]:
+        now_ns, names = self.context.clock.time_ns(), _Names()
+        lines = _lines(body)
         for number, line in enumerate(lines, start=1):
+            full = False
             operation, meta = _action(line, number)
             index = str(meta.get("_index") or default_index or "_")
-            if operation == "delete":
-                items.add(operation, index, meta, "documents cannot be deleted here")
-                continue
-            document = next(lines, None)
-            if document is None:
-                raise MalformedData("the last action has no document behind it")
-            problem, record = None, decode_object(document)
-            if operation not in _TAKEN:
-                problem = f"{operation} is not taken, only index and create"
-            elif record is None:
-                problem = "the document is not a JSON object"
-            else:
-                tag = self._tags.tag({"index": index})
-                documents = found.setdefault(tag, _Documents(self.context.clock.time_ns()))
-                documents.add(record, meta.get("_id"))
-            items.add(operation, index, meta, problem)
-        return [documents.batch(tag) for tag, documents in found.items()]
+            problem = "documents cannot be deleted here" if operation == "delete" else None
+            if problem is None:
+                document = next(lines, None)
+                if document is None:
+                    raise MalformedData("the last action has no document behind it")
+                record = decode_object(document)
+                if operation not in _TAKEN:
+                    problem = f"{operation} is not taken, only index and create"
+                elif record is None:
+                    problem = "the document is not a JSON object"
+                else:
+                    tag, extra = self._names.tag({"index": index})
+                    time_ns = _time(record.get("@timestamp"))
+                    if time_ns is not None:
+                        del record["@timestamp"]
+                    full = events.add(tag, now_ns if time_ns is None else time_ns, {**extra, **record})
+                    names.add(tag, meta.get("_id"))
+            events.hold(items.add(operation, index, meta, problem) + _ANSWER_BYTES)
+            if full:
+                yield
+        for tag, key in names.all():
+            events.name(tag, key)
 
 
-class _Documents:
-    """Documents of one tag."""
+class _Names:
+    """The ids of the documents of each tag: if all have one, a repeat of them can be recognised."""
 
-    def __init__(self, now_ns: int) -> None:
-        self._now_ns = now_ns
-        self._times: list[int] = []
-        self._records: list[Record] = []
-        self._ids: list[str] = []
+    def __init__(self) -> None:
+        self._digests: dict[str, Any] = {}
 
-    def add(self, record: Record, name: object) -> None:
-        time_ns = _time(record.get("@timestamp"))
-        if time_ns is not None:
-            del record["@timestamp"]
-        self._times.append(self._now_ns if time_ns is None else time_ns)
-        self._records.append(record)
-        if name:
-            self._ids.append(str(name))
+    def add(self, tag: str, name: object) -> None:
+        digest = self._digests.get(tag)
+        if digest is None and tag not in self._digests:
+            digest = self._digests[tag] = hashlib.blake2b(tag.encode(), digest_size=16)
+        if not name:
+            self._digests[tag] = None
+        elif digest is not None:
+            digest.update(f"\0{name}".encode("utf-8", "backslashreplace"))
 
-    def batch(self, tag: str) -> Batch:
-        entries = pack_entries(self._times, self._records)
-        origin = None
-        if len(self._ids) == len(self._records):
-            text = "\0".join([tag, *self._ids]).encode("utf-8", "backslashreplace")
-            origin = DeliveryKey(b"bulk" + hashlib.blake2b(text, digest_size=16).digest())
-        return Batch(tag, entries, len(self._records), origin)
+    def all(self) -> Iterator[tuple[str, DeliveryKey]]:
+        for tag, digest in self._digests.items():
+            if digest is not None:
+                yield tag, DeliveryKey(b"bulk" + digest.digest())
+
+
+def _lines(body: bytes) -> Iterator[bytes]:
+    """Lines that are not blank."""
+    start = 0
+    while start < len(body):
+        end = body.find(b"\n", start) + 1 or len(body)
+        if line := body[start:end].strip():
+            yield line
+        start = end
 
 
 def _time(value: object) -> int | None:

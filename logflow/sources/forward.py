@@ -25,10 +25,10 @@ from logflow.forward.handshake import ServerSecrets
 from logflow.forward.heartbeats import Heartbeats
 from logflow.forward.intake import PART_BYTES, Part
 from logflow.forward.receiver import Limits, Receiver, Shared
-from logflow.forward.tags import FALLBACK, Tags
 from logflow.memory import Share
 from logflow.net.complaints import Complaints
 from logflow.net.listen import ListenerConfig, Listeners
+from logflow.net.tags import DEFAULT_MAX_TAGS, MaxTags, Tags
 
 _STOP_GRACE_S = 1.0
 _PRESSURE_S = 0.5
@@ -81,11 +81,7 @@ class ForwardSource(Source):
             default=True,
             description="Add the fields of a group of records, as Fluent Bit frames them, to its events.",
         )
-        max_tags: int = Field(
-            50_000, ge=1,
-            description=f"Most tags within an hour; events of others get the tag `{FALLBACK}` and their own "
-            "as the field `tag`, and are counted.",
-        )  # fmt: skip
+        max_tags: MaxTags = DEFAULT_MAX_TAGS
         idle_timeout: Duration = Field(
             3600.0, gt=0, description="Silence between frames after which a connection is closed."
         )
@@ -189,10 +185,7 @@ class ForwardSource(Source):
             reading=reading,
             opening=opening,
             groups=config.group_fields,
-            tags=Tags(
-                config.max_tags, context.engine, context.clock.monotonic,
-                context.counter("tags_overflowed", f"Events over max_tags; they got the tag `{FALLBACK}`."),
-            ),
+            tags=Tags(config.max_tags, context),
             account=partial(self._account, emit),
             spawn=tasks.spawn,
             complain=self._complaints,

@@ -15,28 +15,48 @@ value of a label. Source: "Loki HTTP API".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from aiohttp import web
 from pydantic import Field
 
-from logflow.batch import Batch
-from logflow.component import Context, Parser
+from logflow.component import Context
 from logflow.config.fields import ParserField
 from logflow.errors import MalformedData
 from logflow.event import MAX_TIME_NS, NANOSECOND
 from logflow.net.complaints import Complaints
-from logflow.net.http_server import HttpIntake, HttpIntakeConfig, Refused, RequestHandler
+from logflow.net.http_server import Events, HttpIntake, HttpIntakeConfig, Refused, RequestHandler
 from logflow.net.http_server.tags import TagNames, TagTemplate
-from logflow.packing import pack_entries, to_text
+from logflow.net.tags import Tags
+from logflow.packing import to_text
 from logflow.protobuf import fields, signed
 from logflow.snappy import unpack
 
+_T = TypeVar("_T")
+
 _PUSH = ("/loki/api/v1/push", "/api/prom/push")
 _LABEL = re.compile(r'\s*([^\s=,{}"]+)\s*=\s*("(?:[^"\\]|\\.)*"|`[^`]*`)\s*(?:,|$)', re.DOTALL)
-_decode_json = msgspec.json.Decoder(dict[str, Any]).decode
+_JSON_GROWTH = 18
+"""Bytes that reading JSON takes for each of its own: a value that is not looked into takes 48 of them."""
+_MOST_LINES = 500
+"""Lines of a stream that are parsed at once."""
+
+
+class _Push(msgspec.Struct):
+    streams: list[msgspec.Raw]
+
+
+class _PushedStream(msgspec.Struct):
+    stream: dict[str, Any]
+    values: list[msgspec.Raw]
+
+
+_decode_push = msgspec.json.Decoder(_Push).decode
+_decode_stream = msgspec.json.Decoder(_PushedStream).decode
+_decode_value = msgspec.json.Decoder(list[Any]).decode
 _decode_text = msgspec.json.Decoder(str, strict=False).decode
 
 
@@ -46,6 +66,14 @@ class _Line(NamedTuple):
     time_ns: int
     text: bytes
     metadata: Mapping[str, str]
+
+
+class _Stream(NamedTuple):
+    """Lines with the same labels, and the size of these."""
+
+    labels: dict[str, str]
+    shared_bytes: int
+    lines: Iterator[_Line]
 
 
 class LokiPushSource(HttpIntake):
@@ -61,21 +89,20 @@ class LokiPushSource(HttpIntake):
 
     config: LokiPushSource.Config
 
-    def handler(self, complain: Complaints) -> RequestHandler:
+    def handler(self, complain: Complaints, tags: Tags) -> RequestHandler:
         """Take pushes."""
-        config, context = self.config, self.context
-        return _PushHandler(context, complain, config, context.parser(config.parse))
+        return _PushHandler(self.context, complain, self.config, tags)
 
 
 class _PushHandler(RequestHandler):
     own_encodings = ("snappy",)
 
     def __init__(
-        self, context: Context, complain: Complaints, config: LokiPushSource.Config, parser: Parser
+        self, context: Context, complain: Complaints, config: LokiPushSource.Config, tags: Tags
     ) -> None:
-        super().__init__(context, complain, config.limits, auth=config.auth)
-        self._parser = parser
-        self._tags = TagNames(config.tag)
+        super().__init__(context, complain, config.limits, auth=config.auth, tags=tags)
+        self._parser = context.parser(config.parse)
+        self._names = TagNames(config.tag, tags)
         self._max_body = config.max_body
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -88,47 +115,59 @@ class _PushHandler(RequestHandler):
             raise Refused(404, f"post to {_PUSH[0]}")
         if request.method != "POST":
             raise Refused(405, "lines are pushed with POST", Allow="POST")
-        kind = request.content_type
-        await self.take(request, lambda body: self._read(body, kind))
+        if request.content_type == "application/json":
+            await self.take(request, lambda *data: self._read(_read_json, *data), growth=_JSON_GROWTH)
+        else:
+            await self.take(request, lambda *data: self._read(self._read_protobuf, *data), growth=1)
         return web.Response(status=204)
 
-    def _read(self, body: bytes, kind: str) -> Sequence[Batch]:
-        streams = self._json(body) if kind == "application/json" else self._protobuf(body)
-        found: dict[str, tuple[list[int], list[dict[str, Any]]]] = {}
-        for labels, lines in streams:
-            times, records = found.setdefault(self._tags.tag(labels), ([], []))
-            texts = [line.text for line in lines]
-            for line, parsed in zip(lines, self._parser.parse_many(texts), strict=True):
-                time, record = (None, {"message": to_text(line.text)}) if parsed is None else parsed
-                times.append(line.time_ns if time is None else int(time))
-                records.append({**labels, **line.metadata, **record})
-        return [Batch(tag, pack_entries(*columns), len(columns[0])) for tag, columns in found.items()]
+    def _read(
+        self, read: Callable[[bytes], Iterator[_Stream]], body: bytes, events: Events
+    ) -> Iterator[None]:
+        for stream in read(body):
+            events.hold()
+            while lines := list(islice(stream.lines, _MOST_LINES)):
+                if self._add(stream, lines, events):
+                    yield
 
-    # -- protocol buffers -------------------------------------------------------------------------
+    def _add(self, stream: _Stream, lines: list[_Line], events: Events) -> bool:
+        full, labels = False, stream.labels
+        parsed = self._parser.parse_many([line.text for line in lines])
+        for line, found in zip(lines, parsed, strict=True):
+            time, record = (None, {"message": to_text(line.text)}) if found is None else found
+            time_ns = line.time_ns if time is None else int(time)
+            tag, extra = self._names.tag(labels)
+            record = {**extra, **labels, **line.metadata, **record}
+            full |= events.add(tag, time_ns, record, stream.shared_bytes)
+        return full
 
-    def _protobuf(self, body: bytes) -> Iterator[tuple[dict[str, str], list[_Line]]]:
-        for number, stream in fields(memoryview(unpack(body, self._max_body))):
-            if number != 1 or isinstance(stream, int):
-                continue
-            labels: dict[str, str] = {}
-            lines: list[_Line] = []
-            for inner, value in fields(stream):
-                if inner == 1 and not isinstance(value, int):
-                    labels = _labels(to_text(bytes(value)))
-                elif inner == 2 and not isinstance(value, int):
-                    lines.append(_entry(value))
-            yield labels, lines
+    def _read_protobuf(self, body: bytes) -> Iterator[_Stream]:
+        for number, message in fields(memoryview(unpack(body, self._max_body))):
+            if number == 1 and not isinstance(message, int):
+                labels = next(_parts(message, 1), b"{}")
+                lines = (_entry(entry) for entry in _parts(message, 2))
+                yield _Stream(_labels(to_text(bytes(labels))), len(labels), lines)
 
-    # -- JSON -------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _json(body: bytes) -> Iterator[tuple[dict[str, str], list[_Line]]]:
-        try:
-            for stream in _decode_json(body)["streams"]:
-                labels = {str(key): str(value) for key, value in stream["stream"].items()}
-                yield labels, [_value(*value) for value in stream["values"]]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise MalformedData(f"the push is not what Loki takes: {type(error).__name__}") from None
+def _parts(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    for number, value in fields(message):
+        if number == wanted and not isinstance(value, int):
+            yield value
+
+
+def _read_json(body: bytes) -> Iterator[_Stream]:
+    for part in _decoded(_decode_push, body).streams:
+        stream = _decoded(_decode_stream, part)
+        labels = {str(key): str(value) for key, value in stream.stream.items()}
+        size = sum(len(key) + len(value) for key, value in labels.items())
+        yield _Stream(labels, size, (_decoded(_read_value, value) for value in stream.values))
+
+
+def _decoded(decode: Callable[[Any], _T], text: bytes | msgspec.Raw) -> _T:
+    try:
+        return decode(text)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise MalformedData(f"the push is not what Loki takes: {type(error).__name__}") from None
 
 
 def _entry(message: memoryview) -> _Line:
@@ -148,8 +187,12 @@ def _entry(message: memoryview) -> _Line:
     return _Line(_clamped(time_ns), text, metadata)
 
 
-def _value(time: str, line: str, metadata: Mapping[str, Any] | None = None) -> _Line:
+def _read_value(text: msgspec.Raw) -> _Line:
     """Read an item of ``values``."""
+    return _line(*_decode_value(text))
+
+
+def _line(time: str, line: str, metadata: Mapping[str, Any] | None = None) -> _Line:
     pairs = {str(key): str(value) for key, value in (metadata or {}).items()}
     return _Line(_clamped(int(time)), line.encode("utf-8", "backslashreplace"), pairs)
 

@@ -24,18 +24,17 @@ tag: ``otlp.{service.name}``. Source: "OTLP Specification", and the definitions 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 
 from aiohttp import web
 from pydantic import Field
 
-from logflow.batch import Batch
 from logflow.event import Record
 from logflow.net.complaints import Complaints
-from logflow.net.http_server import HttpIntake, HttpIntakeConfig, Refused, RequestHandler
-from logflow.net.http_server.otlp import LogRecord, read_json, read_protobuf
+from logflow.net.http_server import Events, HttpIntake, HttpIntakeConfig, Refused, RequestHandler
+from logflow.net.http_server.otlp import JSON_GROWTH, LogRecord, read_json, read_protobuf
 from logflow.net.http_server.tags import TagNames, TagTemplate
-from logflow.packing import pack_entries
+from logflow.net.tags import Tags
 
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 _LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
@@ -53,16 +52,16 @@ class OtlpSource(HttpIntake):
 
     config: OtlpSource.Config
 
-    def handler(self, complain: Complaints) -> RequestHandler:
+    def handler(self, complain: Complaints, tags: Tags) -> RequestHandler:
         """Take logs."""
-        return _ExportHandler(self, complain)
+        return _ExportHandler(self, complain, tags)
 
 
 class _ExportHandler(RequestHandler):
-    def __init__(self, source: OtlpSource, complain: Complaints) -> None:
+    def __init__(self, source: OtlpSource, complain: Complaints, tags: Tags) -> None:
         config = source.config
-        super().__init__(source.context, complain, config.limits, auth=config.auth)
-        self._tags = TagNames(config.tag)
+        super().__init__(source.context, complain, config.limits, auth=config.auth, tags=tags)
+        self._names = TagNames(config.tag, tags)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Take an export."""
@@ -73,18 +72,20 @@ class _ExportHandler(RequestHandler):
         kind = request.content_type
         if kind not in (_PROTOBUF, _JSON):
             raise Refused(415, f"Content-Type is {_PROTOBUF} or {_JSON}")
-        read = read_protobuf if kind == _PROTOBUF else read_json
-        await self.take(request, lambda body: self._batches_of(body, read))
+        if kind == _JSON:
+            await self.take(request, lambda *data: self._read(read_json, *data), growth=JSON_GROWTH)
+        else:
+            await self.take(request, lambda *data: self._read(read_protobuf, *data))
         return web.Response(body=b"{}" if kind == _JSON else b"", content_type=kind)
 
-    def _batches_of(self, body: bytes, read: Callable[[bytes], Sequence[LogRecord]]) -> Sequence[Batch]:
+    def _read(
+        self, read: Callable[[bytes, Events], Iterator[LogRecord]], body: bytes, events: Events
+    ) -> Iterator[None]:
         now_ns = self.context.clock.time_ns()
-        found: dict[str, tuple[list[int], list[Record]]] = {}
-        for log in read(body):
-            times, records = found.setdefault(self._tags.tag(log.resource), ([], []))
-            times.append(log.time_ns or now_ns)
-            records.append(_record(log))
-        return [Batch(tag, pack_entries(*columns), len(columns[0])) for tag, columns in found.items()]
+        for log in read(body, events):
+            tag, extra = self._names.tag(log.resource)
+            if events.add(tag, log.time_ns or now_ns, {**_record(log), **extra}, log.shared_bytes):
+                yield
 
 
 def _record(log: LogRecord) -> Record:

@@ -17,23 +17,24 @@ can stand in the tag too: ``hec.{index}``. Source: "HTTP Event Collector" in Spl
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
 from pydantic import Field
 
-from logflow.batch import Batch
 from logflow.component import Context
 from logflow.config.secrets import StaticSecret
 from logflow.errors import MalformedData
 from logflow.event import MAX_TIME_NS, NANOSECOND, Record
 from logflow.jsontext import decode_objects
 from logflow.net.complaints import Complaints
-from logflow.net.http_server import HttpIntake, HttpIntakeConfig, Refused, RequestHandler
+from logflow.net.http_server import Events, HttpIntake, HttpIntakeConfig, Refused, RequestHandler
+from logflow.net.http_server.bodies import PIECE_BYTES, object_lines
 from logflow.net.http_server.tags import TagNames, TagTemplate
-from logflow.packing import pack_entries, to_text
+from logflow.net.tags import Tags
+from logflow.packing import to_text
 
 _COLLECTOR = "/services/collector"
 _META = ("host", "source", "sourcetype", "index")
@@ -53,16 +54,18 @@ class SplunkHecSource(HttpIntake):
 
     config: SplunkHecSource.Config
 
-    def handler(self, complain: Complaints) -> RequestHandler:
+    def handler(self, complain: Complaints, tags: Tags) -> RequestHandler:
         """Take what the collector takes."""
-        return _CollectorHandler(self.context, complain, self.config)
+        return _CollectorHandler(self.context, complain, self.config, tags)
 
 
 class _CollectorHandler(RequestHandler):
-    def __init__(self, context: Context, complain: Complaints, config: SplunkHecSource.Config) -> None:
-        super().__init__(context, complain, config.limits, auth=config.auth)
+    def __init__(
+        self, context: Context, complain: Complaints, config: SplunkHecSource.Config, tags: Tags
+    ) -> None:
+        super().__init__(context, complain, config.limits, auth=config.auth, tags=tags)
         self._token = None if config.token is None else config.token.get_secret_value()
-        self._tags = TagNames(config.tag)
+        self._names = TagNames(config.tag, tags)
 
     def authorized(self, request: web.BaseRequest) -> bool:
         """Whether a request has the token, as header or as the password of basic authentication."""
@@ -87,44 +90,41 @@ class _CollectorHandler(RequestHandler):
         if request.method != "POST":
             raise Refused(405, "events are sent with POST", Allow="POST")
         meta = {key: request.query[key] for key in _META if key in request.query}
-        if path.endswith("/raw"):
-            await self.take(request, lambda body: self._batches_of(_lines(body), meta))
-        else:
-            await self.take(request, lambda body: self._batches_of(self._events(body), meta))
+        texts = _lines if path.endswith("/raw") else self._objects
+        await self.take(request, lambda body, events: self._read(texts(body), meta, events))
         return web.json_response({"text": "Success", "code": 0})
 
-    def _events(self, body: bytes) -> list[Record]:
-        found = self.context.engine.json_lines(body)
-        if found.consumed < len(body.rstrip()):
-            raise MalformedData("the body ends in the middle of an event")
-        events: list[Record] = []
-        for number, event in enumerate(decode_objects([line for line in found.lines.split(b"\n") if line])):
-            if event is None or event.get("event") is None:
-                raise MalformedData(f"event {number} cannot be read, or has no field event")
-            events.append(event)
-        return events
+    def _objects(self, body: bytes) -> Iterator[Record]:
+        number = 0
+        for _, lines in object_lines(self.context.engine, body):
+            for event in decode_objects([line for line in lines.split(b"\n") if line]):
+                if event is None or event.get("event") is None:
+                    raise MalformedData(f"event {number} cannot be read, or has no field event")
+                yield event
+                number += 1
 
-    def _batches_of(self, events: list[Record], query: dict[str, str]) -> Sequence[Batch]:
+    def _read(self, found: Iterator[Record], query: dict[str, str], events: Events) -> Iterator[None]:
         now_ns = self.context.clock.time_ns()
-        found: dict[str, tuple[list[int], list[Record]]] = {}
-        for event in events:
+        query_bytes = sum(map(len, query.values()))
+        for event in found:
             meta = {key: event.get(key, query.get(key)) for key in _META}
             text = event["event"]
             record = text if isinstance(text, dict) else {"message": text}
             extra = event.get("fields")
             more = {**meta, **extra} if isinstance(extra, dict) else meta
-            times, records = found.setdefault(self._tags.tag(meta), ([], []))
+            tag, own = self._names.tag(meta)
+            record |= {key: value for key, value in more.items() if value is not None and key not in record}
             time_ns = _time(event.get("time"))
-            times.append(now_ns if time_ns is None else time_ns)
-            records.append(
-                record
-                | {key: value for key, value in more.items() if value is not None and key not in record}
-            )
-        return [Batch(tag, pack_entries(*columns), len(columns[0])) for tag, columns in found.items()]
+            if events.add(tag, now_ns if time_ns is None else time_ns, {**own, **record}, query_bytes):
+                yield
 
 
-def _lines(body: bytes) -> list[dict[str, Any]]:
-    return [{"event": to_text(line)} for line in body.splitlines() if line.strip()]
+def _lines(body: bytes) -> Iterator[dict[str, Any]]:
+    start = 0
+    while start < len(body):
+        end = body.find(b"\n", start + PIECE_BYTES // 16) + 1 or len(body)
+        yield from ({"event": to_text(line)} for line in body[start:end].splitlines() if line.strip())
+        start = end
 
 
 def _time(value: object) -> int | None:

@@ -357,7 +357,7 @@ async def test_a_client_that_hangs_up_in_the_middle_harms_nobody(serve, caplog):
     )
     assert not server.collector.batches
     assert not caplog.records
-    assert server.source._handler._held_bytes == 0
+    assert server.source._handler.share.held == 0
 
 
 async def test_expect_100_continue_is_answered(serve):
@@ -385,14 +385,38 @@ async def test_connections_are_bounded(serve):
 
 
 async def test_bodies_in_flight_are_bounded(serve):
-    server = await serve(settle=False, max_body=1000, max_in_flight=1500)
+    server = await serve(settle=False, max_body=1000, max_in_flight=2500)
     body = b'{"a":"%s"}' % (b"x" * 900)
     first = asyncio.create_task(server.post("/t", body))
     await server.collector.wait_for(1)
     assert (await server.post("/t", body))[0] == 429
     server.collector.settle_all()
     assert (await first)[0] == 200
-    assert server.source._handler._held_bytes == 0
+    assert server.source._handler.share.held == 0
+
+
+async def test_bodies_in_flight_are_a_share_of_the_memory_of_the_process(serve):
+    server = await serve(settle=False, max_body=1000, max_in_flight=100_000)
+    memory = server.source.context.memory
+    others = memory.share(100 * memory.limit_bytes)
+    body = b'{"a":"%s"}' % (b"x" * 900)
+    first = asyncio.create_task(server.post("/t", body))
+    await server.collector.wait_for(1)
+    assert (await server.post("/t", body))[0] == 429
+    others.close()
+    second = asyncio.create_task(server.post("/t", body))
+    await server.collector.wait_for(2)
+    server.collector.settle_all()
+    assert (await first)[0] == (await second)[0] == 200
+
+
+async def test_tags_are_bounded(serve):
+    server = await serve(max_tags=2)
+    for tag in ("a", "b", "c", "a"):
+        assert (await server.post(f"/{tag}", b'{"n":1}'))[0] == 200
+    assert [batch.tag for batch in server.collector.batches] == ["a", "b", "overflow", "a"]
+    assert server.collector.records()[2] == {"n": 1, "tag": "c"}
+    assert server.counters()["tags_overflowed"] == 1
 
 
 # -- stopping -----------------------------------------------------------------------------------------
@@ -479,7 +503,7 @@ async def test_objects_are_taken_however_they_are_written(serve, body):
 
 
 async def test_a_large_array_is_read_in_pieces(serve, monkeypatch):
-    monkeypatch.setattr("logflow.sources.http.bodies._PIECE_BYTES", 100)
+    monkeypatch.setattr("logflow.net.http_server.bodies.PIECE_BYTES", 100)
     server = await serve()
     body = json.dumps([{"n": number, "x": "y" * (number % 300)} for number in range(500)], indent=1).encode()
     assert (await server.post("/t", body, "application/json"))[0] == 200

@@ -298,6 +298,107 @@ async def test_nothing_is_acknowledged_before_it_is_safe(serve, name):
         assert answer.status in (200, 204)
 
 
+EXPORT_OF_SERVICE = (
+    b'{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"%s"}}]},'
+    b'"scopeLogs":[{"logRecords":[{"attributes":[{"key":"n","value":{"intValue":"1"}}]}]}]}]}'
+)
+TAGGED = {
+    "elasticsearch_bulk": (
+        "{index}",
+        "/_bulk",
+        b'{"create":{"_index":"%s"}}\n{"n":1}\n',
+        "application/x-ndjson",
+    ),
+    "loki_push": (
+        "{app}",
+        "/loki/api/v1/push",
+        b'{"streams":[{"stream":{"app":"%s"},"values":[["1","{\\"n\\":1}"]]}]}',
+        "application/json",
+    ),
+    "otlp": (
+        "{service.name}",
+        "/v1/logs",
+        EXPORT_OF_SERVICE,
+        "application/json",
+    ),
+    "splunk_hec": ("{index}", "/services/collector", b'{"event":{"n":1},"index":"%s"}', "application/json"),
+}
+
+
+@pytest.mark.parametrize("name", TAGGED)
+async def test_tags_are_bounded_and_events_of_others_keep_theirs_as_a_field(serve, name):
+    tag, path, body, kind = TAGGED[name]
+    session, collector = await serve(name, tag=tag, max_tags=2)
+    for value in (b"a", b"b", b"c", b"a"):
+        async with session.post(path, data=body % value, headers={"Content-Type": kind}) as answer:
+            assert answer.status in (200, 204)
+    found = [(tag, record["n"], record.get("tag")) for tag, _, record in tagged(collector)]
+    assert found == [("a", 1, None), ("b", 1, None), ("overflow", 1, "c"), ("a", 1, None)]
+
+
+LARGE = b"x" * 50_000
+REPEATED = {
+    "many items": ("elasticsearch_bulk", "/_bulk", b'{"delete":{}}\n' * 10_000, "application/x-ndjson"),
+    "labels of every line": (
+        "loki_push",
+        "/loki/api/v1/push",
+        pack_literals(stream(b'{a="%s"}' % LARGE, *[(b"", b"")] * 100)),
+        "application/x-protobuf",
+    ),
+    "labels of every line in JSON": (
+        "loki_push",
+        "/loki/api/v1/push",
+        b'{"streams":[{"stream":{"a":"%s"},"values":[%s]}]}' % (LARGE, b",".join([b'["1",""]'] * 100)),
+        "application/json",
+    ),
+    "streams without lines": (
+        "loki_push",
+        "/loki/api/v1/push",
+        pack_literals(delimited(1, b"") * 5000),
+        "application/x-protobuf",
+    ),
+    "a resource of every record": (
+        "otlp",
+        "/v1/logs",
+        delimited(1, delimited(1, pair(1, LARGE, b"")) + delimited(2, delimited(2, b"") * 100)),
+        "application/x-protobuf",
+    ),
+    "a scope of every record": (
+        "otlp",
+        "/v1/logs",
+        b'{"resourceLogs":[{"scopeLogs":[{"scope":{"name":"%s"},"logRecords":[%s]}]}]}'
+        % (LARGE, b",".join([b"{}"] * 100)),
+        "application/json",
+    ),
+    "scopes without records": (
+        "otlp",
+        "/v1/logs",
+        b'{"resourceLogs":[{"scopeLogs":[%s]}]}' % b",".join([b"{}"] * 5000),
+        "application/json",
+    ),
+    "a host of every line": (
+        "splunk_hec",
+        "/services/collector/raw?host=" + "h" * 5000,
+        b"a\n" * 10_000,
+        "text/plain",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+async def test_a_few_bytes_do_not_become_many(serve, name):
+    """What stands in each event is counted each time, and so is work that makes none."""
+    source, path, body, kind = REPEATED[name]
+    session, collector = await serve(source, max_body=200_000)
+    async with session.post(
+        path, data=gzip.compress(body), headers={"Content-Type": kind, "Content-Encoding": "gzip"}
+    ) as answer:
+        assert answer.status == 413
+    async with session.post(path, data=body, headers={"Content-Type": kind}) as answer:
+        assert answer.status == 413
+    assert collector.batches == []
+
+
 OUTPUTS = {
     "elasticsearch": ("elasticsearch_bulk", {}, {"n": 1, "@tag": "app", "message": "é"}),
     "loki": ("loki_push", {}, {"n": 1, "tag": "app", "message": "é"}),

@@ -16,11 +16,14 @@ from pydantic import Field, model_validator
 from logflow.component import Context, Counter, Emit, Source
 from logflow.config.auth import HttpAuth
 from logflow.config.fields import Address, Duration, Size, parse_size
+from logflow.memory import Share
 from logflow.net.complaints import Complaints
+from logflow.net.http_server.events import Events
 from logflow.net.http_server.handler import Limits, Refused, RequestHandler
 from logflow.net.listen import ListenerConfig, Listeners, is_handing_over
+from logflow.net.tags import DEFAULT_MAX_TAGS, MaxTags, Tags
 
-__all__ = ["HttpIntake", "HttpIntakeConfig", "Limits", "Refused", "RequestHandler"]
+__all__ = ["Events", "HttpIntake", "HttpIntakeConfig", "Limits", "Refused", "RequestHandler"]
 
 _HEADER_BYTES, _HEADERS = 8 << 10, 64
 _LINGER_S = 2.0
@@ -36,8 +39,11 @@ class HttpIntakeConfig(ListenerConfig):
         parse_size("8MiB"), gt=0, description="Largest body, as sent and when decompressed."
     )
     max_in_flight: Size = Field(
-        parse_size("64MiB"), gt=0, description="Most bytes of bodies that are held at once."
-    )
+        parse_size("64MiB"), gt=0,
+        description="Most bytes that bodies and what becomes of them take at once. A share of the process's "
+        "`memory_limit`.",
+    )  # fmt: skip
+    max_tags: MaxTags = DEFAULT_MAX_TAGS
     read_timeout: Duration = Field(30.0, gt=0, description="Longest time for a body to come.")
     idle_timeout: Duration = Field(
         75.0, gt=0, description="Longest wait for the head of a request on a connection."
@@ -55,7 +61,7 @@ class HttpIntakeConfig(ListenerConfig):
     @property
     def limits(self) -> Limits:
         """What requests may use."""
-        return Limits(self.max_body, self.max_in_flight, self.read_timeout, self.safe_timeout)
+        return Limits(self.max_body, self.read_timeout, self.safe_timeout)
 
 
 class HttpIntake(Source):
@@ -68,14 +74,15 @@ class HttpIntake(Source):
     def __init__(self, config: HttpIntakeConfig, context: Context) -> None:
         super().__init__(config, context)
         self._complaints = Complaints(context)
-        self._handler = self.handler(self._complaints)
+        self._handler = self.handler(self._complaints, Tags(config.max_tags, context))
+        self._share: Share | None = None
         self._listeners: Listeners | None = None
         self._server: web.Server | None = None
         self._malformed = context.counter("requests_malformed", "Requests that were not HTTP.")
         self._refused = context.counter("connections_refused", "Connections beyond max_connections.")
 
     @abstractmethod
-    def handler(self, complain: Complaints) -> RequestHandler:
+    def handler(self, complain: Complaints, tags: Tags) -> RequestHandler:
         """Make what answers the requests; called once, at construction."""
 
     @property
@@ -106,6 +113,7 @@ class HttpIntake(Source):
         if self._listeners is None:
             await self.open()
         assert self._listeners is not None
+        self._share = self._handler.share = self.context.memory.share(self.config.max_in_flight)
         self._handler.emit = emit
         await self._listeners.serve(self._connection)
         try:
@@ -126,6 +134,8 @@ class HttpIntake(Source):
             self._server.pre_shutdown()
             await self._server.shutdown(_STOP_GRACE_S)
         self._server = self._listeners = None
+        if self._share is not None:
+            self._share.close()
 
     def _connection(self) -> asyncio.Protocol:
         assert self._server is not None

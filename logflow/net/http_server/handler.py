@@ -3,6 +3,11 @@
 A body is read within limits of size and time, its memory is accounted for, and the answer that says "taken"
 goes out once the events are safe. What a protocol adds is a subclass: which requests there are, and how they
 are answered.
+
+::
+
+    body ──► decompressed ──► read(body, events), piece by piece ──► batches ──► emit ──► safe ──► answer
+             └── in a thread if it is large; two bodies at a time, the others wait in line ──┘
 """
 
 from __future__ import annotations
@@ -10,26 +15,31 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NoReturn
 
 from aiohttp import web
 
-from logflow.batch import Batch
 from logflow.component import Context, Emit
-from logflow.compression import decompress
+from logflow.compression import decompress_pieces
 from logflow.config.auth import HttpAuth
 from logflow.errors import LimitExceeded, MalformedData
+from logflow.memory import Lease, Share
 from logflow.net.complaints import Complaints
-from logflow.receipt import Receipt
+from logflow.net.http_server.events import Events
+from logflow.net.tags import Tags
+from logflow.receipt import Receipt, all_of
 
 _INLINE_BYTES = 16 << 10
 """Bodies above this, and compressed ones, are read in a thread, so that the event loop is not held up."""
 _SHOWN = 100
 _RETRY_AFTER_S = 1
-_GROWTH = 5
-"""Bytes that a body takes while it is read, for each of its own, besides itself."""
+_COPIES = 2
+"""How often a body lies in memory while it is passed on."""
+_EVENTS_GROWTH = 5
+"""Bytes that the events of the largest body may take, for each of its own."""
+_READING = 2
+"""Bodies that are read at once: more would only take the processor from each other and from the rest."""
 _ENCODINGS: dict[str, Any] = {"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd", "deflate": "deflate"}
 
 
@@ -44,12 +54,18 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What requests may use: bytes of one body and of all at once, seconds to come and to be safe."""
+    """What requests may use: bytes of one body, seconds to come and to be safe."""
 
     body_bytes: int
-    in_flight_bytes: int
     read_s: float
     safe_s: float
+
+
+Read = Callable[[bytes, Events], Iterator[None]]
+"""Reads a decompressed body, and adds its events.
+
+It yields after each piece of work, and may be called from any thread, by one at a time.
+"""
 
 
 class RequestHandler(ABC):
@@ -57,6 +73,8 @@ class RequestHandler(ABC):
 
     Attributes:
         emit: where batches go; ``None`` while there is nowhere, and requests are told to come again.
+        share: what all requests may hold; ``None`` while there is no ``emit``.
+        tags: bounds their number.
         own_encodings: Content-Encodings that the protocol reads itself.
     """
 
@@ -69,13 +87,16 @@ class RequestHandler(ABC):
         limits: Limits,
         *,
         auth: HttpAuth | None,
+        tags: Tags,
     ) -> None:
         self.emit: Emit | None = None
+        self.share: Share | None = None
         self.context = context
+        self.tags = tags
         self._complain = complain
         self._limits = limits
         self._auth = auth
-        self._held_bytes = 0
+        self._turns = asyncio.Semaphore(_READING)
         self._waiting: set[asyncio.Future[bool]] = set()
         self._rejected = context.counter("requests_rejected", "Requests that can never be taken as they are.")
         self._deferred = context.counter("requests_deferred", "Requests that were told to come again.")
@@ -147,38 +168,80 @@ class RequestHandler(ABC):
             self.refuse_for_now(429, "there is no room for more events now")
         return self.emit
 
-    async def take(self, request: web.BaseRequest, read: Callable[[bytes], Sequence[Batch]]) -> int:
+    async def take(self, request: web.BaseRequest, read: Read, *, growth: int = 0) -> int:
         """Read a body and see to it that its events are safe.
 
         Args:
             request: whose body it is.
-            read: makes batches of a decompressed body; called in a thread if that is large.
+            read: adds the events of a decompressed body; called in threads if that is large.
+            growth: bytes that it takes meanwhile for each byte of a body, besides events.
 
         Returns:
             The number of events.
         """
         emit = self.emit_for(())
-        with self._holding() as held:
-            body = await self._read_body(request, held)
-            # What it is decompressed to, and what the events take, of which the smallest grow most.
-            compressed = request.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
-            held(_GROWTH * (self._limits.body_bytes if compressed else len(body)))
-            if len(body) > _INLINE_BYTES or "Content-Encoding" in request.headers:
-                batches = await asyncio.to_thread(self._batches, request, body, read)
+        assert self.share is not None
+        lease = self.share.lease()
+        try:
+            body = await self._read_body(request, lease)
+            events = Events(_EVENTS_GROWTH * self._limits.body_bytes)
+            reading = self._reading(request, body, read, events, growth)
+            del body
+            if lease.size > _COPIES * _INLINE_BYTES or "Content-Encoding" in request.headers:
+                async with self._turns:
+                    await self._read_on(reading, lease)
             else:
-                batches = self._batches(request, body, read)
+                for _ in reading:
+                    pass
+            batches = [self.tags.limit(batch) for batch in events.batches()]
+            self._hold(lease, sum(len(batch.entries) for batch in batches))
             self.emit_for(batch.tag for batch in batches)
             # Not with the port: clients use many connections.
             peer = {"peer": request.remote or "unix"}
             batches = [replace(batch, attributes=peer) for batch in batches]
             try:
                 async with asyncio.timeout(self._limits.safe_s):
-                    safe = all([await self._make_safe(await emit(batch)) for batch in batches if batch.count])
+                    safe = await self._make_safe(all_of([await emit(batch) for batch in batches]))
             except TimeoutError:
                 safe = False
+        finally:
+            lease.release()
         if not safe:
             self.refuse_for_now(503, "the events are not known to be safe; send them again with the same key")
-        return sum(batch.count for batch in batches)
+        return events.count
+
+    async def _read_on(self, reading: Iterator[int], lease: Lease) -> None:
+        """Read a body in threads, piece by piece, and account for what that takes."""
+        body_bytes = lease.size
+        while (held := await asyncio.to_thread(next, reading, None)) is not None:
+            self._hold(lease, body_bytes + held)
+
+    def _reading(
+        self, request: web.BaseRequest, body: bytearray, read: Read, events: Events, growth: int
+    ) -> Iterator[int]:
+        """Read a body; yields the bytes that are held besides it as it came."""
+        encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+        try:
+            plain, size = bytes(body), 0
+            if encoding not in ("identity", *self.own_encodings):
+                if encoding not in _ENCODINGS:
+                    raise Refused(415, "Content-Encoding may be gzip, zstd or deflate")
+                pieces: list[bytes] = []
+                for piece in decompress_pieces(body, _ENCODINGS[encoding], self._limits.body_bytes):
+                    pieces.append(piece)
+                    size += _COPIES * len(piece)
+                    yield size
+                plain = b"".join(pieces)
+                del pieces
+            body.clear()
+            size += growth * len(plain)
+            yield size
+            for _ in read(plain, events):
+                yield size + events.size
+        except LimitExceeded as error:
+            raise Refused(413, str(error)) from None
+        except MalformedData as error:
+            raise Refused(400, str(error)) from None
 
     async def _make_safe(self, receipt: Receipt) -> bool:
         """Wait for a receipt; ``False`` when we are stopped before it."""
@@ -190,7 +253,7 @@ class RequestHandler(ABC):
         finally:
             self._waiting.discard(safe)
 
-    async def _read_body(self, request: web.BaseRequest, held: Any) -> bytes:
+    async def _read_body(self, request: web.BaseRequest, lease: Lease) -> bytearray:
         limit_bytes = self._limits.body_bytes
         if (request.content_length or 0) > limit_bytes:
             raise Refused(413, f"a body may have {limit_bytes} bytes")
@@ -201,7 +264,7 @@ class RequestHandler(ABC):
         try:
             async with asyncio.timeout(self._limits.read_s):
                 async for piece in request.content.iter_any():
-                    held(len(piece))
+                    self._hold(lease, _COPIES * (len(body) + len(piece)))
                     body += piece
                     if len(body) > limit_bytes:
                         raise Refused(413, f"a body may have {limit_bytes} bytes")
@@ -209,41 +272,12 @@ class RequestHandler(ABC):
             raise Refused(408, f"the body did not come within {self._limits.read_s:g} s") from None
         except web.RequestPayloadError as error:
             raise Refused(400, f"the body is broken: {error}") from None
-        return bytes(body)
+        return body
 
-    def _batches(
-        self, request: web.BaseRequest, body: bytes, read: Callable[[bytes], Sequence[Batch]]
-    ) -> Sequence[Batch]:
-        encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-        try:
-            if encoding not in ("identity", *self.own_encodings):
-                if encoding not in _ENCODINGS:
-                    raise Refused(415, "Content-Encoding may be gzip, zstd or deflate")
-                body = decompress(body, _ENCODINGS[encoding], self._limits.body_bytes)
-            return read(body)
-        except LimitExceeded as error:
-            raise Refused(413, str(error)) from None
-        except MalformedData as error:
-            raise Refused(400, str(error)) from None
-
-    @contextmanager
-    def _holding(self) -> Iterator[Any]:
-        """Account for the memory of one request."""
-        total = 0
-
-        def held(size: int) -> None:
-            nonlocal total
-            # Whoever is alone may have more than that, or a large body would never come in.
-            others = self._held_bytes - total
-            if others and self._held_bytes + size > self._limits.in_flight_bytes:
-                self.refuse_for_now(429, "too much is being received now")
-            total += size
-            self._held_bytes += size
-
-        try:
-            yield held
-        finally:
-            self._held_bytes -= total
+    def _hold(self, lease: Lease, size: int) -> None:
+        """Account for the memory of a request; whoever is alone may have more than there is."""
+        if not lease.resize(size):
+            self.refuse_for_now(429, "too much is being received now")
 
     def refuse_for_now(self, status: int, text: str) -> NoReturn:
         """Tell a client to come again."""

@@ -16,11 +16,34 @@ import msgspec
 from logflow.errors import LimitExceeded, MalformedData
 from logflow.event import MAX_TIME_NS
 from logflow.jsontext import MAX_DEPTH
+from logflow.net.http_server.events import Events
 from logflow.packing import to_text
 from logflow.protobuf import fields, signed
 
 _double = struct.Struct("<d").unpack
+
+JSON_GROWTH = 18
+"""Bytes that reading JSON takes for each of its own: a record that is not looked into takes 48 of them."""
+
+
+class _Export(msgspec.Struct, rename="camel"):
+    resource_logs: list[msgspec.Raw] = []
+
+
+class _ResourceLogs(msgspec.Struct, rename="camel"):
+    resource: msgspec.Raw = msgspec.Raw(b"{}")
+    scope_logs: list[msgspec.Raw] = []
+
+
+class _ScopeLogs(msgspec.Struct, rename="camel"):
+    scope: dict[str, Any] = {}
+    log_records: list[msgspec.Raw] = []
+
+
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_export = msgspec.json.Decoder(_Export).decode
+_decode_resource_logs = msgspec.json.Decoder(_ResourceLogs).decode
+_decode_scope_logs = msgspec.json.Decoder(_ScopeLogs).decode
 _MOST_DEPTH = MAX_DEPTH - 4
 """Levels within an attribute; a record has some more around it."""
 
@@ -30,12 +53,14 @@ class LogRecord:
     """A log record, with what its resource and its scope say.
 
     Attributes:
+        shared_bytes: size of what it has of its resource and its scope, about.
         time_ns: when it happened, or was observed; 0 if it does not say.
         severity: a number from 1 to 24; 0 if it does not say.
     """
 
     resource: dict[str, Any]
     scope: str
+    shared_bytes: int = 0
     time_ns: int = 0
     severity: int = 0
     severity_text: str = ""
@@ -45,23 +70,30 @@ class LogRecord:
     span_id: str = ""
 
 
-def read_protobuf(body: bytes) -> Sequence[LogRecord]:
+def read_protobuf(body: bytes, events: Events) -> Iterator[LogRecord]:
     """Read an ``ExportLogsServiceRequest``.
+
+    Args:
+        body: the message.
+        events: told of the work.
 
     Raises:
         MalformedData: it is none.
+        LimitExceeded: it has too many parts.
     """
-    records: list[LogRecord] = []
     for resource_logs in _messages(memoryview(body), 1):
         resource: dict[str, Any] = {}
+        resource_bytes = 0
+        events.hold()
         for message in _messages(resource_logs, 1):
             resource |= _pairs(message, 1)
+            resource_bytes += len(message)
         for scope_logs in _messages(resource_logs, 2):
-            scope = "".join(
-                to_text(bytes(name)) for part in _messages(scope_logs, 1) for name in _messages(part, 1)
-            )
-            records += [_log_record(message, resource, scope) for message in _messages(scope_logs, 2)]
-    return records
+            events.hold()
+            scope = b"".join(bytes(name) for part in _messages(scope_logs, 1) for name in _messages(part, 1))
+            shared = (resource, to_text(scope), resource_bytes + len(scope))
+            for message in _messages(scope_logs, 2):
+                yield _log_record(message, *shared)
 
 
 def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
@@ -70,8 +102,8 @@ def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
             yield value
 
 
-def _log_record(message: memoryview, resource: dict[str, Any], scope: str) -> LogRecord:
-    found = LogRecord(resource, scope)
+def _log_record(message: memoryview, resource: dict[str, Any], scope: str, shared_bytes: int) -> LogRecord:
+    found = LogRecord(resource, scope, shared_bytes)
     plain: dict[int, int | memoryview] = {}
     for number, value in fields(message):
         if number == 6 and not isinstance(value, int):
@@ -126,30 +158,30 @@ def _any(message: memoryview, depth: int) -> Any:
     return found
 
 
-def read_json(body: bytes) -> Sequence[LogRecord]:
-    """Read the same as JSON.
-
-    Raises:
-        MalformedData: it is not that.
-    """
-    records: list[LogRecord] = []
+def read_json(body: bytes, events: Events) -> Iterator[LogRecord]:
+    """Read the same as JSON; takes and raises the same."""
     try:
-        for resource_logs in _decode(body).get("resourceLogs", ()):
-            resource = _json_pairs(resource_logs.get("resource", {}).get("attributes", ()))
-            for scope_logs in resource_logs.get("scopeLogs", ()):
-                scope = str(scope_logs.get("scope", {}).get("name", ""))
-                records += [
-                    _json_record(record, resource, scope) for record in scope_logs.get("logRecords", ())
-                ]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        for part in _decode_export(body).resource_logs:
+            events.hold()
+            resource_logs = _decode_resource_logs(part)
+            resource = _json_pairs(_decode(resource_logs.resource).get("attributes", ()))
+            for scope_part in resource_logs.scope_logs:
+                events.hold()
+                scope_logs = _decode_scope_logs(scope_part)
+                scope = str(scope_logs.scope.get("name", ""))
+                shared = (resource, scope, memoryview(resource_logs.resource).nbytes + len(scope))
+                for record in scope_logs.log_records:
+                    yield _json_record(_decode(record), *shared)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
         raise MalformedData(f"the body is no export of logs in JSON: {type(error).__name__}") from None
-    return records
 
 
-def _json_record(record: dict[str, Any], resource: dict[str, Any], scope: str) -> LogRecord:
+def _json_record(
+    record: dict[str, Any], resource: dict[str, Any], scope: str, shared_bytes: int
+) -> LogRecord:
     time_ns = int(record.get("timeUnixNano") or 0) or int(record.get("observedTimeUnixNano") or 0)
     return LogRecord(
-        resource, scope,
+        resource, scope, shared_bytes,
         time_ns=min(max(time_ns, 0), MAX_TIME_NS),
         severity=int(record.get("severityNumber") or 0),
         severity_text=str(record.get("severityText") or ""),

@@ -8,12 +8,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from logflow.net.tags import FALLBACK, Tags
+
 _MAX_TAG = 512
-_MOST_TAGS = 1000
+_MOST_KNOWN = 1000
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _NOT_IN_TAGS = re.compile(r"[^\w:@/+=-]+")
 _MOST_VALUE = 100
-_NOTHING, _OTHERS = "_", "_others"
+_NOTHING = "_"
 
 
 def check_tag(tag: str) -> str:
@@ -38,36 +40,28 @@ TagTemplate = Annotated[str, AfterValidator(check_tag_template)]
 
 
 class TagNames:
-    """Tags from a template, of values that strangers chose: their number is bounded.
+    """Tags from a template, of values that strangers chose.
 
-    Values are cut, and what no tag may hold becomes ``_``, as does a value that is missing. Beyond
-    ``most`` tags every value is ``_others``.
+    Values are cut, and what no tag may hold becomes ``_``, as does a value that is missing.
     """
 
-    def __init__(self, template: str, most: int = _MOST_TAGS) -> None:
+    def __init__(self, template: str, tags: Tags) -> None:
+        """Make tags, of which ``tags`` admits so many."""
         self._template = template
         self._names = _PLACEHOLDER.findall(template)
-        self._most = most
+        self._tags = tags
         self._known: dict[tuple[str, ...], str] = {}
 
-    @property
-    def names(self) -> list[str]:
-        """The placeholders."""
-        return self._names
-
-    def tag(self, values: Mapping[str, object]) -> str:
-        """The tag for some values."""
+    def tag(self, values: Mapping[str, object]) -> tuple[str, Mapping[str, str]]:
+        """Return the tag of an event with these values, and fields that it gets because of it."""
         key = tuple([_clean(values.get(name)) for name in self._names])
         tag = self._known.get(key)
         if tag is None:
-            if len(self._known) >= self._most:
-                return self._made((_OTHERS,) * len(key))
-            tag = self._known[key] = self._made(key)
-        return tag
-
-    def _made(self, key: tuple[str, ...]) -> str:
-        values = iter(key)
-        return _PLACEHOLDER.sub(lambda _: next(values), self._template)
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            made = iter(key)
+            tag = self._known[key] = _PLACEHOLDER.sub(lambda _: next(made), self._template)
+        return (tag, {}) if self._tags.admits(tag, 1) else (FALLBACK, {"tag": tag})
 
 
 def _clean(value: object) -> str:

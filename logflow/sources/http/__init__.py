@@ -26,6 +26,7 @@ from logflow.config.fields import ParserField
 from logflow.net.complaints import Complaints
 from logflow.net.http_server import HttpIntake, HttpIntakeConfig
 from logflow.net.http_server.tags import check_tag
+from logflow.net.tags import Tags
 from logflow.sources.http.bodies import BodyReader
 from logflow.sources.http.requests import TagHandler
 
@@ -46,8 +47,10 @@ class HttpSource(HttpIntake):
 
     config: HttpSource.Config
 
-    def handler(self, complain: Complaints) -> TagHandler:
+    def handler(self, complain: Complaints, tags: Tags) -> TagHandler:
         """Take what is posted to a tag."""
         config, context = self.config, self.context
         reader = BodyReader(context, context.parser(config.parse), config.max_body)
-        return TagHandler(context, complain, reader, config.limits, auth=config.auth, root_tag=config.tag)
+        return TagHandler(
+            context, complain, reader, config.limits, auth=config.auth, root_tag=config.tag, tags=tags
+        )

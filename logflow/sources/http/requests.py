@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator
 from decimal import Decimal
 from urllib.parse import unquote
 
 from aiohttp import web
 
-from logflow.batch import Batch, DeliveryKey
+from logflow.batch import DeliveryKey
 from logflow.component import Context
 from logflow.config.auth import HttpAuth
 from logflow.event import MAX_TIME_NS, NANOSECOND
 from logflow.net.complaints import Complaints
-from logflow.net.http_server import Limits, Refused, RequestHandler
+from logflow.net.http_server import Events, Limits, Refused, RequestHandler
 from logflow.net.http_server.tags import check_tag
+from logflow.net.tags import Tags
 from logflow.sources.http.bodies import BodyReader
 
 
@@ -31,8 +32,9 @@ class TagHandler(RequestHandler):
         *,
         auth: HttpAuth | None,
         root_tag: str | None,
+        tags: Tags,
     ) -> None:
-        super().__init__(context, complain, limits, auth=auth)
+        super().__init__(context, complain, limits, auth=auth, tags=tags)
         self._reader = reader
         self._root_tag = root_tag
 
@@ -45,9 +47,12 @@ class TagHandler(RequestHandler):
         now_ns = self._time(request)
         key = request.headers.get("Idempotency-Key")
 
-        def read(body: bytes) -> Sequence[Batch]:
-            entries, events = self._reader.read(body, request.content_type, now_ns)
-            return [Batch(tag, entries, events, delivery_key(key, tag, body) if key else None)]
+        def read(body: bytes, events: Events) -> Iterator[None]:
+            for piece in self._reader.read(body, request.content_type, now_ns):
+                events.add_packed(tag, piece.entries, piece.events)
+                yield
+            if key:
+                events.name(tag, delivery_key(key, tag, body))
 
         return web.json_response({"events": await self.take(request, read)})
 
