@@ -35,7 +35,6 @@ test: $(INSTALLED) ## run the tests
 	$(PYTHON) -m pytest -n 2 $(ARGS)
 
 test-stores: $(INSTALLED) ## run the tests against real stores, fetched once into ~/.cache/logflow-stores (needs the network)
-	$(PYTHON) -m tests.stores.servers
 	$(PYTHON) -m tools.servers
 	LOGFLOW_TEST_STORES=1 $(PYTHON) -m pytest tests/stores $(ARGS)
 

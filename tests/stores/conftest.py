@@ -1,16 +1,22 @@
-"""Real servers: their tests run where `make test-stores` asks for them; what cannot be had is skipped."""
+"""Real servers, where they are on this machine; tests without theirs are skipped with the reason."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import TypeVar
 
 import pytest
 
-from tests.stores import servers
+from tools.servers import Absent, Server
+from tools.servers.opensearch import OpenSearchServer
+from tools.servers.victorialogs import VictoriaLogsServer
+
+S = TypeVar("S", bound=Server)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """They take longer than the suite has time for, so they are asked for."""
+    """Some take longer than the suite has time for, so they are asked for."""
     if not os.environ.get("LOGFLOW_TEST_STORES"):
         skip = pytest.mark.skip(reason="needs real servers: make test-stores")
         for item in items:
@@ -18,17 +24,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(skip)
 
 
-def _server(name):
-    @pytest.fixture(scope="session", name=name)
-    def fixture(tmp_path_factory):
-        try:
-            with getattr(servers, name)(tmp_path_factory.mktemp(name)) as url:
-                yield url
-        except servers.Absent as reason:
-            pytest.skip(str(reason))
+def running(kind: type[S], directories: pytest.TempPathFactory) -> Iterator[S]:
+    """Run a server while tests use it."""
+    try:
+        server = kind(directories.mktemp(kind.__name__))
+    except Absent as error:
+        pytest.skip(str(error))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
-    return fixture
+
+@pytest.fixture(scope="session")
+def opensearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    yield from (server.url for server in running(OpenSearchServer, tmp_path_factory))
 
 
-opensearch = _server("opensearch")
-victorialogs = _server("victorialogs")
+@pytest.fixture(scope="session")
+def victorialogs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    yield from (server.url for server in running(VictoriaLogsServer, tmp_path_factory))

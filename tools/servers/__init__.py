@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 from logflow.testing.processes import Process
@@ -50,6 +52,15 @@ class Server:
     def stop(self) -> None:
         """End it for good."""
         self.process.kill()
+
+
+def answers(url: str) -> bool:
+    """Whether a server answers with 200 there."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 def find(name: str, *places: Path) -> Path:

