@@ -20,7 +20,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Step: TypeAlias = str | int
 
@@ -45,6 +45,19 @@ class FieldPath:
     text: str
     steps: tuple[Step, ...]
     exact: str | None = None
+
+    def find(self, record: dict[str, Any], missing: Any = None) -> Any:
+        """The value at the path in a decoded record; ``missing`` if there is none."""
+        if self.exact is not None and self.exact in record:
+            return record[self.exact]
+        found: Any = record
+        for step in self.steps:
+            if isinstance(step, str):
+                found = found.get(step, missing) if isinstance(found, dict) else missing
+            else:
+                inside = isinstance(found, list) and -len(found) <= step < len(found)
+                found = found[step] if inside else missing
+        return found
 
 
 def parse_path(text: str) -> FieldPath:

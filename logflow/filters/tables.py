@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -119,25 +119,11 @@ def _picker(columns: Sequence[str]) -> Callable[[Any], Row]:
     paths = [parse_path(column) for column in columns]
 
     def pick(row: Any) -> Row:
-        fields: Mapping[str, Any] = row if isinstance(row, dict) else {"value": row}
-        found = []
-        for path in paths:
-            value: Any = fields
-            if path.exact is not None and path.exact in fields:
-                value = fields[path.exact]
-            else:
-                for step in path.steps:
-                    value = _child(value, step)
-            found.append(b"" if value is None else pack_value(value, 2))
-        return tuple(found)
+        fields: dict[str, Any] = row if isinstance(row, dict) else {"value": row}
+        values = (path.find(fields) for path in paths)
+        return tuple([b"" if value is None else pack_value(value, 2) for value in values])
 
     return pick
-
-
-def _child(value: Any, step: str | int) -> Any:
-    if isinstance(step, str):
-        return value.get(step) if isinstance(value, dict) else None
-    return value[step] if isinstance(value, list) and -len(value) <= step < len(value) else None
 
 
 class _Networks:

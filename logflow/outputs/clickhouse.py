@@ -26,7 +26,7 @@ from logflow.config.fields import NonEmpty
 from logflow.encoders import EventKeys
 from logflow.engine.stores import Wrapping
 from logflow.outputs.http_store import HttpStore, HttpStoreConfig, request_name
-from logflow.outputs.names import NameTemplate, Template
+from logflow.templates.names import NameTemplate, Template
 
 _SETTINGS = {
     "async_insert": "0",

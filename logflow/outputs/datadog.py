@@ -24,7 +24,7 @@ from logflow.config.options import GroupOptions
 from logflow.config.secrets import Secret, SecretField
 from logflow.engine.stores import Wrapping
 from logflow.outputs.http_store import GroupStoreConfig, HttpStore
-from logflow.outputs.names import NameTemplate, Template
+from logflow.templates.names import NameTemplate, Template
 
 _MOST_EVENTS = 1000
 

@@ -39,8 +39,8 @@ from logflow.errors import ComponentError, DeliveryError, PermanentError
 from logflow.net.http_client import Answer, Post
 from logflow.outputs.holding import Holding
 from logflow.outputs.http_store import GroupStoreConfig, HttpStore
-from logflow.outputs.names import NameTemplate, Template, distinct_rows
 from logflow.outputs.outcomes import outcome
+from logflow.templates.names import NameTemplate, Template, distinct_rows
 
 _FORBIDDEN = re.compile(r'[\\/*?"<>|,#: \x00-\x1f]')
 _NAME_BYTES = 255

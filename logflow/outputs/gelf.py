@@ -27,7 +27,7 @@ from logflow.config.fields import NonEmpty
 from logflow.encoders import text_of
 from logflow.event import NANOSECOND, EventTime
 from logflow.outputs.http_store import GroupStoreConfig, HttpStore
-from logflow.outputs.names import NameTemplate, Template
+from logflow.templates.names import NameTemplate, Template
 
 _ODD = re.compile(r"[^\w.-]")
 _LEVELS = {

@@ -32,8 +32,8 @@ from logflow.config.fields import FieldName, NonEmpty
 from logflow.encoders import text_of
 from logflow.engine.stores import LokiForm
 from logflow.outputs.http_store import GroupStoreConfig, HttpStore
-from logflow.outputs.names import NameTemplate, Template, distinct_rows, field_values
 from logflow.protobuf import delimited
+from logflow.templates.names import NameTemplate, Template, distinct_rows, field_values
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _TYPES = {"protobuf": "application/x-protobuf", "json": "application/json"}

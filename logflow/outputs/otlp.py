@@ -29,8 +29,8 @@ from logflow.engine.stores import OtlpForm
 from logflow.errors import MalformedData, PermanentError
 from logflow.net.http_client import Answer
 from logflow.outputs.http_store import GroupStoreConfig, HttpStore
-from logflow.outputs.names import NameTemplate, Template, distinct_rows
 from logflow.protobuf import delimited, fields, signed
+from logflow.templates.names import NameTemplate, Template, distinct_rows
 
 
 class OtlpOutput(HttpStore):

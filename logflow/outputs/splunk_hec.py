@@ -31,8 +31,8 @@ from logflow.errors import DeliveryError, PermanentError
 from logflow.net.http_client import Answer
 from logflow.net.http_client.config import Meaning
 from logflow.outputs.http_store import GroupStoreConfig, HttpStore
-from logflow.outputs.names import NameTemplate, Template, distinct_rows
 from logflow.outputs.outcomes import outcome
+from logflow.templates.names import NameTemplate, Template, distinct_rows
 
 _ABOUT_CONFIGURATION = {1, 2, 3, 4, 7, 10, 11, 14}
 """Codes about the token, the index and the channel: somebody will mend it."""

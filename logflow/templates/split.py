@@ -11,7 +11,7 @@ from operator import itemgetter
 from logflow.batch import Chunk
 from logflow.engine.api import Engine
 from logflow.event import NANOSECOND
-from logflow.templates.template import PathTemplate
+from logflow.templates.paths import PathTemplate
 
 _TIME_AT = 3
 _read_time = struct.Struct(">II").unpack_from

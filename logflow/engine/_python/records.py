@@ -61,20 +61,6 @@ def _append(entries: bytes, found: list[int], heads: list[int], pairs: int, tail
     return b"".join(parts)
 
 
-def lookup(record: Mapping[str, Any], path: FieldPath) -> Any:
-    """Find a value in a plain record; ``_MISSING`` when it is not there."""
-    if path.exact is not None and path.exact in record:
-        return record[path.exact]
-    found: Any = record
-    for step in path.steps:
-        if isinstance(step, str):
-            found = found.get(step, _MISSING) if isinstance(found, dict) else _MISSING
-        else:
-            inside = isinstance(found, list) and -len(found) <= step < len(found)
-            found = found[step] if inside else _MISSING
-    return found
-
-
 class _Rule:
     """A pattern that is searched in the text of a field."""
 
@@ -84,7 +70,7 @@ class _Rule:
         self.present = 0
 
     def matches(self, record: dict[str, Any]) -> bool:
-        value = lookup(record, self._path)
+        value = self._path.find(record, _MISSING)
         if value is _MISSING:
             return False
         self.present += 1
@@ -240,7 +226,7 @@ class _Value:
         for part in self._parts:
             if isinstance(part, FieldPath):
                 plain = plain_record(record.pack()) if plain is None else plain
-                value = lookup(plain, part)
+                value = part.find(plain, _MISSING)
                 text += "" if value is _MISSING else json_text(value)
             else:
                 text += tag if part is None else part

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logflow.event import EventTime
-from logflow.templates.template import PathTemplate, safe_name
+from logflow.templates.paths import PathTemplate, safe_name
 
 T0 = 1_700_000_000_000_000_000  # 2023-11-14T22:13:20Z, day 318
 TEXT = st.text(max_size=300) | st.text(alphabet="./%_~\0\\a\n", max_size=12)
@@ -38,6 +38,9 @@ def test_fields_are_found_by_name_and_by_path():
     assert render("/x/{bin}/{app.kubernetes.io/name}", record=record | {"app.kubernetes.io/name": "n"}) == (
         r"/x/\xff/n"
     )
+    assert render(
+        '/x/{a["n"]}/{items[1].id}/{items[-1].id}/{items[9]}', record=record | {"items": [{}, {"id": 7}]}
+    ) == ("/x/1/7/7/_")
     assert render("/x/{time}", record=record) == "/x/2023-11-14T22:13:20.000000000Z"
 
 

@@ -5,8 +5,7 @@
     /var/log/archive/{tag[0]}/{kubernetes.pod}/%Y-%m-%d.jsonl
     └─ static root ─┘└─ tag ─┘└── a field ───┘└─── event time ────┘
 
-``{tag}``, ``{tag[0]}``, ``{tag[-1]}`` (parts between dots), ``{hostname}``, ``{field}`` (or ``{a.b}`` for
-nested fields), ``{{`` and ``}}`` for braces, ``%Y %y %m %d %j %H %M %S`` and ``%%``.
+:mod:`logflow.templates.pieces` has the language.
 
 What stands in for a placeholder never leaves its place in the path. The mapping, in this order:
 
@@ -22,7 +21,6 @@ What stands in for a placeholder never leaves its place in the path. The mapping
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -34,10 +32,9 @@ import xxhash
 
 from logflow.encoders import text_of
 from logflow.event import NANOSECOND, Record
+from logflow.paths import parse_path
+from logflow.templates.pieces import Piece, Placeholder, fields_of, parse, period_of
 
-_TOKEN = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]+)\}|%(?P<time>.?)|[^{}%]+|.", re.DOTALL)
-_TAG_PART = re.compile(r"tag\[(-?\d{1,3})\]")
-_PERIODS_S = {"S": 1, "M": 60, "H": 3600} | dict.fromkeys("Yymdj", 86400)
 _ZONE_PERIOD_S = 900
 _COMPRESSED = re.compile(r"\.(?:gz|zst)")
 _ROTATED = re.compile(r"\.(\d{8}-\d{6}(?:-\d{1,9})?(?:\.gz|\.zst)?)$")
@@ -50,32 +47,14 @@ _HASH_BYTES = 17
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A placeholder: what it stands for, and the most bytes it may become."""
+    """A placeholder whose text is made safe, and the most bytes that this may become."""
 
-    name: str
-    limit_bytes: int = 0
-
-    def resolve(self, tag: str) -> str:
-        if self.name == "tag":
-            return tag
-        if part := _TAG_PART.fullmatch(self.name):
-            parts, index = tag.split("."), int(part[1])
-            return parts[index] if -len(parts) <= index < len(parts) else ""
-        return socket.gethostname()
-
-    @property
-    def is_field(self) -> bool:
-        return self.name not in ("tag", "hostname") and not _TAG_PART.fullmatch(self.name)
+    placeholder: Placeholder
+    limit_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Time:
-    """A part of the event's time."""
-
-    directive: str
-
-
-_Piece: TypeAlias = str | _Value | _Time
+_Part: TypeAlias = str | Placeholder | _Value
+"""Text, a part of the time, or a value."""
 
 
 class PathTemplate:
@@ -94,7 +73,8 @@ class PathTemplate:
         Raises:
             ValueError: the template cannot be used; the text says why.
         """
-        components = [_with_limits(component) for component in _components(text)]
+        pieces = parse(text)
+        components = [_with_limits(component) for component in _components(pieces)]
         if not text.strip() or not components[-1]:
             raise ValueError("a path must name a file, not a directory")
         fixed = 0
@@ -103,14 +83,10 @@ class PathTemplate:
         names = ["".join(piece for piece in c if isinstance(piece, str)) for c in components[:fixed]]
         self.root = Path("/".join(names) or ("/" if fixed else ".")).absolute()
         self._components = components[fixed:]
-        pieces = [piece for component in components for piece in component]
-        self._fields = sorted(
-            {piece.name for piece in pieces if isinstance(piece, _Value) and piece.is_field}
-        )
+        self._fields = fields_of(pieces)
+        self._paths = [parse_path(field) for field in self._fields]
         self.needs_record = bool(self._fields)
-        self.period_s = min(
-            (_PERIODS_S[piece.directive] for piece in pieces if isinstance(piece, _Time)), default=0
-        )
+        self.period_s = period_of(pieces)
         self._timezone = timezone
         if timezone is not UTC:  # days and hours begin at any quarter of an hour of UTC
             self.period_s = min(self.period_s, _ZONE_PERIOD_S)
@@ -119,33 +95,37 @@ class PathTemplate:
 
     def render(self, tag: str, time_ns: int, record: Record) -> str:
         """The absolute path for an event; always below :attr:`root`."""
-        return self._fill(tag, time_ns, tuple(text_of(_field(record, name)) for name in self._fields))
+        return self._fill(tag, time_ns, self._texts(record))
 
     def render_all(self, tag: str, events: Iterable[tuple[int, Record]]) -> Iterator[str]:
         """The paths of many events: each combination of period and fields is rendered once."""
         known: dict[tuple[int, tuple[str, ...]], str] = {}
         period_ns = max(self.period_s, 1) * NANOSECOND
         for time_ns, record in events:
-            texts = tuple([text_of(_field(record, name)) for name in self._fields])
+            texts = self._texts(record)
             key = (time_ns // period_ns if self.period_s else 0, texts)
             path = known.get(key)
             if path is None:
                 path = known[key] = self._fill(tag, time_ns, texts)
             yield path
 
+    def _texts(self, record: Record) -> tuple[str, ...]:
+        return tuple([text_of(path.find(record)) for path in self._paths])
+
     def _fill(self, tag: str, time_ns: int, texts: tuple[str, ...]) -> str:
         moment = datetime.fromtimestamp(time_ns // NANOSECOND, self._timezone)
         fields = dict(zip(self._fields, texts, strict=True))
 
-        def fill(piece: _Piece) -> str:
-            match piece:
+        def fill(part: _Part) -> str:
+            match part:
                 case str():
-                    return piece
-                case _Time(directive):
+                    return part
+                case _Value(Placeholder("field", name), limit_bytes):
+                    return safe_name(fields[name], limit_bytes)
+                case _Value(placeholder, limit_bytes):
+                    return safe_name(placeholder.of_tag(tag), limit_bytes)
+                case Placeholder(_, directive):
                     return moment.strftime(f"%{directive}")
-                case _Value(name, limit_bytes):
-                    text = fields[name] if piece.is_field else piece.resolve(tag)
-                    return safe_name(text, limit_bytes)
 
         names = ["".join(map(fill, component)) for component in self._components]
         if self._may_look_rotated:
@@ -170,26 +150,15 @@ def _percent(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
-def _field(record: Record, path: str) -> object:
-    """Look up a field; an exact key with dots wins over nested maps."""
-    if path in record:
-        return record[path]
-    value: object = record
-    for key in path.split("."):
-        if not isinstance(value, dict):
-            return None
-        value = value.get(key)
-    return value
-
-
-def _components(text: str) -> list[list[_Piece]]:
+def _components(pieces: Iterable[Piece]) -> list[list[Piece]]:
     """Split a template at the slashes between its placeholders."""
-    components: list[list[_Piece]] = [[]]
-    for token in _TOKEN.finditer(text):
-        piece = _piece(token)
+    components: list[list[Piece]] = [[]]
+    for piece in pieces:
         if not isinstance(piece, str):
             components[-1].append(piece)
             continue
+        if "\0" in piece:
+            raise ValueError("a path cannot contain NUL")
         first, *others = piece.split("/")
         components[-1] += [first] if first else []
         components += [[other] if other else [] for other in others]
@@ -199,31 +168,15 @@ def _components(text: str) -> list[list[_Piece]]:
     return components
 
 
-def _piece(token: re.Match[str]) -> _Piece:
-    if name := token["name"]:
-        if name.startswith("tag[") and not _TAG_PART.fullmatch(name):
-            raise ValueError(f"{{{name}}} is not a part of the tag; write {{tag[0]}} or {{tag[-1]}}")
-        return _Value(name)
-    if (directive := token["time"]) is not None:
-        if directive == "%":
-            return "%"
-        if directive not in _PERIODS_S or not directive:
-            raise ValueError(f"'%{directive}' is not known; use %Y %y %m %d %j %H %M %S, or %% for %")
-        return _Time(directive)
-    if token[0] in ("{", "}"):
-        raise ValueError(f"unbalanced {token[0]!r} in the path; write {token[0] * 2} for a brace")
-    if "\0" in token[0]:
-        raise ValueError("a path cannot contain NUL")
-    return token[0][0] if token[0] in ("{{", "}}") else token[0]
-
-
-def _with_limits(component: Sequence[_Piece]) -> list[_Piece]:
+def _with_limits(component: Sequence[Piece]) -> list[_Part]:
     """Share what room a file name has among the placeholders of one component."""
-    values = sum(isinstance(piece, _Value) for piece in component)
-    taken = sum(
-        len(p.encode()) if isinstance(p, str) else _TIME_WIDTH * isinstance(p, _Time) for p in component
-    )
-    limit_bytes = (_NAME_BYTES - taken) // max(values, 1)
+    values = sum(isinstance(piece, Placeholder) and piece.kind != "time" for piece in component)
+    texts = sum(len(piece.encode()) for piece in component if isinstance(piece, str))
+    times = sum(isinstance(piece, Placeholder) and piece.kind == "time" for piece in component)
+    limit_bytes = (_NAME_BYTES - texts - _TIME_WIDTH * times) // max(values, 1)
     if limit_bytes < (_LEAST_VALUE_BYTES if values else 0):
         raise ValueError("a part of the path between slashes is too long or has too many placeholders")
-    return [_Value(piece.name, limit_bytes) if isinstance(piece, _Value) else piece for piece in component]
+    return [
+        piece if isinstance(piece, str) or piece.kind == "time" else _Value(piece, limit_bytes)
+        for piece in component
+    ]

@@ -7,7 +7,7 @@ import pytest
 from logflow.batch import Batch
 from logflow.engine import load_engine
 from logflow.event import NANOSECOND
-from logflow.outputs.names import NameTemplate, check_template
+from logflow.templates.names import NameTemplate, check_template
 
 DAY = 86400 * NANOSECOND
 T0 = 1_700_000_000 * NANOSECOND

@@ -2,8 +2,7 @@
 
 ::
 
-    logs-{service}-%Y.%m.%d        {tag}  {tag[0]}  {tag[-1]}  {hostname}  {a field's path}  {{ }} for braces
-                                   %Y %y %m %d %j %H %M %S of the event's time in UTC, %% for %
+    logs-{service}-%Y.%m.%d         see :mod:`logflow.templates.pieces`; times are in UTC
 
 What a placeholder stands for, and nothing (no such field, null, no text) as ``_``, is put in as text; then
 ``clean`` makes a name of the whole that the store accepts. Events of a chunk have few different names, so
@@ -12,11 +11,8 @@ each is made once, and a chunk whose events all have the same name costs one loo
 
 from __future__ import annotations
 
-import re
-import socket
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import repeat
@@ -30,10 +26,8 @@ from logflow.engine.api import Engine
 from logflow.event import NANOSECOND
 from logflow.expressions import Expression, compile_expression
 from logflow.paths import parse_path
+from logflow.templates.pieces import Piece, Placeholder, fields_of, parse, period_of
 
-_TOKEN = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]+)\}|%(?P<time>.?)|[^{}%]+|.", re.DOTALL)
-_TAG_PART = re.compile(r"tag\[(-?\d{1,3})\]")
-_PERIODS_S = {"S": 1, "M": 60, "H": 3600} | dict.fromkeys("Yymdj", 86400)
 _TIME_AT = 3
 _read_time = struct.Struct(">II").unpack_from
 """A canonical entry has its seconds and nanoseconds there, see :mod:`logflow.batch`."""
@@ -43,26 +37,24 @@ _MOST_VALUE = 256
 """Characters of a field's text that a name is made of."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Placeholder:
-    """``kind`` is ``time`` (a directive), ``tag`` (the whole, or a part by its number), or ``field``."""
-
-    kind: str
-    text: str
-
-
 def check_template(text: str) -> str:
     """Check a template of a configuration.
 
     Raises:
         ValueError: it cannot be used; the text says why.
     """
-    _pieces(text)
+    _parse(text)
     return text
 
 
 Template = Annotated[str, AfterValidator(check_template)]
 """A template as users write it."""
+
+
+def _parse(text: str) -> list[Piece]:
+    if not text.strip():
+        raise ValueError("a name must not be empty")
+    return parse(text)
 
 
 def field_expression(path: str) -> Expression:
@@ -93,15 +85,11 @@ class NameTemplate:
     """
 
     def __init__(self, text: str, engine: Engine, clean: Callable[[str], str] = str) -> None:
-        self._pieces = _pieces(text)
+        self._pieces = _parse(text)
         self._engine = engine
         self._clean = clean
-        placeholders = [piece for piece in self._pieces if isinstance(piece, _Placeholder)]
-        fields = sorted({piece.text for piece in placeholders if piece.kind == "field"})
-        self._fields = {name: engine.computation(field_expression(name)) for name in fields}
-        self._period_s = min(
-            (_PERIODS_S[piece.text] for piece in placeholders if piece.kind == "time"), default=0
-        )
+        self._fields = {name: engine.computation(field_expression(name)) for name in fields_of(self._pieces)}
+        self._period_s = period_of(self._pieces)
 
     @property
     def by_event(self) -> bool:
@@ -153,19 +141,16 @@ class NameTemplate:
     def _name(self, tag: str, seconds: int, texts: dict[str, str]) -> str:
         moment = datetime.fromtimestamp(seconds, UTC)
 
-        def fill(piece: str | _Placeholder) -> str:
+        def fill(piece: Piece) -> str:
             match piece:
                 case str():
                     return piece
-                case _Placeholder("time", directive):
+                case Placeholder("time", directive):
                     return moment.strftime(f"%{directive}")
-                case _Placeholder("tag", ""):
-                    return tag
-                case _Placeholder("tag", index):
-                    parts = tag.split(".")
-                    return (parts[int(index)] if -len(parts) <= int(index) < len(parts) else "") or _NOTHING
-                case _Placeholder(_, name):
+                case Placeholder("field", name):
                     return texts[name][:_MOST_VALUE] or _NOTHING
+                case _:
+                    return piece.of_tag(tag) or _NOTHING
 
         return self._clean("".join(map(fill, self._pieces)))
 
@@ -186,32 +171,3 @@ def field_values(path: str, engine: Engine) -> Callable[[bytes, str], list[Any]]
     """Compile a path; what is returned gives the value there for each of some packed entries of a tag."""
     computation = engine.computation(field_expression(path))
     return lambda entries, tag: [_unpack(value) for value in computation.values(entries, tag, None, 0)]
-
-
-def _pieces(text: str) -> list[str | _Placeholder]:
-    if not text.strip():
-        raise ValueError("a name must not be empty")
-    return [_piece(token) for token in _TOKEN.finditer(text)]
-
-
-def _piece(token: re.Match[str]) -> str | _Placeholder:
-    if name := token["name"]:
-        if name == "tag":
-            return _Placeholder("tag", "")
-        if name == "hostname":
-            return socket.gethostname()
-        if name.startswith("tag["):
-            if (part := _TAG_PART.fullmatch(name)) is None:
-                raise ValueError(f"{{{name}}} is not a part of the tag; write {{tag[0]}} or {{tag[-1]}}")
-            return _Placeholder("tag", part[1])
-        parse_path(name)
-        return _Placeholder("field", name)
-    if (directive := token["time"]) is not None:
-        if directive == "%":
-            return "%"
-        if directive not in _PERIODS_S or not directive:
-            raise ValueError(f"'%{directive}' is not known; use %Y %y %m %d %j %H %M %S, or %% for %")
-        return _Placeholder("time", directive)
-    if token[0] in ("{", "}"):
-        raise ValueError(f"unbalanced {token[0]!r}; write {token[0] * 2} for a brace")
-    return token[0][0] if token[0] in ("{{", "}}") else token[0]
