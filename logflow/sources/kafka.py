@@ -17,26 +17,25 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from logflow import extras
-from logflow.batch import Batch
-from logflow.component import ComponentConfig, Context, Emit, Source
+from logflow.component import Context, Emit
 from logflow.config.fields import NonEmpty
 from logflow.net.kafka import Kafka, KafkaConfig
-from logflow.sources.messages import MessageReader, MessagesConfig, Progress, tag_of
+from logflow.sources.messages import MessagesConfig, MessageSource, Progress
 
 _POLL_MS = 500
 _MOST_MESSAGES = 10_000
 _COMMIT_S = 1.0
 _LET_GO_S = 20.0
 """How long a partition that goes to another member waits for what is on its way."""
-_RETRY_S = 5.0
+_LEAVE_S = 5.0
 _BLOCKED_MS = 24 * 3600 * 1000
 """A member may wait for its outputs as long as it lives, which its heartbeats tell."""
 
 
-class KafkaSource(Source):
-    """Reads as a member of a group. See the module's text."""
+class KafkaSource(MessageSource):
+    """Reads as a member of a group, and commits up to the first message that is not safe."""
 
-    acknowledges = True
+    placeholder = "{topic}"
 
     class Config(MessagesConfig, KafkaConfig):
         """Options of the source ``kafka``."""
@@ -53,33 +52,17 @@ class KafkaSource(Source):
 
     config: KafkaSource.Config
 
-    def __init__(self, config: ComponentConfig, context: Context) -> None:
+    def __init__(self, config: KafkaSource.Config, context: Context) -> None:
         super().__init__(config, context)
         what = f"source {context.name} (kafka)"
         self._kafka = Kafka(self.config, what)
         self._listener = extras.load("aiokafka.abc", "kafka", what).ConsumerRebalanceListener
-        self._reader = MessageReader(self.config, context)
         self._consumer: Any = None
         self._progress: dict[Any, Progress] = {}
 
-    async def preview(self, data: bytes, path: str | None = None) -> Sequence[Batch]:  # noqa: ARG002
-        """Return what would be read if ``data`` were a message."""
-        return [self._reader.batch(self._tag(self.config.topics[0]), [data])]
-
-    async def run(self, emit: Emit) -> None:
-        """Read until cancelled; brokers that are away are tried again."""
-        said = False
-        while True:
-            try:
-                await self._start()
-                said = False
-                await self._read_on(emit)
-            except Exception as error:
-                if not said:
-                    said = True
-                    self.context.log.warning("Cannot read now: %s.", self._kafka.undelivered(error))
-                await self._stop()
-            await self.context.clock.sleep(_RETRY_S)
+    def undelivered(self, error: Exception) -> Exception:
+        """Return the error with what to do."""
+        return self._kafka.undelivered(error)
 
     async def drain(self) -> None:
         """Commit how far everything is safe."""
@@ -87,9 +70,15 @@ class KafkaSource(Source):
 
     async def close(self) -> None:
         """Leave the group."""
-        await self._stop()
+        consumer, self._consumer = self._consumer, None
+        self._progress.clear()
+        if consumer is not None:
+            with suppress(Exception):
+                async with asyncio.timeout(_LEAVE_S):
+                    await consumer.stop()
 
-    async def _start(self) -> None:
+    async def connect(self) -> None:
+        """Join the group."""
         config = self.config
         self._consumer = self._kafka.library.AIOKafkaConsumer(
             **self._kafka.options(), group_id=config.group, enable_auto_commit=False,
@@ -108,15 +97,8 @@ class KafkaSource(Source):
         self._consumer.subscribe(config.topics, listener=Listener())
         await self._consumer.start()
 
-    async def _stop(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        self._progress.clear()
-        if consumer is not None:
-            with suppress(Exception):
-                async with asyncio.timeout(_RETRY_S):
-                    await consumer.stop()
-
-    async def _read_on(self, emit: Emit) -> None:
+    async def read(self, emit: Emit) -> None:
+        """Read, and commit what has become safe."""
         committing = asyncio.create_task(self._commit_on())
         try:
             while True:
@@ -145,14 +127,8 @@ class KafkaSource(Source):
             receipt = await emit(batch)
             receipt.add_done_callback(lambda step=step: progress.finish(step))  # type: ignore[misc]
 
-    def _tag(self, topic: str) -> str:
-        return self.config.tag.replace("{topic}", topic)
-
     def _tag_of(self, message: Any) -> str:
-        tag = self._tag(message.topic)
-        if self.config.tag_header is None:
-            return tag
-        return tag_of(dict(message.headers).get(self.config.tag_header), tag)
+        return self.tag_for(message.topic, dict(message.headers))
 
     async def _commit_on(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Messages of a broker: made into events, and acknowledged once these are safe.
+"""Sources of messages from a broker: made into events, and acknowledged once these are safe.
 
 A message is one line, or several; with the parser ``json`` it may be one object over several lines, or many
 objects one after the other, as the outputs ``kafka`` and ``nats`` write them.
@@ -6,24 +6,28 @@ objects one after the other, as the outputs ``kafka`` and ``nats`` write them.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pydantic import Field
 
 from logflow.batch import Batch
-from logflow.component import Context
+from logflow.component import Context, Emit, Source
 from logflow.config.fields import NonEmpty, ParserField, Size, parse_size
 from logflow.config.options import SourceConfig
 from logflow.errors import MalformedData
 
 _MOST_TAG_BYTES = 1024
+_RETRY_S = 5.0
 
 
 class MessagesConfig(SourceConfig):
     """What sources of messages have in common."""
 
+    tag: NonEmpty
     tag_header: NonEmpty | None = Field(
         None,
         description="Header that has the tag, such as `tag`, which our own outputs set; none unless set.",
@@ -80,13 +84,62 @@ class MessageReader:
         return found.lines if not text[found.consumed :].strip() and not found.array else None
 
 
-def tag_of(header: bytes | str | None, otherwise: str) -> str:
-    """The tag that a header names, if it is one: it comes from outside."""
-    if header is None:
-        return otherwise
-    tag = header.decode("utf-8", "replace") if isinstance(header, bytes) else header
-    usable = tag.isprintable() and " " not in tag and all(tag.split(".")) and len(tag) <= _MOST_TAG_BYTES
-    return tag if usable else otherwise
+class MessageSource(Source):
+    """Reads messages until it is cancelled; a broker that is away is tried again."""
+
+    acknowledges = True
+    placeholder: ClassVar[str]
+    """What may stand in the option ``tag`` for the place that messages come from, such as ``{topic}``."""
+
+    config: MessagesConfig
+
+    def __init__(self, config: MessagesConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._reader = MessageReader(config, context)
+
+    async def preview(self, data: bytes, path: str | None = None) -> Sequence[Batch]:  # noqa: ARG002
+        """Return what would be read if ``data`` were a message."""
+        return [self._reader.batch(self.tag_for(self.placeholder.strip("{}"), {}), [data])]
+
+    async def run(self, emit: Emit) -> None:
+        """Read until cancelled; brokers that are away are named once, and tried again."""
+        said = False
+        while True:
+            try:
+                await self.connect()
+                said = False
+                await self.read(emit)
+            except Exception as error:
+                if not said:
+                    said = True
+                    self.context.log.warning("Cannot read now: %s.", self.undelivered(error))
+                await self.close()
+            await self.context.clock.sleep(_RETRY_S)
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Get ready to read."""
+
+    @abstractmethod
+    async def read(self, emit: Emit) -> None:
+        """Read for as long as nothing fails."""
+
+    @abstractmethod
+    def undelivered(self, error: Exception) -> Exception:
+        """Return the error with what to do."""
+
+    def tag_for(self, place: str, headers: Mapping[str, bytes | str]) -> str:
+        """The tag of a message that comes from a topic or a subject.
+
+        The header that names it comes from outside: only what can be a tag is one.
+        """
+        otherwise = self.config.tag.replace(self.placeholder, place)
+        header = headers.get(self.config.tag_header) if self.config.tag_header else None
+        if header is None:
+            return otherwise
+        tag = header.decode("utf-8", "replace") if isinstance(header, bytes) else header
+        usable = tag.isprintable() and " " not in tag and all(tag.split(".")) and len(tag) <= _MOST_TAG_BYTES
+        return tag if usable else otherwise
 
 
 @dataclass(eq=False)

@@ -14,23 +14,21 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from logflow.batch import Batch
-from logflow.component import ComponentConfig, Context, Emit, Source
+from logflow.component import Context, Emit
 from logflow.config.fields import NonEmpty
 from logflow.net.nats import Nats, NatsConfig
-from logflow.sources.messages import MessageReader, MessagesConfig, tag_of
+from logflow.sources.messages import MessagesConfig, MessageSource
 
 _FETCH = 500
 _FETCH_S = 5.0
 _ACK_WAIT_S = 30.0
 """After this time without an acknowledgement the server sends a message again."""
-_RETRY_S = 5.0
 
 
-class NatsSource(Source):
-    """Reads from a stream. See the module's text."""
+class NatsSource(MessageSource):
+    """Reads from a stream, and acknowledges what is safe."""
 
-    acknowledges = True
+    placeholder = "{subject}"
 
     class Config(MessagesConfig, NatsConfig):
         """Options of the source ``nats``."""
@@ -50,33 +48,18 @@ class NatsSource(Source):
 
     config: NatsSource.Config
 
-    def __init__(self, config: ComponentConfig, context: Context) -> None:
+    def __init__(self, config: NatsSource.Config, context: Context) -> None:
         super().__init__(config, context)
         self._nats = Nats(self.config, f"source {context.name} (nats)")
-        self._reader = MessageReader(self.config, context)
+        self._subscription: Any = None
         self._waiting: dict[int, list[Any]] = {}
         """Messages whose events are not safe, by a number."""
         self._safe: list[Any] = []
         self._number = 0
 
-    async def preview(self, data: bytes, path: str | None = None) -> Sequence[Batch]:  # noqa: ARG002
-        """Return what would be read if ``data`` were a message."""
-        return [self._reader.batch(self.config.tag.replace("{subject}", "subject"), [data])]
-
-    async def run(self, emit: Emit) -> None:
-        """Read until cancelled; servers that are away are tried again."""
-        said = False
-        while True:
-            try:
-                subscription = await self._subscribe()
-                said = False
-                await self._read_on(subscription, emit)
-            except Exception as error:
-                if not said:
-                    said = True
-                    self.context.log.warning("Cannot read now: %s.", self._nats.undelivered(error))
-                await self.close()
-            await self.context.clock.sleep(_RETRY_S)
+    def undelivered(self, error: Exception) -> Exception:
+        """Return the error with what to do."""
+        return self._nats.undelivered(error)
 
     async def drain(self) -> None:
         """Acknowledge what has become safe."""
@@ -89,11 +72,12 @@ class NatsSource(Source):
         self._safe.clear()
         await self._nats.close()
 
-    async def _subscribe(self) -> Any:
+    async def connect(self) -> None:
+        """Subscribe as the consumer."""
         api, config = self._nats.api, self.config
         jetstream = await self._nats.stream()
         policy = api.DeliverPolicy.ALL if config.read_from == "beginning" else api.DeliverPolicy.NEW
-        return await jetstream.pull_subscribe(
+        self._subscription = await jetstream.pull_subscribe(
             config.subject, durable=config.consumer, stream=config.stream,
             config=api.ConsumerConfig(
                 deliver_policy=policy, ack_policy=api.AckPolicy.EXPLICIT, ack_wait=_ACK_WAIT_S,
@@ -101,14 +85,15 @@ class NatsSource(Source):
             ),
         )  # fmt: skip
 
-    async def _read_on(self, subscription: Any, emit: Emit) -> None:
+    async def read(self, emit: Emit) -> None:
+        """Read, and acknowledge what has become safe."""
         keeping = asyncio.create_task(self._keep_on())
         try:
             while True:
                 if keeping.done():
                     keeping.result()
                 with suppress(self._nats.errors.TimeoutError):
-                    await self._emit(await subscription.fetch(_FETCH, timeout=_FETCH_S), emit)
+                    await self._emit(await self._subscription.fetch(_FETCH, timeout=_FETCH_S), emit)
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
@@ -130,10 +115,7 @@ class NatsSource(Source):
         self._safe += self._waiting.pop(number, ())
 
     def _tag_of(self, message: Any) -> str:
-        tag = self.config.tag.replace("{subject}", message.subject)
-        if self.config.tag_header is None:
-            return tag
-        return tag_of((message.headers or {}).get(self.config.tag_header), tag)
+        return self.tag_for(message.subject, message.headers or {})
 
     async def _keep_on(self) -> None:
         """Acknowledge what is safe, and keep what waits from being sent again."""

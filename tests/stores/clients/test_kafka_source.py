@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from logflow.sources.kafka import KafkaSource
-from logflow.sources.messages import Progress, tag_of
+from logflow.sources.messages import Progress
 from logflow.testing import Collector, make_context, run_source
 from tools.servers.kafka import KafkaServer
 
@@ -139,5 +139,9 @@ def test_progress_goes_as_far_as_everything_is_safe() -> None:
 
 
 @pytest.mark.parametrize("header", [None, b"", b"a b", b"a..b", b"\xff\n", b"x" * 2000])
-def test_a_header_that_is_no_tag_is_not_believed(header: bytes | None) -> None:
-    assert tag_of(header, "kafka.logs") == "kafka.logs"
+def test_a_header_that_is_no_tag_is_not_believed(header: bytes | None, tmp_path: Path) -> None:
+    pytest.importorskip("aiokafka")
+    options: dict[str, Any] = {"servers": ["127.0.0.1:9"], "topics": ["logs"], "tag_header": "tag"}
+    source = KafkaSource(KafkaSource.Config(**options), make_context(tmp_path))
+    assert source.tag_for("logs", {} if header is None else {"tag": header}) == "kafka.logs"
+    assert source.tag_for("logs", {"tag": b"app.web"}) == "app.web"
