@@ -81,9 +81,9 @@ class Buffer(ABC):
     :meth:`commit_group` and :meth:`put_back` for every chunk. :meth:`take`, :meth:`commit` and
     :meth:`discard` are the same for one chunk.
 
-    Order: chunks of one tag are handed out one at a time, in the order in which their events came; the
-    next only after the one before was committed, discarded or put back. Those of different tags may be
-    in flight at once.
+    Order: chunks of one tag are handed out in the order in which their events came; the next only after those
+    before were committed, discarded or put back. A group holds several of one tag only if they come from
+    different places, such as files; those of different tags may be in flight at once.
 
     Repeats: a batch whose origin was accepted before is dropped with the reason ``duplicate`` and
     its receipt settled, as the events are safe already.
@@ -142,7 +142,7 @@ class Buffer(ABC):
         fresh: bool = True,
         retries: bool = True,
     ) -> list[Chunk]:
-        """Wait for the next chunk, then take what else is due now, of other tags, up to ``limits``.
+        """Wait for the next chunk, then take what else is due now, up to ``limits``.
 
         Raises:
             OSError: as :meth:`take`; every chunk goes on waiting.

@@ -1,8 +1,10 @@
 """A buffer in the process's memory.
 
 One queue per tag, with a lane for each stream. ``take`` makes a chunk of what has gathered in the lane
-whose first batch came first; at most one chunk of a queue is in flight. So the events of a stream keep
-their order, and those of a rotated file come before its successor's.
+whose first batch came first. ``take_group`` takes more from the same queue: one chunk for each place that
+streams come from, so that thousands of new files with one tag go out together. The next chunks of a queue are
+made when those before have been dealt with. So the events of a stream keep their order, and those of a
+rotated file come before its successor's, which is at the same place.
 
 Why nothing is doubled after ``kill -9`` although memory is lost: a chunk of a stream is one contiguous
 span ``[start, end)`` of one log file. Before it is handed out, the span is journalled as a *cut*, and
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import heapq
 import os
 from collections import deque
 from collections.abc import Callable
@@ -79,7 +82,8 @@ class _Queue:
     size: int = 0
     batches: int = 0
     busy: bool = False
-    returned: Chunk | None = None
+    in_flight: int = 0
+    returned: list[Chunk] = field(default_factory=list)
     due_s: float | None = None
     retry_s: float | None = None
     firm: bool = False
@@ -114,6 +118,12 @@ class _Queue:
         """The batch that came first."""
         return self.first_lane()[0]
 
+    def first_lanes(self, most: int) -> list[_Lane]:
+        """Lanes by which of their first batches came first."""
+        if most == 1:
+            return [self.first_lane()]
+        return heapq.nsmallest(most, self.lanes.values(), key=lambda lane: lane[0].number)
+
     def add(self, item: _Item) -> None:
         """Put a batch at the end of its lane."""
         self.lanes.setdefault(_stream(item.batch), deque()).append(item)
@@ -135,6 +145,28 @@ class _Queue:
         lane.extendleft(reversed(items))
         self.size += sum(len(item.batch.entries) for item in items)
         self.batches += len(items)
+
+
+@dataclass
+class _Group:
+    """Chunks that are taken in one go."""
+
+    limits: GroupLimits
+    chunks: list[Chunk] = field(default_factory=list)
+    size: int = 0
+    events: int = 0
+
+    def add(self, chunk: Chunk) -> None:
+        """One more."""
+        self.chunks.append(chunk)
+        self.size += chunk.size
+        self.events += chunk.count
+
+    @property
+    def full(self) -> bool:
+        """Whether no more is to be added."""
+        limits = self.limits
+        return len(self.chunks) >= limits.chunks or self.size >= limits.size or self.events >= limits.events
 
 
 class MemoryBuffer(Buffer):
@@ -316,19 +348,14 @@ class MemoryBuffer(Buffer):
         """Wait for the next chunk, then take what else is due; all cuts are journalled by one write."""
         while True:
             queue: _Queue | None = await self._schedule.next(fresh=fresh, retries=retries)
-            group: list[Chunk] = []
-            size = events = 0
+            group = _Group(limits)
             while queue is not None:
-                chunk = self._chunk_of(queue)
-                if chunk is not None:
-                    group.append(chunk)
-                    size += chunk.size
-                    events += chunk.count
-                if len(group) >= limits.chunks or size >= limits.size or events >= limits.events:
+                self._take_from(queue, group)
+                if group.full:
                     break
                 queue = self._schedule.next_due(fresh=fresh, retries=retries)
-            if group and (group := self._journal(group)):
-                return group
+            if group.chunks and (chunks := self._journal(group.chunks)):
+                return chunks
 
     def _journal(self, group: list[Chunk]) -> list[Chunk]:
         """Write the cuts of chunks down; returns those that may be sent.
@@ -344,30 +371,55 @@ class MemoryBuffer(Buffer):
         except OSError:
             for chunk_id, queue in unwritten.items():
                 queue.restore(self._taken.pop(chunk_id))
-                queue.busy = False
                 self._front_moved(queue)
-                self._schedule.add(queue)
+                self._landed(queue)
             if len(unwritten) == len(group):
                 raise
         else:
             return group
         return [chunk for chunk in group if chunk.id not in unwritten]
 
-    def _chunk_of(self, queue: _Queue) -> Chunk | None:
-        """The next chunk of a queue that is busy for it; otherwise the queue is freed."""
-        if queue.returned is not None:
-            chunk, queue.returned, queue.retry_s = queue.returned, None, None
-            return chunk
-        items = self._next_items(queue) if queue.lanes else []
+    def _take_from(self, queue: _Queue, group: _Group) -> None:
+        """Take chunks of a queue that is busy for it; if there are none, the queue is freed."""
+        before, waits = len(group.chunks), False
+        if queue.returned:
+            self._take_returned(queue, group)
+        else:
+            waits = not self._make_chunks(queue, group)
         self._front_moved(queue)
-        if not items:
+        queue.in_flight = len(group.chunks) - before
+        if not queue.in_flight:
             queue.busy = False
-            return None
-        return self._make_chunk(queue, items)
+            if queue.empty:
+                self._forget(queue)
+            elif not waits:
+                self._schedule.add(queue)
 
-    def _next_items(self, queue: _Queue) -> list[_Item]:
-        """Take what the next chunk is made of off the queue: up to the limit, the gap or the cut."""
-        lane = queue.first_lane()
+    def _take_returned(self, queue: _Queue, group: _Group) -> None:
+        queue.returned.sort(key=lambda chunk: self._taken[chunk.id][0].number)
+        while queue.returned and not group.full:
+            group.add(queue.returned.pop(0))
+        if not queue.returned:
+            queue.retry_s = None
+
+    def _make_chunks(self, queue: _Queue, group: _Group) -> bool:
+        """Make a chunk for each place, in the order in which they came; whether any lane had something."""
+        places: set[object] = set()
+        moved = False
+        for lane in queue.first_lanes(group.limits.chunks) if queue.lanes else []:
+            place = lane[0].batch.attributes.get("path")
+            if place in places or group.full:
+                continue
+            places.add(place)
+            items = self._next_items(queue, lane)
+            moved = moved or bool(items)
+            chunk = self._make_chunk(queue, items) if items else None
+            if chunk is not None:
+                group.add(chunk)
+        return moved
+
+    def _next_items(self, queue: _Queue, lane: _Lane) -> list[_Item]:
+        """Take what a lane's next chunk is made of off the queue: up to the limit, the gap or the cut."""
         stream = _stream(lane[0].batch)
         planned = dict(self._checkpoints.planned(self._name, stream)) if stream else {}
         items: list[_Item] = []
@@ -398,7 +450,7 @@ class MemoryBuffer(Buffer):
         stream = _stream(items[0].batch)
         parts = tuple(item.batch.entries for item in items if item.batch.count)
         if not parts:
-            self._finish_all(queue, items)
+            self._finish(items)
             return None
         chunk_id, resumed = (os.urandom(16), False) if stream is None else self._cut(stream, items)
         if stream is not None:
@@ -425,18 +477,19 @@ class MemoryBuffer(Buffer):
         """The chunk has been dealt with."""
         items = self._taken.pop(chunk.id)
         account_for([(item.account, item.batch.count) for item in items], dropped)
-        self._finish_all(self._queues[chunk.tag], items)
+        self._finish(items)
+        self._landed(self._queues[chunk.tag])
         # After the record that its spans are accepted: until that is written, the chunk may come again.
         self._checkpoints.note(self._name, chunk.id, "")
 
     def put_back(self, chunk: Chunk, delay_s: float = 0.0, *, firm: bool = False) -> None:
         """The chunk will be taken again, first in its queue."""
         queue = self._queues[chunk.tag]
-        queue.busy = False
-        queue.returned = chunk
-        queue.retry_s = self._clock.monotonic() + delay_s
+        retry_s = self._clock.monotonic() + delay_s
+        queue.returned.append(chunk)
+        queue.retry_s = max(queue.retry_s or retry_s, retry_s)
         queue.firm = firm
-        self._schedule.add(queue)
+        self._landed(queue)
 
     def hurry(self) -> None:
         """What was put back is due now."""
@@ -486,8 +539,11 @@ class MemoryBuffer(Buffer):
         self._room.clear()
         return True
 
-    def _finish_all(self, queue: _Queue, items: list[_Item]) -> None:
-        self._finish(items)
+    def _landed(self, queue: _Queue) -> None:
+        """One of a queue's chunks was dealt with; the queue is free after the last of them."""
+        queue.in_flight -= 1
+        if queue.in_flight:
+            return
         queue.busy = False
         if queue.empty:
             self._forget(queue)

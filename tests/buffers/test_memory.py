@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -373,6 +374,71 @@ async def test_while_the_journal_disk_is_full_a_group_is_made_of_what_was_cut_be
         patch.setattr(bench.checkpoints, "flush", full)
         assert await bench.buffer.take_group(GroupLimits(chunks=10)) == [before]
     assert [chunk.tag for chunk in await bench.buffer.take_group(GroupLimits(chunks=10))] == ["b"]
+
+
+def from_file(number: int, path: str, origin: Origin = None) -> Batch:
+    batch = make_batch(number, origin or Span(f"s{number}", 0, 10))
+    return replace(batch, attributes={"path": path})
+
+
+async def test_a_group_has_a_chunk_of_each_file_of_a_tag() -> None:
+    """Thousands of new files with one tag go out together; the next chunks come after all of these."""
+    bench = Bench(flush_interval="0s")
+    for number in range(5):
+        await bench.put(from_file(number, f"/{number}.log"))
+    group = await bench.buffer.take_group(GroupLimits(chunks=50))
+    assert [record["n"] for chunk in group for _, record in chunk.events()] == [0, 1, 2, 3, 4]
+    await bench.put(from_file(9, "/9.log"))
+    await bench.buffer.commit_group([(chunk, {}) for chunk in group[1:]])
+    assert not await bench.has_chunk()
+    await bench.buffer.commit(group[0])
+    assert (await bench.take()).count == 1
+
+
+async def test_a_file_and_its_successor_are_not_in_one_group() -> None:
+    """What was at the same place comes one after the other."""
+    bench = Bench(flush_interval="0s")
+    await bench.put(from_file(1, "/a.log"))
+    await bench.put(from_file(2, "/a.log"))
+    await bench.put(from_file(3, "/b.log"))
+    group = await bench.buffer.take_group(GroupLimits(chunks=50))
+    assert [record["n"] for chunk in group for _, record in chunk.events()] == [1, 3]
+    await bench.buffer.commit_group([(chunk, {}) for chunk in group])
+    assert [record["n"] for _, record in (await bench.take()).events()] == [2]
+
+
+async def test_chunks_of_a_group_that_come_back_are_taken_again_in_order_after_the_last() -> None:
+    bench = Bench(flush_interval="0s")
+    for number in range(4):
+        await bench.put(from_file(number, f"/{number}.log"))
+    group = await bench.buffer.take_group(GroupLimits(chunks=50))
+    bench.buffer.put_back(group[2])
+    bench.buffer.put_back(group[0])
+    await bench.put(from_file(4, "/4.log"))
+    assert not await bench.has_chunk()
+    await bench.buffer.commit(group[1])
+    bench.buffer.put_back(group[3])
+    again = await bench.buffer.take_group(GroupLimits(chunks=2))
+    assert again == [group[0], group[2]]
+    await bench.buffer.commit_group([(chunk, {}) for chunk in again])
+    assert await bench.take() is group[3]
+    await bench.buffer.commit(group[3])
+    assert [record["n"] for _, record in (await bench.take()).events()] == [4]
+    assert bench.account.delivered == 4
+
+
+async def test_a_file_whose_chunk_is_not_whole_again_holds_up_no_other() -> None:
+    """After a restart a planned chunk waits for the rest of it, and chunks of other files go out."""
+    bench = Bench(flush_interval="0s")
+    bench.checkpoints.cut("out", "a", 0, 20)
+    await bench.put(from_file(1, "/a.log", Span("a", 0, 10)))
+    await bench.put(from_file(2, "/b.log"))
+    group = await bench.buffer.take_group(GroupLimits(chunks=50))
+    assert [record["n"] for chunk in group for _, record in chunk.events()] == [2]
+    await bench.buffer.commit(group[0])
+    assert not await bench.has_chunk()
+    await bench.put(from_file(3, "/a.log", Span("a", 10, 20)))
+    assert (await bench.take()).count == 2
 
 
 async def test_the_cuts_of_a_group_are_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
