@@ -11,12 +11,14 @@ BIN := $(VENV)/bin
 PYTHON := $(BIN)/python
 CARGO := $(shell command -v cargo 2>/dev/null)
 ARGS ?=
+SECONDS ?= 60
 
 NATIVE := $(wildcard native/Cargo.toml native/Cargo.lock) $(shell find native/src -name '*.rs' 2>/dev/null)
 # Installed again when a Rust toolchain has come or gone.
 INSTALLED := $(VENV)/.installed$(if $(CARGO),-with-cargo)
 INSTALLED_BENCH := $(VENV)/.installed-bench
 INSTALLED_AUDIT := $(VENV)/.installed-audit
+INSTALLED_FUZZ := $(VENV)/.installed-fuzz
 
 # pyo3 must be built for the Python of the environment, wherever cargo is called.
 export PYO3_PYTHON := $(abspath $(PYTHON))
@@ -70,8 +72,9 @@ bench: $(INSTALLED_BENCH) ## run all benchmarks and print ratios
 bench-micro: $(INSTALLED) ## measure every function of the engines by itself
 	$(PYTHON) -m pytest benchmarks/micro --benchmark-quiet --speeds benchmarks/results/micro.json $(ARGS)
 
-fuzz: $(INSTALLED) ## feed the native engine with hostile input for a while
-	native/fuzz.sh $(ARGS)
+fuzz: $(INSTALLED_FUZZ) ## feed all that reads bytes from outside with hostile input, a minute each: make fuzz SECONDS=600
+	$(if $(CARGO),native/fuzz.sh $(SECONDS))
+	$(PYTHON) -m tools.fuzz --seconds $(SECONDS) $(ARGS)
 
 torture: $(INSTALLED) ## kill, cut and fill for a minute, then count what was lost or doubled
 	$(PYTHON) -m tools.torture $(ARGS)
@@ -115,6 +118,10 @@ $(INSTALLED): pyproject.toml $(wildcard setup.py) $(NATIVE) | $(PYTHON)
 
 $(INSTALLED_AUDIT): $(INSTALLED)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check pip-audit
+	@touch $@
+
+$(INSTALLED_FUZZ): $(INSTALLED)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check atheris
 	@touch $@
 
 $(INSTALLED_BENCH): $(INSTALLED)

@@ -70,7 +70,7 @@ def load(paths: Sequence[Path], env: Map[str, str], stdin: Callable[[], bytes] |
             files.read_directory(path)
         else:
             files.read(path, None)
-    root = Mapping(Place(str(paths[0]), 1))
+    root = Mapping(Place(files.first, 1))
     for document in files.documents:
         _merge(root, document, files.problems)
     problems = list(files.problems)
@@ -98,6 +98,11 @@ class _Files:
         self.complete = True
         self.substitution = Substitution(env)
         self._seen: dict[str, str] = {}
+
+    @property
+    def first(self) -> str:
+        """The name of the first file: where it is said what the configuration lacks."""
+        return next(iter(self._seen.values()))
 
     def order(self, problem: Problem) -> tuple[int, int]:
         """Sort problems by file, as first read, and line."""

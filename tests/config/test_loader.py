@@ -193,6 +193,12 @@ def test_of_a_directory_the_yaml_files_are_read_in_order(files: Callable[..., li
     assert failure([Path("conf/empty")]) == ["conf/empty:1: the directory holds no *.yaml or *.yml; check -c"]
 
 
+def test_nothing_on_stdin_is_told_what_is_missing() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load([Path("-")], {}, lambda: b"")
+    assert caught.value.problems[0].startswith("stdin:1: sources: missing; ")
+
+
 def test_a_dash_is_stdin(files: Callable[..., list[Path]]) -> None:
     paths = [*files(one=OUT), Path("-")]
     loaded = load(paths, {}, (FEED + ROUTE).encode)

@@ -529,3 +529,17 @@ async def test_refused_requests_are_logged(serve, caplog):
     lines = [record.getMessage() for record in caplog.records if "Refused POST" in record.getMessage()]
     assert len(lines) == 10
     assert "'/t' from 127.0.0.1: 400, line 1 is not json" in lines[0]
+
+
+async def test_a_large_body_becomes_several_batches_each_with_a_key_of_its_own(serve, monkeypatch):
+    monkeypatch.setattr("logflow.net.http_server.events._BATCH_BYTES", 10_000)
+    monkeypatch.setattr("logflow.sources.http.bodies.PIECE_BYTES", 1000)
+    server = await serve()
+    body = b'{"a":"%s"}\n' % (b"x" * 10) * 1000
+    assert (await server.post("/t", body, Idempotency_Key="k"))[1] == '{"events": 1000}'
+    assert (await server.post("/t", body, Idempotency_Key="k"))[0] == 200
+    batches = server.collector.batches
+    assert sum(batch.count for batch in batches) == 2000
+    keys = [batch.origin for batch in batches]
+    assert len(set(keys)) == len(keys) // 2 == 3
+    assert keys[:3] == keys[3:]

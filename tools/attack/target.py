@@ -21,6 +21,8 @@ from tools.rig import aggregator_config, file_output
 SHUTDOWN_S = 3.0
 GONE = (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError)
 """What a connection to the target may end with."""
+MEMORY_BYTES = 256 << 20
+"""What the configuration lets events on their way take; the process may have 150 MiB more."""
 _ADDRESS_SPACE_BYTES = 4 << 30
 """Beyond this, allocations fail: a bound for the machine's sake; what counts is the resident size."""
 
@@ -71,6 +73,7 @@ class AttackStage(Stage):
         place = {
             "data_dir": str(directory / "data"),
             "engine": self._engine,
+            "memory_limit": f"{MEMORY_BYTES >> 20}MiB",
             "shutdown_timeout": f"{SHUTDOWN_S}s",
             "admin": {"listen": f"127.0.0.1:{self.admin_port}"},
         }

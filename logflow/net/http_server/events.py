@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from logflow.batch import Batch, DeliveryKey
@@ -16,15 +17,32 @@ _RECORD_BYTES = 256
 _WORK_BYTES = 100
 """What the work on an event counts for, beside what it takes: no body is made of millions of empty ones."""
 _TAG_BYTES = 2 << 10
+_BATCH_BYTES = 1 << 20
+"""A batch ends at about this size, as whoever delivers it takes many times as much for a moment."""
 
 
 @dataclass(slots=True)
 class _OfTag:
     times: list[int] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
-    packed: list[bytes] = field(default_factory=list)
-    count: int = 0
+    packed: list[tuple[bytes, int]] = field(default_factory=list)
     key: DeliveryKey | None = None
+
+    def batches(self, tag: str) -> Iterator[Batch]:
+        """Make batches of what is packed, each with a key of its own if there is one."""
+        parts, size, count, number = list[bytes](), 0, 0, 0
+        for place, (entries, events) in enumerate(self.packed, start=1):
+            parts.append(entries)
+            size += len(entries)
+            count += events
+            if count and (size >= _BATCH_BYTES or place == len(self.packed)):
+                yield Batch(tag, b"".join(parts), count, self._key(number))
+                parts, size, count, number = [], 0, 0, number + 1
+
+    def _key(self, number: int) -> DeliveryKey | None:
+        if self.key is None or number == 0:
+            return self.key
+        return DeliveryKey(self.key.key + number.to_bytes(4, "big"))
 
 
 class Events:
@@ -71,9 +89,7 @@ class Events:
 
     def add_packed(self, tag: str, entries: bytes, count: int) -> None:
         """Add events that are packed; raises as :meth:`add` does."""
-        of_tag = self._of_tag(tag)
-        of_tag.packed.append(entries)
-        of_tag.count += count
+        self._of_tag(tag).packed.append((entries, count))
         self.count += count
         self.hold(len(entries))
 
@@ -91,11 +107,9 @@ class Events:
         """Return all of them, and hold them no more."""
         self._pack()
         found: list[Batch] = []
-        while self._by_tag:
-            tag, of_tag = self._by_tag.popitem()
-            if of_tag.count:
-                found.append(Batch(tag, b"".join(of_tag.packed), of_tag.count, of_tag.key))
-        found.reverse()
+        for tag, of_tag in self._by_tag.items():
+            found += of_tag.batches(tag)
+        self._by_tag.clear()
         return found
 
     def _of_tag(self, tag: str) -> _OfTag:

@@ -1,0 +1,11 @@
+"""What is fed with arbitrary bytes: a function that returns, or shows a fault by what it raises."""
+
+from __future__ import annotations
+
+from tools.fuzz.targets import http, peers, stored, streams
+from tools.fuzz.targets.base import Target
+
+TARGETS: dict[str, Target] = {
+    target.name: target for module in (http, peers, stored, streams) for target in module.TARGETS
+}
+"""By name."""
