@@ -54,6 +54,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "lookup": "logflow.filters.lookup:LookupFilter",
         "metrics": "logflow.filters.metrics:MetricsFilter",
         "modify": "logflow.filters.modify:ModifyFilter",
+        "multiline": "logflow.stages.multiline:MultilineStage",
         "parse": "logflow.filters.parse:ParseFilter",
         "patterns": "logflow.filters.patterns:PatternsFilter",
         "redact": "logflow.filters.redact:RedactFilter",

@@ -34,6 +34,7 @@ FILTERS: dict[str, dict[str, Any]] = {
     "lookup": {"key": "message", "fields": {"team": "team"}},
     "metrics": {"metrics": {"events": {"labels": {"level": "level"}}, "n": {"kind": "gauge", "value": "n"}}},
     "modify": {"set": {"host": "{hostname}"}, "rename": {"message": "text"}},
+    "multiline": {"presets": ["java", "python"]},
     "parse": {"field": "message", "parser": {"type": "json"}},
     "patterns": {},
     "schema": {"inline": {"required": ["message"]}},

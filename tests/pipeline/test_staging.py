@@ -20,6 +20,7 @@ from logflow.event import EventTime, Record
 from logflow.patterns import compile_pattern
 from logflow.pipeline.router import Route, Router, SourceEmit, Target
 from logflow.receipt import Receipt
+from logflow.stages.multiline import MultilineStage
 from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Ledger
 from logflow.testing import FakeClock, make_context
@@ -99,12 +100,20 @@ class Retag(Stage):
 
 
 def _numbers(record: Record) -> list[int]:
+    if "message" in record:
+        return [int(number) for number in record["message"].split()]
     return record["n"] if isinstance(record["n"], list) else [record["n"]]
 
 
 def make(step: type[Filter | Stage], **options: Any) -> Any:
     context = make_context(Path("/nonexistent"), step.__name__.lower(), kind="filter")
     return step(step.Config(type="toy", **options), context)
+
+
+def make_multiline() -> MultilineStage:
+    """The stage that comes with logflow; a blank at the beginning of a line says that it goes on."""
+    context = make_context(Path("/nonexistent"), "multiline", kind="filter", clock=FakeClock())
+    return MultilineStage(MultilineStage.Config(start="^[0-9]", by=["c"]), context)
 
 
 class Bench:
@@ -338,6 +347,31 @@ async def test_tags_that_go_in_circles_come_to_an_end() -> None:
     assert bench.ledger.balanced
 
 
+async def test_lines_that_a_peer_sends_are_joined_and_acknowledged_when_the_event_is_safe() -> None:
+    """A delivery that ends in the middle of a trace waits for the rest of it; a repeat doubles nothing."""
+    bench = Bench([("**", [make_multiline()], ["out"])])
+    keys = [DeliveryKey(bytes([number])) for number in range(3)]
+
+    def lines(*texts: str) -> list[Record]:
+        return [{"message": text, "n": text} for text in texts]
+
+    texts: list[str] = []
+    for _ in range(2):
+        first = await bench.emit(batch(*lines("1", "2"), origin=keys[0]))
+        second = await bench.emit(batch(*lines(" 3"), origin=keys[1]))
+        assert not first.done
+        third = await bench.emit(batch(*lines("4"), origin=keys[2]))
+        bench.router.flush(2.0)
+        while (chunk := await bench.take()) is not None:
+            texts += [record["message"] for _, record in chunk.events()]
+            await bench.buffers["out"].commit(chunk)
+        assert first.done
+        assert second.done
+        assert third.done
+    assert texts == ["1", "2\n 3", "4"]
+    assert bench.ledger.balanced
+
+
 LINES = 16
 LINE = 10
 
@@ -352,18 +386,21 @@ class Lives:
         self.path = path
         self.draw = data.draw
         self.delivered: dict[str, dict[bytes, list[int]]] = {"out": {}, "other": {}}
-        self.stage = self.draw(st.sampled_from([Join, Blind]))
-        self.lines = [
-            {"n": number, "c": self.draw(st.integers(0, 1)), "more": self.draw(st.booleans())}
-            for number in range(LINES)
-        ]
+        self.stage = self.draw(st.sampled_from([lambda: make(Join), lambda: make(Blind), make_multiline]))
+        self.lines = [self.line(number) for number in range(LINES)]
+
+    def line(self, number: int) -> Record:
+        """A line that says whether it goes on, to a stage and to ``multiline``."""
+        more = self.draw(st.booleans())
+        record: Record = {"n": number, "c": self.draw(st.integers(0, 1)), "more": more}
+        return record | ({"message": f"{' ' * more}{number}"} if self.stage is make_multiline else {})
 
     async def live(self, *, last: bool) -> None:
         """Read on from the position, deliver some chunks, and die, unless it is the last life."""
         checkpoints = Checkpoints(self.path)
         checkpoints.open()
         bench = Bench(
-            [("app", [make(self.stage)], ["out"]), ("copy", [], ["other"])],
+            [("app", [self.stage()], ["out"]), ("copy", [], ["other"])],
             checkpoints, chunk_limit=self.draw(st.integers(1, 200)),
         )  # fmt: skip
         offset = checkpoints.streams("src").get("a", {"offset": 0})["offset"]
