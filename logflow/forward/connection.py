@@ -16,6 +16,7 @@ a second ack of a chunk is ignored, and after anything else the connection is no
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import ssl
 from collections import deque
@@ -154,7 +155,7 @@ class Connection(asyncio.Protocol):
         acks: how many came.
         written: pieces of frames that the system took.
         spoilt: the server said something odd: what is in flight may finish, nothing new is sent.
-        idle_since_s: for whoever keeps it; not touched here.
+        idle_since_s, expires_s: for whoever keeps it; not touched here.
     """
 
     def __init__(self, options: ClientOptions) -> None:
@@ -174,6 +175,7 @@ class Connection(asyncio.Protocol):
         self.written = 0
         self.spoilt = False
         self.idle_since_s = 0.0
+        self.expires_s = math.inf
 
     # -- called by the transport ------------------------------------------------------------------
 

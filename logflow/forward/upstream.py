@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from logflow.clock import Clock
@@ -33,6 +34,7 @@ class ServerOptions:
         client: how to connect to it.
         keepalive_s: how long an unused connection is kept; 0 for a connection per chunk.
         ack_timeout_s: longest wait for an ack.
+        max_age_s: a connection that is older is not used for new chunks; give or take a tenth.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ServerOptions:
     client: ClientOptions
     keepalive_s: float
     ack_timeout_s: float
+    max_age_s: float = math.inf
 
 
 class Server:
@@ -81,6 +84,7 @@ class Server:
         self.refuses = False
         self.last_error: str | None = None
         self._heartbeat_s = health.heartbeat_s
+        self._health_options = health
         self._health = Health(health, clock.monotonic())
         self._clock = clock
         self._log = log
@@ -96,6 +100,11 @@ class Server:
     def up(self) -> bool:
         """Whether it is thought to work."""
         return self._health.up(self._clock.monotonic())
+
+    @property
+    def owes(self) -> bool:
+        """Whether acks of it may still come."""
+        return bool(self._in_flight)
 
     @property
     def unanswered(self) -> int:
@@ -145,13 +154,20 @@ class Server:
             left = [r for r in errors if kept.lost and not isinstance(errors[r], Unanswered)]
         if left:
             try:
-                connection = await connect(self.options.endpoint, self.options.client)
+                connection = await self._connect()
             except LogflowError as error:
                 errors |= dict.fromkeys(left, error)
             else:
                 errors = {r: errors[r] for r in errors if r not in left}
                 errors |= await self._deliver_over(connection, left)
         return [self._described(errors.get(request)) for request in requests]
+
+    async def _connect(self) -> Connection:
+        connection = await connect(self.options.endpoint, self.options.client)
+        # Not all at once, as connections are often made together.
+        spread = random.uniform(0.9, 1.1)  # noqa: S311 - not a secret
+        connection.expires_s = self._clock.monotonic() + self.options.max_age_s * spread
+        return connection
 
     def _described(self, error: LogflowError | None) -> DeliveryError | None:
         """Put the server's name before an error, and think what must be thought of the server."""
@@ -255,6 +271,11 @@ class Server:
         if self._health.suspect(None):
             self._log.info("Server %s acknowledges chunks again.", self)
 
+    def watching(self) -> list[Coroutine[Any, Any, None]]:
+        """What has to run as long as it is in use."""
+        beats = self._heartbeat_s is not None
+        return [self.watch_acks(), self.watch()] if beats else [self.watch_acks()]
+
     # -- heartbeats -------------------------------------------------------------------------------
 
     async def watch(self) -> None:
@@ -285,21 +306,36 @@ class Server:
 
     # -- connections ------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Close every connection."""
+    def move(self, endpoint: Endpoint) -> None:
+        """It has another address from now on; what is in flight stays where it is.
+
+        What it was at the old one says nothing about the new one.
+        """
+        self._log.info("Server %s has another address now: %s.", self, endpoint)
+        self.options = replace(self.options, endpoint=endpoint)
+        self._health = Health(self._health_options, self._clock.monotonic())
+        self.refuses = False
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._close_idle()
         for connection in list(self._busy):
             connection.fail(DeliveryError("the output was closed"))
 
     def _put_away(self, connection: Connection) -> None:
         """Keep a connection for the next chunk, or close it."""
         self._busy.discard(connection)
-        if not self.options.keepalive_s or connection.spoilt:
+        now_s = self._clock.monotonic()
+        if not self.options.keepalive_s or connection.spoilt or connection.expires_s <= now_s:
             connection.close()
         elif not connection.closed:
-            connection.idle_since_s = self._clock.monotonic()
+            connection.idle_since_s = now_s
             self._idle.append(connection)
 
     def _take_idle(self) -> Connection | None:
@@ -308,12 +344,13 @@ class Server:
         return self._idle.pop() if self._idle else None
 
     def _drop_idle(self) -> None:
-        oldest_s = self._clock.monotonic() - self.options.keepalive_s
+        now_s = self._clock.monotonic()
+        oldest_s = now_s - self.options.keepalive_s
         kept = []
         for connection in self._idle:
             if connection.closed:
                 continue
-            if connection.idle_since_s < oldest_s or connection.spoilt:
+            if connection.idle_since_s < oldest_s or connection.spoilt or connection.expires_s <= now_s:
                 connection.close()
             else:
                 kept.append(connection)

@@ -27,7 +27,9 @@ that may have it is its first choice, or the one that was noted in the checkpoin
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
+import ssl
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -40,11 +42,12 @@ from logflow.batch import Chunk
 from logflow.component import Context, Output
 from logflow.compression import Compression, compress
 from logflow.config.fields import Duration, NonEmpty, Size
-from logflow.config.options import GroupOptions, GroupOutputConfig, Options, OutputConfig
+from logflow.config.options import GroupOptions, GroupOutputConfig, OutputConfig
 from logflow.config.secrets import StaticSecret
 from logflow.config.tls import ClientTls
 from logflow.errors import (
     ChunkTooLarge,
+    ComponentError,
     DeliveryError,
     LimitExceeded,
     LogflowError,
@@ -53,37 +56,24 @@ from logflow.errors import (
 )
 from logflow.forward.balancer import preference, rank
 from logflow.forward.connection import ClientOptions, Request
-from logflow.forward.endpoint import EndpointField
+from logflow.forward.endpoint import Endpoint
 from logflow.forward.frames import pack_chunk_id, pack_request
 from logflow.forward.handshake import ClientSecrets
 from logflow.forward.health import HealthOptions
+from logflow.forward.members import Make, Members
+from logflow.forward.names import Name, resolve
+from logflow.forward.options import ServerConfig
 from logflow.forward.upstream import Server, ServerOptions
 
 _INLINE_BYTES = 64 * 1024
 _MOST_DOUBTS = 4096
 _ASK_AGAIN_S = 0.25
+_LOOK_AGAIN_S = 5.0
 _MAX_FRAME_BYTES = 4 << 20
 _MAX_ZSTD_FRAME_BYTES = 512 << 10
 _MOST_CUTS = 3
 _LEAST_HALVED = 64 << 10
 """Nobody refuses smaller frames for their size."""
-
-
-class ServerConfig(Options):
-    """One server."""
-
-    address: EndpointField = Field(description="`host:port`, `host` (port 24224) or `unix:/path`.")
-    name: NonEmpty | None = Field(None, description="Name in logs and for balancing; the address unless set.")
-    weight: int = Field(60, ge=0, le=10_000, description="Share of the chunks; 0 takes nothing.")
-    standby: bool = Field(default=False, description="Used only while no other server is up.")
-    shared_key: StaticSecret | None = Field(None, description="This server's key; the output's unless set.")
-    username: str | None = Field(None, description="User name at this server; the output's unless set.")
-    password: StaticSecret | None = Field(None, description="Its password; the output's unless set.")
-
-    @property
-    def label(self) -> str:
-        """The name in use."""
-        return self.name or str(self.address)
 
 
 @dataclass
@@ -153,6 +143,7 @@ class ForwardOutput(Output):
     """Delivers chunks to one of several servers."""
 
     groups = True
+    _resolve = staticmethod(resolve)
 
     class Config(GroupOutputConfig, OutputConfig):
         """Options of the ``forward`` output."""
@@ -184,6 +175,13 @@ class ForwardOutput(Output):
         )
         keepalive: Duration = Field(
             60.0, description="How long an unused connection is kept; 0 makes a connection for each chunk."
+        )
+        max_connection_age: Duration | None = Field(
+            None,
+            gt=0,
+            description="A connection that is older (give or take a tenth) is closed when its chunks are "
+            "acknowledged, so that load spreads anew behind a load balancer; never unless set.",
+            examples=["10m"],
         )
         heartbeat: Literal["tcp", "none"] = Field(
             "tcp",
@@ -240,8 +238,13 @@ class ForwardOutput(Output):
     def __init__(self, config: ForwardOutput.Config, context: Context) -> None:
         super().__init__(config, context)
         self.config: ForwardOutput.Config = config
-        self._servers: list[Server] = []
-        self._watchers: list[asyncio.Task[None]] = []
+        self._members = Members(
+            context.clock, context.log, config.failover_after,
+            lambda server: any(doubt.server is server for doubt in self._doubts.values()),
+        )  # fmt: skip
+        self._finders: list[asyncio.Task[None]] = []
+        self._makers: list[Make] = []
+        """For each name in the DNS."""
         self._doubts: dict[bytes, _Doubt] = {}
         self._acks_missing = context.counter(
             "acks_missing", "Chunks that were sent whole but not acknowledged, and are sent again."
@@ -254,34 +257,65 @@ class ForwardOutput(Output):
         """Load the certificates and begin to watch the servers; connections are made by the first chunks.
 
         Raises:
-            ComponentError: a certificate cannot be used.
+            ComponentError: a certificate cannot be used, or no server can be found.
         """
         await self.close()
         tls = self.config.tls.context() if self.config.tls else None
+        names: list[tuple[Name, float, Make]] = []
         for server in self.config.servers:
-            client = ClientOptions(
-                tls=tls,
-                server_name=self.config.tls.server_name if self.config.tls else None,
-                secrets=self._secrets(server),
-                connect_timeout_s=self.config.connect_timeout,
-            )
+            make = self._maker(server, tls)
+            if server.address is not None:
+                self._members.add(make(server.label, server.address))
+            elif server.dns is not None:
+                names.append((Name(server.dns, self.context.log, self._resolve), server.refresh, make))
+        self._makers = [make for *_, make in names]
+        found = await asyncio.gather(*(name.look() for name, *_ in names))
+        if not self._servers and not any(found):
+            places = ", ".join(str(name.endpoint) for name, *_ in names)
+            raise ComponentError(f"no server is known, as {places} cannot be resolved")
+        for (name, refresh_s, make), first in zip(names, found, strict=True):
+            servers = self._members.update({}, first or {}, make)
+            self._finders.append(asyncio.create_task(self._find(name, refresh_s, servers, make)))
+
+    async def _find(self, name: Name, refresh_s: float, servers: dict[str, Server], make: Make) -> None:
+        """Ask for a name again and again."""
+        while True:
+            fine = servers and all(server.up for server in servers.values())
+            await self.context.clock.sleep(refresh_s if fine else min(refresh_s, _LOOK_AGAIN_S))
+            if (found := await name.look()) is not None:
+                servers = self._members.update(servers, found, make)
+
+    def _maker(self, server: ServerConfig, tls: ssl.SSLContext | None) -> Make:
+        """Return what makes servers of one entry of ``servers``."""
+        name = self.config.tls.server_name if self.config.tls else None
+        client = ClientOptions(
+            tls=tls,
+            server_name=name or (server.dns.host if server.dns else None),
+            secrets=self._secrets(server),
+            connect_timeout_s=self.config.connect_timeout,
+        )
+        beats = self.config.heartbeat == "tcp" and tls is None and client.secrets is None
+        health = HealthOptions(
+            self.config.heartbeat_interval if beats else None,
+            self.config.phi_threshold,
+            self.config.recover_wait,
+        )
+
+        def make(name: str, endpoint: Endpoint) -> Server:
             options = ServerOptions(
-                server.label, server.address, server.weight, server.standby, client,
+                name, endpoint, server.weight, server.standby, client,
                 keepalive_s=self.config.keepalive, ack_timeout_s=self.config.ack_timeout,
+                max_age_s=self.config.max_connection_age or math.inf,
             )  # fmt: skip
-            beats = self.config.heartbeat == "tcp" and tls is None and client.secrets is None
-            health = HealthOptions(
-                self.config.heartbeat_interval if beats else None,
-                self.config.phi_threshold,
-                self.config.recover_wait,
-            )
-            made = Server(
+            return Server(
                 options, health, self.context.clock, self.context.log, others_are_up=self._others_are_up
             )
-            self._servers.append(made)
-            self._watchers.append(asyncio.create_task(made.watch_acks()))
-            if beats:
-                self._watchers.append(asyncio.create_task(made.watch()))
+
+        return make
+
+    @property
+    def _servers(self) -> list[Server]:
+        return self._members.active
 
     async def write(self, chunk: Chunk) -> None:
         """Deliver a chunk to the best server that takes it.
@@ -408,13 +442,11 @@ class ForwardOutput(Output):
 
     async def close(self) -> None:
         """Stop watching and close every connection."""
-        watchers, self._watchers = self._watchers, []
-        for watcher in watchers:
-            watcher.cancel()
-        await asyncio.gather(*watchers, return_exceptions=True)
-        servers, self._servers = self._servers, []
-        for server in servers:
-            server.close()
+        finders, self._finders = self._finders, []
+        for finder in finders:
+            finder.cancel()
+        await asyncio.gather(*finders, return_exceptions=True)
+        await self._members.close()
         self._doubts.clear()
         await asyncio.sleep(0)  # sockets are closed by the event loop's next turn
 
@@ -483,8 +515,9 @@ class ForwardOutput(Output):
     def _note(self, chunk: Chunk, server: Server) -> None:
         """Have the next process know where the chunk may be, if not at its first choice."""
         if self.config.require_ack:
-            first = preference(self._key(chunk), self._servers)[0]
-            self.context.checkpoints.note(self.context.name, chunk.id, "" if server is first else server.name)
+            # What comes first may be another one after a restart, if servers are found by a name.
+            first = not self._makers and server is preference(self._key(chunk), self._servers)[0]
+            self.context.checkpoints.note(self.context.name, chunk.id, "" if first else server.name)
 
     def _inherit_doubt(self, chunk: Chunk) -> _Doubt | None:
         """Find the server that may have the chunk of an earlier process."""
@@ -492,7 +525,11 @@ class ForwardOutput(Output):
             return None
         choices = preference(self._key(chunk), self._servers)
         noted = self.context.checkpoints.noted(self.context.name, chunk.id)
-        server = next((server for server in choices if server.name == noted), choices[0])
+        server = next((server for server in choices if server.name == noted), None)
+        if server is None and noted and self._makers:
+            make = self._makers[0]
+            server = self._members.gone(noted, lambda: make(noted, Endpoint.parse(noted)))
+        server = server or choices[0]
         doubt = _Doubt(server, self.context.clock.monotonic() + self.config.failover_after)
         self._doubts[chunk.id] = doubt
         return doubt

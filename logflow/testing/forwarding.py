@@ -130,19 +130,20 @@ class ScriptedServer:
         deaf: connections are accepted, and nothing is read; not for those that are open already.
     """
 
-    def __init__(self, answer: Answer = ack) -> None:
+    def __init__(self, answer: Answer = ack, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.host = host
+        self.port = port
         self.answer = answer
         self.requests: list[Received] = []
         self.connections = 0
         self.deaf = False
-        self.port = 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._changed = asyncio.Condition()
 
     async def start(self) -> None:
         """Listen; the second time on the same port."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -199,9 +200,11 @@ class ScriptedServer:
 
 
 @asynccontextmanager
-async def scripted_server(answer: Answer = ack) -> AsyncIterator[ScriptedServer]:
+async def scripted_server(
+    answer: Answer = ack, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[ScriptedServer]:
     """Run a :class:`ScriptedServer` for the length of a block."""
-    server = ScriptedServer(answer)
+    server = ScriptedServer(answer, host, port)
     await server.start()
     try:
         yield server

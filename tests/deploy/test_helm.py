@@ -135,9 +135,9 @@ def test_agents_know_every_aggregator_and_the_node(tmp_path: Path) -> None:
         item["data"]["agent.yaml"] for item in of_kind(rendered, "ConfigMap") if "agent.yaml" in item["data"]
     )
     servers = yaml.safe_load(text)["outputs"]["central"]["servers"]
-    assert [server["address"] for server in servers] == [
-        f"logs-aggregator-{i}.logs-aggregator.logging.svc:24224" for i in range(3)
-    ]
+    assert servers == [{"dns": "logs-aggregator.logging.svc:24224"}]
+    service = next(s for s in of_kind(rendered, "Service") if s["metadata"]["name"] == "logs-aggregator")
+    assert service["spec"]["clusterIP"] == "None"
     (agent,) = of_kind(rendered, "DaemonSet")
     container = agent["spec"]["template"]["spec"]["containers"][0]
     assert container["env"][0]["valueFrom"]["fieldRef"]["fieldPath"] == "spec.nodeName"

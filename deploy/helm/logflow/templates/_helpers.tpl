@@ -68,10 +68,8 @@ routes:
 outputs:
   central:
     type: forward
-    servers:
-      {{- range $i := until (int .Values.aggregator.replicas) }}
-      - address: "{{ include "logflow.name" $ }}-aggregator-{{ $i }}.{{ include "logflow.host" $ }}:24224"
-      {{- end }}
+    # Every pod behind the headless Service: found again when their number or addresses change.
+    servers: [{dns: "{{ include "logflow.host" . }}:24224"}]
     require_ack: true
     concurrency: 32
     {{- if include "logflow.keySecret" . }}
