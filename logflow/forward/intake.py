@@ -136,6 +136,7 @@ class Opening:
 
     Attributes:
         tag: the request's tag as text.
+        messages: whether the request is made of frames of one event.
         kept: bytes that it holds itself, between two parts.
         done: whether all parts have been opened.
     """
@@ -163,6 +164,7 @@ class Opening:
             attributes: those of the batches.
         """
         self.tag = to_text(request.tag)
+        self.messages = request.messages
         self.kept = 0
         self._engine = engine
         self._request = request

@@ -38,6 +38,7 @@ from logflow.forward.handshake import ServerHandshake, ServerSecrets
 from logflow.forward.identity import peer_identity
 from logflow.forward.intake import Opening, Part, Request, requests
 from logflow.forward.jsontext import FIRST_BYTES, JsonRequests, json_ack
+from logflow.forward.partials import Partials
 from logflow.forward.reader import BufferPool, FrameReader, Slab
 from logflow.forward.turns import Turn, Turns
 from logflow.memory import Share
@@ -94,6 +95,7 @@ class Shared:
         opening: bounds the memory of what requests become when they are opened.
         tags: bounds the number of tags.
         groups: whether the fields of a group are added to its events.
+        partials: puts messages together that come in pieces; ``None``: they stay as they are.
         account: told of events that are no good, or were put right: the tag, who sent them, and the part.
         spawn: starts a task that the source owns.
         complain: logs one sentence about a peer, and who it is, or counts it if there were too many lately.
@@ -109,6 +111,7 @@ class Shared:
     opening: Share
     groups: bool
     tags: Tags
+    partials: Partials | None
     account: Callable[[str, str, Part], None]
     secrets: ServerSecrets | None
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
@@ -512,7 +515,9 @@ class Receiver(asyncio.BufferedProtocol):
         if part.skipped or part.mended:
             self._shared.account(opening.tag, self._address, part)
         if part.batch.count:
-            receipts.append(await self._shared.emit(self._shared.tags.limit(part.batch)))
+            partials = self._shared.partials
+            emit = partials.emit if opening.messages and partials is not None else self._shared.emit
+            receipts.append(await emit(self._shared.tags.limit(part.batch)))
 
     def _waits_for_room(self) -> bool:
         """Whether a request that the client will send again waits under back-pressure right now."""

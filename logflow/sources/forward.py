@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Coroutine
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from logflow.forward.endpoint import DEFAULT_PORT
 from logflow.forward.handshake import ServerSecrets
 from logflow.forward.heartbeats import Heartbeats
 from logflow.forward.intake import PART_BYTES, Part
+from logflow.forward.partials import Partials
 from logflow.forward.receiver import Limits, Receiver, Shared
 from logflow.memory import Share
 from logflow.net.complaints import Complaints
@@ -80,6 +82,10 @@ class ForwardSource(Source):
         group_fields: bool = Field(
             default=True,
             description="Add the fields of a group of records, as Fluent Bit frames them, to its events.",
+        )
+        join_partial: bool = Field(
+            default=True,
+            description="Put messages together that Docker's log driver has cut into pieces.",
         )
         max_tags: MaxTags = DEFAULT_MAX_TAGS
         idle_timeout: Duration = Field(
@@ -147,6 +153,9 @@ class ForwardSource(Source):
             self._close_listeners()
             await asyncio.gather(*(receiver.stop(_STOP_GRACE_S) for receiver in shared.receivers))
             await tasks.cancel()
+            if shared.partials is not None:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(shared.partials.flush(), _STOP_GRACE_S)
 
     async def drain(self) -> None:
         """Close the connections: answers that could be given have been given by now."""
@@ -179,6 +188,7 @@ class ForwardSource(Source):
         reading = context.memory.share(half, alone_bytes=min(config.max_frame, half // 2))
         opening = context.memory.share(half, alone_bytes=min(4 * PART_BYTES, half // 2))
         self._shares = (reading, opening)
+        partials = Partials(context, emit, opening.lease(), tasks.spawn) if config.join_partial else None
         return Shared(
             engine=context.engine, clock=context.clock, log=context.log, emit=emit, secrets=secrets,
             limits=Limits(config.max_frame, config.max_connections, config.idle_timeout, config.read_timeout),
@@ -186,6 +196,7 @@ class ForwardSource(Source):
             opening=opening,
             groups=config.group_fields,
             tags=Tags(config.max_tags, context),
+            partials=partials,
             account=partial(self._account, emit),
             spawn=tasks.spawn,
             complain=self._complaints,
