@@ -283,6 +283,10 @@ class Filter(Component):
         a record holds; if it does, the option ``on_error`` says what becomes of the whole batch.
         """
 
+    def present(self) -> Mapping[str, int]:
+        """Return in how many events so far each field was there that it was told of; none by default."""
+        return {}
+
     def summaries(self, now_s: float | None) -> Sequence[Batch]:  # noqa: ARG002
         """Return events that tell what the filter did, such as how many events it left out; none by default.
 

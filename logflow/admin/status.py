@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from logflow import __version__
 from logflow.admin.health import is_stalled, problems, warnings
+from logflow.pipeline.guard import GuardedFilter
 
 if TYPE_CHECKING:
     from logflow.component import Source
@@ -27,6 +28,11 @@ def status(pipeline: Pipeline, *, running: bool) -> dict[str, Any]:
             name: _output(flusher, pipeline.clock.monotonic(), pipeline.dead_letters.kept(name))
             for name, flusher in pipeline.flushers.items()
         },
+        "filters": [
+            {"name": step.name, "type": step.step.config.type, "events": step.seen, "fields": dict(fields)}
+            for step in pipeline.router.steps
+            if isinstance(step, GuardedFilter) and (fields := step.step.present())
+        ],
         "checkpoints": {
             "problem": pipeline.checkpoints.problem,
             "damaged_bytes": pipeline.checkpoints.damaged_bytes,

@@ -73,6 +73,8 @@ class GuardedFilter:
         self._complain = Complaints(step, clock)
         self._reason = reason(step)
         self.tells = step.tells
+        self.seen = 0
+        """Events that came so far."""
         self._last_way: Way | None = None
         where = getattr(step.config, "where", None)
         self._where = Where(where, step.context.engine, clock) if where is not None else None
@@ -95,6 +97,7 @@ class GuardedFilter:
         if not batch.count:
             return [flow]
         self._last_way = flow.way
+        self.seen += batch.count
         kept, failed = self._ask(batch, flow.way, passage)
         gone = batch.count - kept.count - failed
         if gone:

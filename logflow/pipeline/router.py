@@ -107,7 +107,9 @@ class Router:
         self._plans = Plans(self.routes, rest)
         self._rest = rest
         chains = {id(chain): chain for route in (*routes, rest) for chain in route.chains}
-        self.filters = [step.step for chain in chains.values() for step in chain.steps]
+        self.steps = [step for chain in chains.values() for step in chain.steps]
+        """Every filter and stage, in the host's hands."""
+        self.filters = [step.step for step in self.steps]
         self._refuses = unrouted == "error"
         self._letters = letters
         self._warned: set[str] = set()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from logflow.admin.health import problems, warnings
 from logflow.admin.prometheus import render
 from logflow.admin.status import status
@@ -45,6 +47,32 @@ def make_forwarding(tmp_path: Path, clock: FakeClock, **options: object) -> Pipe
     pipeline = build(settings, clock)
     pipeline.flushers["central"].status.opened = True
     return pipeline
+
+
+@pytest.mark.parametrize("engine", ["python", "native"])
+async def test_a_field_that_no_event_has_is_seen_in_the_status(tmp_path: Path, engine: str) -> None:
+    """A redaction whose path is mistyped does nothing: that must not stay unseen."""
+    remove = {"type": "modify", "remove": ["user.password", "user.pasword"], "name": "hide"}
+    settings = Settings.model_validate(
+        {
+            "data_dir": tmp_path,
+            "engine": engine,
+            "sources": {"numbers": {"type": "generate"}},
+            "routes": [
+                {"match": "**", "filters": [remove, {"type": "limit", "depth": 9}], "outputs": ["sink"]}
+            ],
+            "outputs": {"sink": {"type": "null"}},
+        }
+    )
+    pipeline = build(settings, FakeClock())
+    events = [(n, {"user": {"password": "x"}}) for n in (1, 2)]
+    await pipeline.emits["numbers"](Batch.from_events("t", [*events, (3, {})]))
+    assert status(pipeline, running=True)["filters"] == [
+        {
+            "name": "hide", "type": "modify", "events": 3,
+            "fields": {"user.password": 2, "user.pasword": 0},
+        }
+    ]  # fmt: skip
 
 
 async def test_a_source_that_is_blocked_for_long_is_a_problem(tmp_path: Path) -> None:
