@@ -23,7 +23,7 @@ import msgspec
 from logflow.engine.api import LineFormat
 from logflow.kubernetes.names import is_container_log
 from logflow.sources.tail import rotated
-from logflow.sources.tail.content import Content, NoContent, open_content
+from logflow.sources.tail.content import Content, NoContent, is_compressed, open_content
 from logflow.sources.tail.copies import COPYING_S, Copies, Kind
 from logflow.sources.tail.descriptors import Descriptors
 from logflow.sources.tail.discovery import Finder, Found, Search
@@ -31,7 +31,7 @@ from logflow.sources.tail.file import LogFile
 from logflow.sources.tail.findings import Told, tell
 from logflow.sources.tail.identity import HEAD_BYTES, TAIL_BYTES, FileState, Known, Mark, Verdict
 from logflow.sources.tail.lane import Lane
-from logflow.sources.tail.listing import Sibling, bases
+from logflow.sources.tail.listing import Sibling, bases, origins
 from logflow.sources.tail.rotated import Again, Until
 from logflow.sources.tail.saved import by_place, locate_all, saved_states, state_of
 from logflow.sources.tail.shared import Shared
@@ -179,6 +179,9 @@ class Catalogue:
 
     async def _see_new(self, found: Found, *, first: bool) -> None:
         """A file that is not followed is at a configured path, which may be that of a rotated file."""
+        if is_compressed(found.path):
+            await self._see_packed(found, first=first)
+            return
         lane = next((self.lanes[base] for base in bases(found.path) if base in self.lanes), None)
         if lane is not None:
             kind = self._copies.judge(found, lambda: self._is_read(lane, found))
@@ -194,6 +197,27 @@ class Catalogue:
             self._wake(lane)
         if found.place not in self._by_inode:
             await self._take_up(found.path, first=first)
+
+    async def _see_packed(self, found: Found, *, first: bool) -> None:
+        """A compressed file is read once and whole, unless what it holds was read as it was written."""
+        if self._copies.is_done(found):
+            return
+        if first and self._from_end:
+            self._copies.done(found)
+            return
+        states: list[FileState] = []
+        for path in origins(found.path):
+            lane = self.lanes.get(path)
+            files = lane.files if lane is not None else ()
+            states += [file.state(file.point) for file in files if file.has_content()]
+            states += self._known.finished(path)
+        is_read = await self._shared.in_thread(partial(rotated.is_read, found.path, states))
+        kind = self._copies.judge(found, lambda: is_read)
+        if kind is Kind.OTHER:
+            self._copies.done(found)
+            await self._take_up(found.path, first=False)
+        elif kind is Kind.UNCERTAIN and found.size:
+            self._look_later(found.path, COPYING_S)
 
     def reopen(self, file: LogFile) -> None:
         """Open a file that was closed because it was idle."""
@@ -239,7 +263,7 @@ class Catalogue:
         if inode in self._by_inode:  # renamed, or taken up by another task, in this moment
             content.close()
             return
-        if not self._go_on(lane, content):
+        if not await self._go_on(lane, content):
             self._begin(lane, content, from_end=from_end)
         self._wake(lane)
 
@@ -256,12 +280,19 @@ class Catalogue:
             self._reopen(lane, stream, state, again)
         lane.last = lane.last or self._known.latest(lane.path)
 
-    def _go_on(self, lane: Lane, content: Content) -> bool:
+    async def _go_on(self, lane: Lane, content: Content) -> bool:
         """Go on with a file that was left, if this is one; whether it is."""
         status = os.fstat(content.fd)
-        for stream, state in self._known.candidates(lane.path, lane.real, (status.st_dev, status.st_ino)):
-            verdict, tail = rotated.examine(content, state)
-            if verdict is Verdict.COPY and rotated.lies_beside(state):
+        packed = content.slow
+        candidates = self._known.candidates(lane.path, lane.real, (status.st_dev, status.st_ino))
+        for path in origins(lane.path) if packed else ():
+            candidates += self._known.away(path)
+        for stream, state in candidates:
+            if packed:
+                verdict, tail = await self._shared.in_thread(partial(rotated.examine, content, state))
+            else:
+                verdict, tail = rotated.examine(content, state)
+            if verdict is Verdict.COPY and not packed and rotated.lies_beside(state):
                 continue
             if verdict in rotated.THE_SAME and state.offset:
                 self._known.take(stream)
@@ -456,7 +487,8 @@ class Catalogue:
 
     def forget(self, file: LogFile) -> None:
         """Follow a finished file no longer; while it exists, it must be known again."""
-        if file.lost or file.deleted or not file.has_content():
+        gone = file.deleted and not self._finder.names_packed  # else it may come back compressed
+        if file.lost or gone or not file.has_content():
             self._shared.positions.forget(file.stream, file)
         elif file.ended:  # the byte that does not exist was the last one of this name
             self._shared.positions.forget(file.stream, file)

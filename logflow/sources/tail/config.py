@@ -19,7 +19,8 @@ class TailOptions(SourceConfig):
 
     paths: list[NonEmpty] = Field(
         min_length=1,
-        description="Globs of files to read: `*`, `?`, `[...]`, `{a,b}`, and `**` for any directories.",
+        description="Globs of files to read: `*`, `?`, `[...]`, `{a,b}`, and `**` for any directories. "
+        "Compressed files are read once and whole where a glob ends with `.gz` or `.zst`.",
     )
     exclude: list[NonEmpty] = Field(
         default_factory=list, description="Globs of files to leave out; without a slash: of their names."

@@ -47,6 +47,18 @@ class Copies:
         """Forget all files but those."""
         self._seen = {place: seen for place, seen in self._seen.items() if place in places}
 
+    def is_done(self, found: Found) -> bool:
+        """Whether nothing of a file need be read, as it has not changed since that was found out."""
+        seen = self._seen.get(found.place)
+        return (
+            seen is not None and seen.is_copy and (seen.size, seen.mtime_ns) == (found.size, found.mtime_ns)
+        )
+
+    def done(self, found: Found) -> None:
+        """What a file holds now is read, or need not be."""
+        now_s = self._clock.monotonic()
+        self._seen[found.place] = _Seen(found.size, found.mtime_ns, now_s, is_copy=True)
+
     def judge(self, found: Found, is_read: Callable[[], bool]) -> Kind:
         """Say what a file is; ``is_read``: whether all that it holds was read elsewhere."""
         now_s = self._clock.monotonic()

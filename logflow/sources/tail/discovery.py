@@ -19,6 +19,8 @@ from fnmatch import fnmatchcase
 from itertools import pairwise, takewhile
 from typing import NamedTuple
 
+from logflow.sources.tail.content import is_compressed
+
 _MOST_ENTRIES = 1_000_000
 """Names that one walk looks at; what lies beyond is not found, and it is said."""
 
@@ -67,8 +69,8 @@ class Finder:
     """Looks for files by globs.
 
     ``*``, ``?`` and ``[...]`` match within a name, ``**`` any directories, ``{a,b}`` either text. An exclude
-    pattern without a slash is held against the name alone. Compressed files (``.gz``) are
-    never found: they are only read where they continue a file that is known.
+    pattern without a slash is held against the name alone. Compressed files are found only by
+    globs that end as their names do, such as ``*.gz``.
     """
 
     def __init__(self, paths: Sequence[str], exclude: Sequence[str], *, within: bool = False) -> None:
@@ -83,12 +85,18 @@ class Finder:
             ValueError: the braces of a path become too many patterns.
         """
         self._paths = [os.path.abspath(pattern) for path in paths for pattern in expand_braces(path)]
+        self._packed = [pattern.split("/") for pattern in self._paths if is_compressed(pattern)]
         self._roots = tuple({_root(pattern) for pattern in self._paths}) if within else None
         self._exclude = [
             pattern if "/" not in pattern else os.path.abspath(pattern)
             for path in exclude
             for pattern in expand_braces(path)
         ]
+
+    @property
+    def names_packed(self) -> bool:
+        """Whether a glob names compressed files."""
+        return bool(self._packed)
 
     def search(self, stopped: Callable[[], bool] = lambda: False) -> Search:
         """Look at the file system; ends early, with what it has, once ``stopped`` says so."""
@@ -127,9 +135,11 @@ class Finder:
         return self._kept(path) and any(_matches(parts, pattern.split("/")) for pattern in self._paths)
 
     def _kept(self, path: str) -> bool:
-        name = path.rpartition("/")[2]
-        return not name.endswith((".gz", ".tmp")) and not any(
-            _matches(path.split("/"), pattern.split("/")) if "/" in pattern else fnmatchcase(name, pattern)
+        name, parts = path.rpartition("/")[2], path.split("/")
+        if is_compressed(name) and not any(_matches(parts, pattern) for pattern in self._packed):
+            return False
+        return not name.endswith(".tmp") and not any(
+            _matches(parts, pattern.split("/")) if "/" in pattern else fnmatchcase(name, pattern)
             for pattern in self._exclude
         )
 

@@ -340,7 +340,7 @@ class LogFile:
 
     def _head_with(self, block: memoryview) -> bytes:
         missing = HEAD_BYTES - len(self._head)
-        return self._head + bytes(block[:missing]) if missing and self.content.grows else self._head
+        return self._head + bytes(block[:missing]) if missing else self._head
 
     def _tail(self, block: memoryview, end: int) -> bytes:
         if end - self.point.offset > len(block):  # a long line of which only the head was loaded

@@ -239,6 +239,11 @@ class Known:
         states = [(stream, self._states[stream]) for stream in self._streams.get(path, ())]
         yield from sorted((pair for pair in states if not pair[1].done), key=lambda pair: pair[1].order)
 
+    def finished(self, path: str) -> list[FileState]:
+        """The files of a path that were read to their end."""
+        states = (self._states[stream] for stream in self._streams.get(path, ()))
+        return [state for state in states if state.done]
+
     def latest(self, path: str) -> FileState | None:
         """The last file with content of a path."""
         states = [self._states[stream] for stream in self._streams.get(path, ())]

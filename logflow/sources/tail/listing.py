@@ -115,6 +115,11 @@ def _look(entry: os.DirEntry[str]) -> Sibling | None:
     return Sibling(entry.path, status.st_dev, status.st_ino, status.st_mtime_ns)
 
 
+def origins(path: str) -> list[str]:
+    """The paths at which the content of a compressed file may have been before, going by its name."""
+    return [path.rpartition(".")[0], *bases(path)]
+
+
 def bases(path: str) -> list[str]:
     """The paths of which ``path`` may be a rotated file, going by its name."""
     directory, _, name = path.rpartition("/")

@@ -153,6 +153,18 @@ def examine(content: Content, state: FileState, *, named: bool = False) -> tuple
     return judge(state, sight, named=named), tail
 
 
+def is_read(path: str, states: Sequence[FileState]) -> bool:
+    """Whether what a file holds is what was read, or is being read, of one of these."""
+    try:
+        content, _ = open_content(path)
+    except OSError:
+        return False
+    try:
+        return any(examine(content, state, named=True)[0] is not Verdict.OTHER for state in states)
+    finally:
+        content.close()
+
+
 def is_still(content: Content, state: FileState) -> bool:
     """Whether the open file at the place of a known one is that file, rather than one that got its inode."""
     if not state.known.size:
