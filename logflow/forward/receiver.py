@@ -40,9 +40,9 @@ from logflow.forward.intake import Opening, Part, Request, requests
 from logflow.forward.jsontext import FIRST_BYTES, JsonRequests, json_ack
 from logflow.forward.partials import Partials
 from logflow.forward.reader import BufferPool, FrameReader, Slab
-from logflow.forward.turns import Turn, Turns
 from logflow.memory import Share
 from logflow.net.tags import Tags
+from logflow.net.turns import Turn, Turns
 from logflow.receipt import Receipt, all_of
 
 _INLINE_BYTES = {"native": 2 * 1024 * 1024, "python": 64 * 1024}

@@ -30,7 +30,10 @@ class Frames:
         self.truncated = 0
         self.broken = False
         self._limit = max_message
-        self._rest = b""
+        self._rest = bytearray()
+        self._wanted = 0
+        """Bytes of the rest before which a message cannot be whole, unless a newline ends it."""
+        self._counts_on = False
         self._may_count = counted
         self._counted = False
         self._skip = 0
@@ -38,13 +41,23 @@ class Frames:
         self._skip_line = False
 
     @property
+    def kept(self) -> int:
+        """Bytes of a message that is not whole, which are in memory."""
+        return len(self._rest)
+
+    @property
     def held(self) -> int:
-        """Bytes of a message that is not whole."""
+        """Bytes of a message that is not whole, with those that are to be left out."""
         return len(self._rest) + self._skip + self._skip_line
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take what has come; return the messages that it ends."""
-        data, at = self._rest + data, 0
+        self._rest += data
+        # Not looked into again and again: what comes byte by byte would cost its square.
+        if len(self._rest) < self._wanted and (self._counts_on or b"\n" not in data):
+            return []
+        data, at = bytes(self._rest), 0
+        self._wanted = 0
         found: list[bytes] = []
         while at < len(data) and not self.broken:
             if self._skip or self._skip_line:
@@ -54,12 +67,12 @@ class Frames:
             if end is None:
                 break
             at = end
-        self._rest = data[at:]
+        self._rest = bytearray(data[at:])
         return found
 
     def rest(self) -> bytes:
         """Return what came of a message that will not come whole."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = bytes(self._rest), bytearray()
         return rest
 
     def _leave_out(self, data: bytes, at: int) -> int:
@@ -76,7 +89,7 @@ class Frames:
         if not self._may_count:
             return self._take_line(data, at, found)
         if match := _LENGTH.match(data, at):
-            return self._take_counted(data, match.end(), int(match[1]), found)
+            return self._take_counted(data, at, match.end(), int(match[1]), found)
         if (match := _MAY_BE_LENGTH.match(data, at)) and match.end() == len(data):
             return None
         if self._counted and data[at] != ord("<"):
@@ -86,10 +99,11 @@ class Frames:
             return None
         return self._take_line(data, at, found)
 
-    def _take_counted(self, data: bytes, start: int, size: int, found: list[bytes]) -> int | None:
+    def _take_counted(self, data: bytes, at: int, start: int, size: int, found: list[bytes]) -> int | None:
         self._counted = True
         kept = min(size, self._limit)
         if len(data) - start < kept:
+            self._wanted, self._counts_on = start - at + kept, True
             return None
         found.append(data[start : start + kept])
         self.truncated += kept < size
@@ -99,6 +113,7 @@ class Frames:
     def _take_line(self, data: bytes, at: int, found: list[bytes]) -> int | None:
         newline = data.find(b"\n", at)
         if newline < 0 and len(data) - at <= self._limit:
+            self._wanted, self._counts_on = self._limit + 1, False
             return None
         end = len(data) if newline < 0 else newline
         self.truncated += end - at > self._limit

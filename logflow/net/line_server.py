@@ -6,6 +6,9 @@
                                                                           ▲           │ back-pressure
                                                                           └───────────┘
     closed when   silent for idle_timeout   a message takes longer than read_timeout   a length is wrong
+
+Messages are handed on a few at a time, and connections have turns (``turns.py``), so that the event loop is
+not held. What is there of messages that are not whole is a share of the memory of the process.
 """
 
 from __future__ import annotations
@@ -20,12 +23,18 @@ from pydantic import Field
 from logflow.component import Context
 from logflow.config.fields import Duration, Size, parse_size
 from logflow.errors import MalformedData
+from logflow.memory import Lease, Share
 from logflow.net.complaints import Complaints
 from logflow.net.datagrams import Datagrams
 from logflow.net.framing import Frames
 from logflow.net.listen import ListenerConfig, Listeners
+from logflow.net.turns import Turn, Turns
 
 _READ_BYTES = 64 << 10
+_AT_ONCE = 100
+"""Messages that are handed on at once."""
+_UNFINISHED_BYTES = 64 << 20
+"""Most bytes of messages that are not whole, over all connections."""
 _LAST_WORDS_S = 1.0
 """How long datagrams that have come may take to be admitted at a stop."""
 
@@ -80,6 +89,8 @@ class LineServer:
             unix_datagrams=(unix_datagrams, lambda: self._datagrams) if unix_datagrams else None,
         )  # fmt: skip
         self._connections: set[asyncio.Task[None]] = set()
+        self._turns = Turns()
+        self._share: Share | None = None
         counter = context.counter
         self._truncated = counter("messages_truncated", "Messages that were cut at max_message.")
         self._malformed = counter("frames_malformed", "Connections closed because a length was wrong.")
@@ -108,28 +119,32 @@ class LineServer:
             take: called for each part of a connection that holds messages, and for datagrams.
             overflowed: told how many datagrams had no room; account for them with ``emit.dropped``.
         """
+        limit = self._config.max_message
+        self._share = self._context.memory.share(max(_UNFINISHED_BYTES, 2 * limit), alone_bytes=limit)
+        turn = Turn(self._turns)
         try:
             await self._listeners.serve(lambda: self._accept(take))
             async for peer, datagrams in self._datagrams.receive(overflowed):
-                await self._take_datagrams(datagrams, peer, take)
+                await self._take_datagrams(datagrams, peer, take, turn)
         finally:
             self.close()
+            self._share.close()
             for connection in self._connections:
                 connection.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
             async with asyncio.timeout(_LAST_WORDS_S):
                 for peer, datagrams in self._datagrams.take(overflowed):
-                    await self._take_datagrams(datagrams, peer, take)
+                    await self._take_datagrams(datagrams, peer, take, turn)
 
     def close(self) -> None:
         """Stop listening. Safe twice, and without :meth:`open`."""
         self._listeners.close()
 
-    async def _take_datagrams(self, datagrams: Sequence[bytes], peer: str, take: Take) -> None:
+    async def _take_datagrams(self, datagrams: Sequence[bytes], peer: str, take: Take, turn: Turn) -> None:
         limit = self._config.max_message
         self._truncated(sum(len(datagram) > limit for datagram in datagrams))
         if messages := [datagram[:limit] for datagram in datagrams if datagram]:
-            await take(messages, peer)
+            await _hand_on(messages, peer, take, turn)
 
     # -- connections ------------------------------------------------------------------------------
 
@@ -155,8 +170,10 @@ class LineServer:
     ) -> None:
         frames = Frames(self._config.max_message, counted=self._counted)
         peer = f"{host}:{port}"
+        assert self._share is not None
+        lease = self._share.lease()
         try:
-            await self._read(reader, frames, peer, take)
+            await self._read(reader, frames, peer, take, lease)
         except MalformedData as error:
             self._malformed()
             self._complaints(f"The connection of {host} is closed, as {error}.", host)
@@ -165,15 +182,19 @@ class LineServer:
         except OSError:  # it went away
             pass
         finally:
+            lease.release()
             writer.transport.abort()
             if rest := frames.rest():
                 await take([rest], peer)
 
-    async def _read(self, reader: asyncio.StreamReader, frames: Frames, peer: str, take: Take) -> None:
-        clock = self._context.clock
+    async def _read(
+        self, reader: asyncio.StreamReader, frames: Frames, peer: str, take: Take, lease: Lease
+    ) -> None:
+        clock, turn = self._context.clock, Turn(self._turns)
         deadline = _Deadline(self._config.idle_timeout, self._config.read_timeout, clock.monotonic())
         while True:
             async with asyncio.timeout(max(0.0, deadline.left_s(clock.monotonic()))):
+                await lease.reach(frames.kept + _READ_BYTES if frames.kept else 0)
                 data = await reader.read(_READ_BYTES)
             if not data:
                 return
@@ -182,9 +203,16 @@ class LineServer:
             self._truncated(frames.truncated - before)
             deadline.after(frames.held, clock.monotonic(), whole=bool(messages))
             if messages:
-                await take(messages, peer)
+                await turn.begin()
+                await _hand_on(messages, peer, take, turn)
             if frames.broken:
                 raise MalformedData("a length of a message was wrong")
+
+
+async def _hand_on(messages: Sequence[bytes], peer: str, take: Take, turn: Turn) -> None:
+    for start in range(0, len(messages), _AT_ONCE):
+        await take(messages[start : start + _AT_ONCE], peer)
+        await turn.go_on()
 
 
 class _Deadline:

@@ -23,6 +23,7 @@ from typing import Protocol
 from logflow.config.models import AdminOptions, Settings
 from logflow.errors import ComponentError, ConfigError
 from logflow.net.descriptors import raise_limit
+from logflow.pipeline.allocator import give_back_large_blocks
 from logflow.pipeline.build import Pipeline, build
 from logflow.pipeline.reload import reload
 from logflow.pipeline.runner import Runner
@@ -168,6 +169,7 @@ async def serve(
         ComponentError: something cannot start.
     """
     raise_limit()
+    give_back_large_blocks()
     service = Service(settings, load, make_admin)
     loop = asyncio.get_running_loop()
     for number in SIGNALS:

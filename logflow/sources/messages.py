@@ -19,6 +19,7 @@ from logflow.component import Context, Emit, Source
 from logflow.config.fields import NonEmpty, ParserField, Size, parse_size
 from logflow.config.options import SourceConfig
 from logflow.errors import MalformedData
+from logflow.net.tags import DEFAULT_MAX_TAGS, MaxTags, Tags
 
 _MOST_TAG_BYTES = 1024
 _RETRY_S = 5.0
@@ -32,6 +33,7 @@ class MessagesConfig(SourceConfig):
         None,
         description="Header that has the tag, such as `tag`, which our own outputs set; none unless set.",
     )
+    max_tags: MaxTags = DEFAULT_MAX_TAGS
     parse: ParserField = Field(
         {"type": "json", "time_key": "@timestamp"},
         validate_default=True,
@@ -51,6 +53,7 @@ class MessageReader:
         parser = context.parser(config.parse)
         self._engine = context.engine
         self._clock = context.clock
+        self._tags = Tags(config.max_tags, context)
         self._json = parser.config.type == "json"
         self._lines = context.engine.line_parser("plain", parser, max_line=config.max_message)
         self._count_lines = context.counter("lines_read", "Lines read.")
@@ -64,7 +67,7 @@ class MessageReader:
         parsed = self._lines.parse(block, b"", self._clock.time_ns())
         self._count_lines(parsed.lines)
         self._count_unparsed(parsed.unparsed)
-        return Batch(tag, parsed.entries, parsed.events)
+        return self._tags.limit(Batch(tag, parsed.entries, parsed.events))
 
     def _objects(self, values: Sequence[bytes]) -> bytes:
         """Put each object on a line; what is none stays a line as it is."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 
 from logflow.errors import MalformedData
+from logflow.timestamps import parse_rfc3339
 
 MOST_BYTES = 1 << 20
 """Largest frame; the daemon cuts messages at 16 KiB."""
@@ -28,6 +29,8 @@ class Frames:
     def __init__(self, *, terminal: bool) -> None:
         self._terminal = terminal
         self._rest = b""
+        self._time = b"1970-01-01T00:00:00Z"
+        """Of the last line: what comes without a time is taken to be as old."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take what has come; return the lines that are whole.
@@ -45,9 +48,8 @@ class Frames:
 
     def _feed_lines(self, data: bytes, lines: list[bytes]) -> int:
         end = data.rfind(b"\n") + 1
-        lines += [
-            _line(b"stdout", line + b"\n") for line in data[:end].replace(b"\r\n", b"\n").split(b"\n")[:-1]
-        ]
+        whole = data[:end].replace(b"\r\n", b"\n").split(b"\n")[:-1]
+        lines += [self._line(b"stdout", line + b"\n") for line in whole]
         return end
 
     def _feed_frames(self, data: bytes, lines: list[bytes]) -> int:
@@ -59,16 +61,19 @@ class Frames:
             start = at + _HEADER.size
             if len(data) - start < size:
                 break
-            lines.append(_line(_STREAMS[number], data[start : start + size]))
+            lines.append(self._line(_STREAMS[number], data[start : start + size]))
             at = start + size
         return at
 
-
-def _line(stream: bytes, message: bytes) -> bytes:
-    time, _, text = message.partition(b" ")
-    whole = text.endswith(b"\n")
-    text = text.rstrip(b"\n").replace(b"\n", b" ") if whole else text.replace(b"\n", b" ")
-    return b"%b %b %b %b\n" % (time, stream, b"F" if whole else b"P", text)
+    def _line(self, stream: bytes, message: bytes) -> bytes:
+        time, _, text = message.partition(b" ")
+        if parse_rfc3339(time) is None:
+            text = message
+        else:
+            self._time = time
+        whole = text.endswith(b"\n")
+        text = text.rstrip(b"\n").replace(b"\n", b" ") if whole else text.replace(b"\n", b" ")
+        return b"%b %b %b %b\n" % (self._time, stream, b"F" if whole else b"P", text)
 
 
 def time_of(line: bytes) -> bytes:

@@ -258,3 +258,11 @@ def test_frames_may_be_cut_anywhere(said, size):
     lines = [line for start in range(0, len(data), size) for line in frames.feed(data[start : start + size])]
     assert len(lines) == len(said)
     assert all(line.count(b"\n") == 1 for line in lines)
+
+
+def test_what_comes_without_a_time_is_as_old_as_the_line_before():
+    """Whoever reads it finds lines whatever the daemon sends, and a place to go on from."""
+    frames = Frames(terminal=True)
+    lines = frames.feed(b"2026-01-31T12:00:00Z one\r\nno time\nat\nall\n")
+    assert [line.split(b" ", 3)[0] for line in lines] == [b"2026-01-31T12:00:00Z"] * 4
+    assert [line.split(b" ", 3)[3] for line in lines] == [b"one\n", b"no time\n", b"at\n", b"all\n"]

@@ -199,3 +199,32 @@ async def test_logger_on_a_unix_socket(syslog, tmp_path):
         await syslog.emit.wait_for(1)
     (record,) = syslog.emit.records()
     assert (record["ident"], record["pid"], record["message"]) == ("mytag", "7", "hello")
+
+
+async def test_messages_are_handed_on_a_few_at_a_time(syslog):
+    """However small they are, others go on in between."""
+    source = syslog.make()
+    async with run_source(source, syslog.emit):
+        await send(source.port, b"m\n" * 5000)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            for _ in range(150):
+                udp.sendto(b"m", ("127.0.0.1", source.port))
+        await syslog.emit.wait_for(5150)
+    assert max(batch.count for batch in syslog.emit.batches) <= 100
+
+
+async def test_messages_that_are_not_whole_share_a_bound(syslog, monkeypatch):
+    """Whoever finds no room is read on when another one is through."""
+    monkeypatch.setattr("logflow.net.line_server._UNFINISHED_BYTES", 0)
+    source = syslog.make(max_message="1MiB")
+    async with run_source(source, syslog.emit):
+        writers = [(await send(source.port, b"a" * 700_000))[1] for _ in range(4)]
+        share = source._server._share
+        async with asyncio.timeout(5):
+            while share.waiting < 1:
+                await asyncio.sleep(0.01)
+        assert share.held <= share.limit_bytes == 2 << 20
+        for writer in writers:
+            writer.write(b"b\n")
+        await syslog.emit.wait_for(4)
+        assert [len(message) for message in syslog.messages()] == [700_001] * 4

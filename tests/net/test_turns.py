@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from logflow.forward import turns as module
-from logflow.forward.turns import Turn, Turns
+from logflow.net import turns as module
+from logflow.net.turns import Turn, Turns
 
 
 async def test_nobody_waits_while_there_are_few():
