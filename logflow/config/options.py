@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from logflow.component import ComponentConfig, ConfigModel
 from logflow.config.fields import Duration, ExpressionField, Size, StepField, parse_size
@@ -18,6 +18,9 @@ class Options(ConfigModel):
 
 _LIMITS = {"memory": 64 << 20, "disk": 1 << 30}
 """Most bytes that wait in a buffer, unless set."""
+
+_LEAST = {"limit": 1024, "chunk_limit": 256}
+"""Fewer bytes than these are a mistake."""
 
 
 class BufferOptions(Options):
@@ -57,6 +60,16 @@ class BufferOptions(Options):
     def limit_bytes(self) -> int:
         """The limit in force."""
         return self.limit if self.limit is not None else _LIMITS[self.type]
+
+
+def _check_room(buffer: BufferOptions) -> BufferOptions:
+    """Refuse sizes of which the unit was forgotten: they hold hardly an event."""
+    for name, least in _LEAST.items():
+        size = getattr(buffer, name)
+        if size is not None and size < least:
+            hint = f"write a unit, such as {size or 8}MiB"
+            raise ValueError(f"{name} is {size} bytes, which hold hardly an event; {hint}")
+    return buffer
 
 
 class GroupOptions(Options):
@@ -123,7 +136,9 @@ class OutputConfig(ComponentConfig):
         [], description="Changes and decisions for this output alone, after those of the route."
     )
 
-    buffer: BufferOptions = Field(default_factory=BufferOptions, description="Where chunks wait.")
+    buffer: Annotated[BufferOptions, AfterValidator(_check_room)] = Field(
+        default_factory=BufferOptions, description="Where chunks wait."
+    )
     retry: RetryOptions = Field(default_factory=RetryOptions, description="How failures are tried again.")
     dead_letter: bool = Field(
         default=True,

@@ -208,7 +208,7 @@ class ForwardOutput(Output):
         write_timeout: Duration = Field(150.0, gt=0, description="Longest time that one delivery may take.")
         max_frame: Size | None = Field(
             None,
-            gt=0,
+            ge=256,
             description="Largest frame, before compression; larger chunks are cut. 4MiB unless set, and "
             "512KiB with zstd: Fluent Bit refuses frames above 6 MB, and loses what is above 1 MB of zstd.",
         )

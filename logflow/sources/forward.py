@@ -71,7 +71,7 @@ class ForwardSource(Source):
             default=True, description="Answer Fluentd's UDP heartbeats on the same address."
         )
         max_frame: Size = Field(
-            parse_size("64MiB"), gt=0, description="Largest frame, as sent and when decompressed."
+            parse_size("64MiB"), ge=256, description="Largest frame, as sent and when decompressed."
         )
         memory_limit: Size = Field(
             parse_size("256MiB"),

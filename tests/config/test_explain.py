@@ -52,6 +52,12 @@ def block(line: str) -> str:
         ("dead_letter: 1", "dead_letter: expected true or false, not '1'; write true"),
         ("tls: on", "tls: expected true or false, not 'on'; write true"),
         ("buffer: {limit: 10, chunk_limit: 100MiB}", "buffer: chunk_limit (104857600 bytes) is above limit"),
+        (
+            "buffer: {limit: 10}",
+            "buffer: limit is 10 bytes, which hold hardly an event; write a unit, such as 10MiB",
+        ),
+        ("buffer: {type: disk, limit: 64}", "buffer: limit is 64 bytes, which hold hardly an event"),
+        ("buffer: {chunk_limit: 8}", "buffer: chunk_limit is 8 bytes, which hold hardly an event"),
         ("buffer: {chunk_limit: 65MiB}", "buffer: chunk_limit (68157440 bytes) is above limit (67108864"),
         ("shared_key: ''", "shared_key: the secret is empty and would protect nothing"),
         ("dead_letter: perhaps", "dead_letter: expected true or false, not 'perhaps'"),

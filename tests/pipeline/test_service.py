@@ -310,7 +310,7 @@ async def test_the_admin_endpoint_tells_how_things_are(tmp_path: Path, unused_tc
     settings = make_settings(
         tmp_path,
         source={"forever": True},
-        output={"broken": True, "buffer": {"limit": 1}},
+        output={"broken": True, "buffer": {"limit": 1024}},
         admin={"listen": f"127.0.0.1:{unused_tcp_port}"},
         shutdown_timeout=0,
     )

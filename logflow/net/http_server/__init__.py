@@ -36,10 +36,10 @@ class HttpIntakeConfig(ListenerConfig):
     listen: Address = Field(("127.0.0.1", 9880), description="Address to listen on.")
     auth: HttpAuth | None = Field(None, description="Credentials that clients must give.")
     max_body: Size = Field(
-        parse_size("8MiB"), gt=0, description="Largest body, as sent and when decompressed."
+        parse_size("8MiB"), ge=256, description="Largest body, as sent and when decompressed."
     )
     max_in_flight: Size = Field(
-        parse_size("64MiB"), gt=0,
+        parse_size("64MiB"), ge=256,
         description="Most bytes that bodies and what becomes of them take at once. A share of the process's "
         "`memory_limit`.",
     )  # fmt: skip

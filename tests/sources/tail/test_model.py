@@ -85,3 +85,15 @@ def test_what_was_copied_away_before_anything_was_seen_is_found_after_a_restart(
         ("restart", False, [*[("rotate",)] * 3, ("write", "stdout", 1, True, False)]),
     ]
     asyncio.run(play(tmp_path, World("copy"), steps))
+
+
+async def test_what_is_written_while_a_file_is_greeted_is_read_after_that(tmp_path: Path) -> None:
+    """Else it would be read before it is known what was there before it, and doubled by its copy."""
+    steps: list[Action] = [
+        ("restart", False, [("rotate",)] * 3),
+        ("rotate",),
+        ("race", 0, ("write", "stdout", 1, False, False)),
+        ("look", 1.0),
+        ("rotate",),
+    ]
+    await play(tmp_path, World("copy", wide=True), steps)
