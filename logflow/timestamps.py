@@ -34,7 +34,6 @@ from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from logflow.event import MAX_TIME_NS, NANOSECOND
-from logflow.regexes import parse_pattern
 
 ReadTime: TypeAlias = Callable[[object], int | None]
 """Reads a field's value; ``None`` when it is not a time."""
@@ -239,6 +238,8 @@ class TimeFormat:
         regex for the whole text with the groups ``Y y m d b H I p M S f z s``, ``iso8601`` says that it is
         that format's, and ``offset_s`` is the zone's offset, ``None`` when it changes with the date.
         """
+        from logflow.regexes import parse_pattern  # noqa: PLC0415 - only where one is configured
+
         fixed = self._zone.utcoffset(None)
         return {
             "digits": self._digits,

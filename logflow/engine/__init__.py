@@ -7,7 +7,6 @@ from importlib import import_module
 
 from logflow import __version__
 from logflow.engine._adapter import NativeEngine
-from logflow.engine._python import PythonEngine
 from logflow.engine.api import Engine
 from logflow.errors import ComponentError
 
@@ -26,7 +25,7 @@ def load_engine(preference: str = "auto") -> Engine:
     if choice not in {"auto", "native", "python"}:
         raise ComponentError(f"there is no engine {choice!r}; set engine to auto, native or python")
     if choice == "python":
-        return PythonEngine()
+        return _load_python()
     try:
         return _load_native()
     except ImportError as error:
@@ -35,6 +34,12 @@ def load_engine(preference: str = "auto") -> Engine:
                 f"the native engine cannot be used ({error}); install a Rust toolchain and run "
                 "`pip install .` again, or set engine to python"
             ) from error
+    return _load_python()
+
+
+def _load_python() -> Engine:
+    from logflow.engine._python import PythonEngine  # noqa: PLC0415 - the native engine has nothing of it
+
     return PythonEngine()
 
 

@@ -10,19 +10,20 @@ the reason is kept in :attr:`NativeEngine.fallbacks`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from types import ModuleType
 from typing import Any, Literal
 
 from typing_extensions import Buffer
 
 from logflow.component import Parser
-from logflow.engine._python import PythonEngine
 from logflow.engine.api import (
     MAX_FRAMES,
     Assignment,
     Computation,
     Condition,
     DetectorName,
+    Engine,
     FieldParser,
     Frame,
     Grep,
@@ -60,7 +61,6 @@ from logflow.expressions import Expression
 from logflow.multiline import Multiline
 from logflow.packing import encode
 from logflow.paths import Step, parse_glob, parse_name, parse_path
-from logflow.regexes import parse_pattern
 
 
 class _NativeLineParser:
@@ -110,6 +110,8 @@ class _NativeLimits:
 
 
 def _written(pattern: str) -> str:
+    from logflow.regexes import parse_pattern  # noqa: PLC0415 - only where a pattern is configured
+
     return parse_pattern(pattern).write("native")
 
 
@@ -149,8 +151,13 @@ class NativeEngine:
 
     def __init__(self, module: ModuleType) -> None:
         self._native: Any = module
-        self._twin = PythonEngine()
         self.fallbacks: list[str] = []
+
+    @cached_property
+    def _twin(self) -> Engine:
+        from logflow.engine._python import PythonEngine  # noqa: PLC0415 - most configurations need nothing of it
+
+        return PythonEngine()
 
     def line_parser(
         self, format: LineFormat, parser: Parser, *, max_line: int, stream: str | None = None,  # noqa: A002

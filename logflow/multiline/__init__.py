@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from logflow.multiline.presets import END, PRESETS, Rule
-from logflow.regexes import parse_pattern
 
 __all__ = ["END", "PRESETS", "Multiline", "Rule", "custom", "of_presets"]
 
@@ -54,6 +53,8 @@ class Multiline:
 
     def native(self) -> dict[str, Any]:
         """Describe it to the native engine."""
+        from logflow.regexes import parse_pattern  # noqa: PLC0415 - only where one is configured
+
         return {
             "rules": [
                 (sorted(rule.states), parse_pattern(rule.pattern).write("native"), rule.negate, rule.to)

@@ -558,3 +558,27 @@ async def test_batches_whose_file_was_deleted_are_lost_and_the_others_are_delive
     assert bench.account.dropped == {"corrupt": 5}
     assert bench.counted("buffer_corrupt_events") == 5
     assert bench.account.balanced
+
+
+async def test_what_comes_in_the_next_turns_of_the_event_loop_is_one_write(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests of one connection are handled turn by turn; each of its own would cost a sync."""
+    appended: list[int] = []
+    append = bench.buffer._files.segments.append
+
+    def count(records: list[Any], *, sync: bool) -> Any:
+        appended.append(len(records))
+        return append(records, sync=sync)
+
+    monkeypatch.setattr(bench.buffer._files.segments, "append", count)
+    receipts = []
+    for number in range(30):
+        receipt = Receipt(1)
+        bench.account.enter(1)
+        await bench.buffer.put(make_batch(number), bench.account, receipt)
+        receipts.append(receipt)
+        await asyncio.sleep(0)
+    for receipt in receipts:
+        await asyncio.wait_for(receipt, 5)
+    assert max(appended) >= 30

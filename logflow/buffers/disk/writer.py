@@ -36,6 +36,9 @@ _GROUP_ITEMS = 1000
 """Most items in a group: what is done when they are stored must not hold up the event loop."""
 _AT_ONCE_BYTES = 32 * 1024
 """As much is copied to the system faster than it is handed to a thread."""
+_GATHER_TURNS = 4
+_GATHERED_BYTES = 256 << 10
+"""What is worth a write and a sync of its own."""
 _RETRY_S = 0.5
 _LOG_AGAIN_S = 60.0
 _SYNC_INTERVAL_S = 1.0
@@ -151,7 +154,7 @@ class Writer:
         try:
             while not (self._closing and self.idle):
                 if self.idle and not (self.problem or self._sync_due or self._wants_reserve):
-                    await self._wake.wait()
+                    await self._gather()
                 self._wake.clear()
                 dead = self._segments.dead()  # before the write, so that it holds every note about them
                 if self._wants_reserve:
@@ -169,6 +172,19 @@ class Writer:
         finally:
             if ticking is not None:
                 ticking.cancel()
+
+    async def _gather(self) -> None:
+        """Wait for something to write, and on for as long as more of it comes.
+
+        Requests of one connection are handled in several turns of the event loop, and cut in the next. One
+        write and one sync do for all of them.
+        """
+        await self._wake.wait()
+        gathered = -1
+        while gathered < len(self._batches) < _GROUP_ITEMS and self.waiting_bytes < _GATHERED_BYTES:
+            gathered = len(self._batches)
+            for _ in range(_GATHER_TURNS):
+                await asyncio.sleep(0)
 
     def _step(self, dead: list[Segment]) -> Step:
         stored, self._stored = self._stored, []
