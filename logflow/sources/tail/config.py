@@ -45,7 +45,7 @@ class TailOptions(SourceConfig):
     read_from: Literal["beginning", "end"] = Field(
         "beginning",
         description="Where to begin with files that are there at the start and were never seen before; "
-        "`beginning` reads a container's rotated files as well, where they are not compressed.",
+        "`beginning` reads a container's rotated files as well, compressed ones too.",
     )
     multiline: MultilineConfig | None = Field(
         None,

@@ -222,9 +222,7 @@ def _newer(
 
 
 def unseen(real: str, current: tuple[int, int], after_ns: int) -> list[Sibling]:
-    """The rotated predecessors of a file that was never seen before, oldest first.
-
-    Not the compressed ones: when they were written to does not tell how old their lines are.
+    """The rotated predecessors of a file that was never seen before, oldest first; compressed ones too.
 
     Args:
         real: where the file is.
@@ -232,7 +230,7 @@ def unseen(real: str, current: tuple[int, int], after_ns: int) -> list[Sibling]:
         after_ns: what was not written to since then is older than the last look at the directory.
     """
     siblings = takewhile(lambda sibling: sibling.place != current, rotated(real))
-    return [s for s in siblings if s.mtime_ns > after_ns and not is_compressed(s.path)]
+    return [sibling for sibling in siblings if sibling.mtime_ns > after_ns]
 
 
 def _holds(sibling: Sibling, state: FileState) -> bool:

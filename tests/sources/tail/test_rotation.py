@@ -613,21 +613,21 @@ def age(path: Path, seconds: int) -> None:
 async def test_what_a_container_had_rotated_away_before_it_was_seen_is_read_first(
     tail: Any, pod: Kubelet
 ) -> None:
-    pod.write("stdout F compressed: nobody reads it")
+    pod.write("stdout F compressed")
     pod.rotate()
     pod.write("stdout F one", "stdout P two-")
     pod.rotate()
     append(Path(f"{pod.path}.20260131-000003"), f"{T} stdout P two-")
     pod.write("stdout F two")
     async with tail.running(paths=[f"{tail.logs}/{PODS}"], tag="{pod}"):
-        await tail.read("one", "two-two-two")
+        await tail.read("compressed", "one", "two-two-two")
         await tail.rest(10)
         assert {batch.tag for batch in tail.collector.batches} == {"web-0"}
         assert len(tail.states()) == 1
     pod.rotate()
     pod.write("stdout F three")
     async with tail.running(paths=[f"{tail.logs}/{PODS}"]):
-        await tail.read("one", "two-two-two", "three")
+        await tail.read("compressed", "one", "two-two-two", "three")
 
 
 async def test_it_is_not_read_again_after_a_kill(tail: Any, pod: Kubelet) -> None:
