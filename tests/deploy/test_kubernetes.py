@@ -56,7 +56,10 @@ def test_the_kustomization_names_every_manifest_but_the_example() -> None:
 def test_config_maps_are_made_of_the_ready_configurations() -> None:
     generated = yaml.safe_load((ROOT / "config" / "Kustomization").read_text())["configMapGenerator"]
     files = {each["name"]: each["files"] for each in generated}
-    assert files == {"logflow-agent": ["agent.yaml"], "logflow-aggregator": ["aggregator.yaml"]}
+    assert files == {
+        "logflow-agent": ["kubernetes-agent.yaml"],
+        "logflow-aggregator": ["kubernetes-aggregator.yaml"],
+    }
     for name, template in WORKLOADS.items():
         for volume in template["spec"]["volumes"]:
             if "configMap" in volume:
@@ -68,7 +71,7 @@ def test_environment_variables_are_ones_that_the_configuration_reads(pod: dict[s
     for container in (*pod.get("initContainers", []), *pod["containers"]):
         words = " ".join([*container.get("args", []), *container.get("command", [])])
         for path in (ROOT / "config").glob("*.yaml"):
-            if path.name in words:
+            if f"/{path.name}" in words:
                 text = path.read_text()
                 assert all(f"${{{variable['name']}:-" in text for variable in container.get("env", []))
 
@@ -117,15 +120,33 @@ def test_pods_get_longer_to_stop_than_logflow_takes(pod: dict[str, Any]) -> None
     assert pod["terminationGracePeriodSeconds"] > 25  # shutdown_timeout
 
 
-def test_agents_find_as_many_aggregators_as_there_are() -> None:
+def test_agents_find_all_aggregators_by_the_name_of_their_service() -> None:
     aggregators = load("aggregator-statefulset.yaml")
     service = load("aggregator-service.yaml")
     assert aggregators["spec"]["serviceName"] == service["metadata"]["name"]
     assert service["spec"]["selector"] == aggregators["spec"]["selector"]["matchLabels"]
-    text = (ROOT / "config" / "agent.yaml").read_text()
-    name = service["metadata"]["name"]
-    for index in range(aggregators["spec"]["replicas"]):
-        assert f":-{name}-{index}.{name}:24224}}" in text
+    assert service["spec"]["clusterIP"] == "None"
+    settings = yaml.safe_load((ROOT / "config" / "kubernetes-agent.yaml").read_text())
+    (server,) = settings["outputs"]["central"]["servers"]
+    assert server == {"dns": f"${{LOGFLOW_AGGREGATORS:-{service['metadata']['name']}:24224}}"}
+
+
+def test_images_are_qualified_and_everything_is_for_linux(pod: dict[str, Any]) -> None:
+    for container in (*pod.get("initContainers", []), *pod["containers"]):
+        assert container["image"].startswith("registry.example.com/logflow")
+    (image,) = load("kustomization.yaml")["images"]
+    assert image["name"] == "registry.example.com/logflow"
+    assert image["newTag"]
+
+
+def test_the_base_needs_no_store() -> None:
+    """What has no destination would fill its buffer and then hold up the files too."""
+    aggregator = yaml.safe_load((ROOT / "config" / "kubernetes-aggregator.yaml").read_text())
+    assert {output["type"] for output in aggregator["outputs"].values()} == {"file"}
+    for name in ("agent-daemonset.yaml", "aggregator-statefulset.yaml"):
+        assert WORKLOADS[name]["spec"]["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    (agent,) = WORKLOADS["agent-daemonset.yaml"]["spec"]["containers"]
+    assert agent["env"][0]["valueFrom"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
 
 
 def test_names_and_selectors_agree() -> None:
@@ -157,4 +178,4 @@ def test_kustomize_builds_it() -> None:
     config_maps = {r["metadata"]["name"]: r["data"] for r in resources if r["kind"] == "ConfigMap"}
     agent = next(r for r in resources if r["kind"] == "DaemonSet")
     used = agent["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"]
-    assert config_maps[used]["agent.yaml"] == (ROOT / "config" / "agent.yaml").read_text()
+    assert config_maps[used]["kubernetes-agent.yaml"] == (ROOT / "config" / "kubernetes-agent.yaml").read_text()

@@ -36,8 +36,8 @@ def unit(request: pytest.FixtureRequest) -> Path:
     return request.param
 
 
-def test_there_is_one_for_the_agent_and_one_for_the_aggregator() -> None:
-    assert [path.stem for path in UNITS] == ["logflow-agent", "logflow-aggregator"]
+def test_there_is_one_for_each_role_on_a_host() -> None:
+    assert [path.stem for path in UNITS] == ["logflow-agent", "logflow-aggregator", "logflow-host"]
 
 
 def test_it_runs_a_ready_configuration_and_reloads_it(unit: Path) -> None:

@@ -21,7 +21,9 @@ from logflow.testing.sinks import read_deliveries
 from logflow.testing.stage import Stage, ready_config, start
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = ("agent", "aggregator", "sidecar", "standalone")
+CONFIGS = (
+    "agent", "aggregator", "host", "kubernetes-agent", "kubernetes-aggregator", "sidecar", "standalone",
+)  # fmt: skip
 _TIMEOUT_S = 20.0
 
 
