@@ -178,4 +178,6 @@ def test_kustomize_builds_it() -> None:
     config_maps = {r["metadata"]["name"]: r["data"] for r in resources if r["kind"] == "ConfigMap"}
     agent = next(r for r in resources if r["kind"] == "DaemonSet")
     used = agent["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"]
-    assert config_maps[used]["kubernetes-agent.yaml"] == (ROOT / "config" / "kubernetes-agent.yaml").read_text()
+    assert (
+        config_maps[used]["kubernetes-agent.yaml"] == (ROOT / "config" / "kubernetes-agent.yaml").read_text()
+    )
