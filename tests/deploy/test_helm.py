@@ -38,6 +38,7 @@ EVERYTHING = {
     },
     "aggregator": {
         "replicas": 3,
+        "autoscaling": {"enabled": True},
         "outputs": {
             "sink": {"type": "http", "endpoints": ["http://sink:8080/logs"]},
             "none": {"type": "null"},
@@ -126,6 +127,18 @@ def test_pods_run_with_few_rights(rendered: list[dict[str, Any]]) -> None:
         assert all(set(rule["verbs"]) <= {"list", "watch"} for rule in role["rules"])
     workloads = len(of_kind(rendered, "DaemonSet")) + len(of_kind(rendered, "StatefulSet"))
     assert len(of_kind(rendered, "NetworkPolicy")) == workloads
+
+
+@needs_helm
+def test_the_number_of_aggregators_is_fixed_or_an_autoscaler_s(tmp_path: Path) -> None:
+    (fixed,) = of_kind(render({}, tmp_path), "StatefulSet")
+    assert fixed["spec"]["replicas"] == 2
+    rendered = render(EVERYTHING, tmp_path)
+    (scaled,), (scaler,) = of_kind(rendered, "StatefulSet"), of_kind(rendered, "HorizontalPodAutoscaler")
+    assert "replicas" not in scaled["spec"]
+    assert scaler["spec"]["scaleTargetRef"]["name"] == scaled["metadata"]["name"]
+    assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (3, 6)
+    assert scaler["spec"]["behavior"]["scaleDown"] == {"selectPolicy": "Disabled"}
 
 
 @needs_helm
