@@ -419,7 +419,7 @@ class Output(Component):
 
     groups: ClassVar[bool] = False
     """Whether :meth:`write_group` is worth calling with several chunks."""
-    gathers: ClassVar[bool] = False
+    gathers: bool = False
     """Whether a call costs so much that events wait for others after a quiet time too: it makes an object."""
 
     def status(self) -> Mapping[str, Any]:

@@ -70,7 +70,7 @@ class EventKeys(OutputConfig):
 class TextOptions(EventKeys):
     """Options of outputs that also offer text formats; each output narrows the choice of formats."""
 
-    format: Format = "ndjson"
+    format: Format | Literal["parquet"] = "ndjson"
     message_key: NonEmpty = Field("message", description="Field that the format `raw` writes.")
     columns: list[NonEmpty] = Field([], description="Fields that the format `csv` writes, in order.")
 
@@ -82,6 +82,7 @@ class TextOptions(EventKeys):
 
     def encoder(self, engine: Engine) -> Encoder:
         """Build the encoder that these options describe."""
+        assert self.format != "parquet"  # is not made event by event
         return encoder(
             self.format,
             engine,

@@ -1,6 +1,7 @@
 """Parquet: columns from fields, whose types are inferred once and then kept.
 
-The time is a column ``@timestamp``, the tag a column ``@tag``, and each top-level field of a record one more.
+The time is a column ``@timestamp``, the tag a column ``@tag`` (or as they are called by the configuration),
+and each top-level field of a record one more.
 The first value of a field decides the type of its column in that place; maps and arrays are JSON text::
 
     true        bool                "text", bytes            string
@@ -17,7 +18,7 @@ Columns are compressed with zstd, with dictionaries, in row groups of :data:`_RO
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,7 +27,7 @@ import msgspec
 
 from logflow import extras
 from logflow.batch import Chunk
-from logflow.encoders import text_of
+from logflow.encoders import EventKeys, text_of
 from logflow.event import EventTime
 from logflow.packing import unpack_entries
 
@@ -34,6 +35,8 @@ MOST_COLUMNS = 1000
 """Most columns that fields make in a place."""
 _MOST_PLACES = 10_000
 _ROW_GROUP = 128 * 1024
+_SLICE_ROWS = 16 * 1024
+"""Rows that are Python's objects at once; those before them are columns already."""
 _MORE = "_more"
 _INT64 = range(-(1 << 63), 1 << 63)
 
@@ -112,7 +115,8 @@ class ParquetWriter:
         ComponentError: the library is missing.
     """
 
-    def __init__(self, types: ColumnTypes, what: str) -> None:
+    def __init__(self, types: ColumnTypes, keys: EventKeys, what: str) -> None:
+        self._keys = keys
         self._arrow = extras.load("pyarrow", "parquet", what)
         self._parquet = extras.load("pyarrow.parquet", "parquet", what)
         self._types = types
@@ -125,17 +129,25 @@ class ParquetWriter:
             parts: chunks, and those of their entries that belong to the place.
         """
         types = self._types.of(place)
-        table = _Table(types)
-        for chunk, entries in parts:
-            for packed in entries:
-                for time, record in unpack_entries(packed):
-                    table.add(time, chunk.tag, record)
+        tables = [self._arrow_table(rows) for rows in self._slices(types, parts)]
+        table = self._arrow.concat_tables(tables, promote_options="default")
         self._types.keep(place, types)
         sink = self._arrow.BufferOutputStream()
         self._parquet.write_table(
-            self._arrow_table(table), sink, compression="zstd", use_dictionary=True, row_group_size=_ROW_GROUP
+            table, sink, compression="zstd", use_dictionary=True, row_group_size=_ROW_GROUP
         )
         return bytes(sink.getvalue())
+
+    def _slices(self, types: Types, parts: Sequence[tuple[Chunk, Sequence[bytes]]]) -> Iterator[_Table]:
+        rows = _Table(types, self._keys)
+        for chunk, entries in parts:
+            for packed in entries:
+                for time, record in unpack_entries(packed):
+                    rows.add(time, chunk.tag, record)
+                    if rows.count >= _SLICE_ROWS:
+                        yield rows
+                        rows = _Table(types, self._keys)
+        yield rows
 
     def _arrow_table(self, table: _Table) -> Any:
         arrow = self._arrow
@@ -150,21 +162,30 @@ class ParquetWriter:
 
 
 class _Table:
-    """Columns under construction."""
+    """Columns under construction.
 
-    def __init__(self, types: Types) -> None:
+    Those for time and tag stand first and have types of their own. A record's own value goes before ours, if
+    it is of that type; otherwise it stands beside, as any value does.
+    """
+
+    def __init__(self, types: Types, keys: EventKeys) -> None:
+        self.count = 0
         self._types = types
-        self._rows = 0
+        self._times: list[Any] = []
+        self._tags: list[Any] = []
         self._columns: dict[str, list[Any]] = {}
-        self._times: list[int] = []
-        self._tags: list[str] = []
+        self._fixed: Types = {}
+        for key, kind, values in (
+            (keys.time_key, "timestamp", self._times), (keys.tag_key, "string", self._tags),
+        ):  # fmt: skip
+            if key is not None and key not in self._columns:
+                self._fixed[key] = kind
+                self._columns[key] = values
 
     def add(self, time: EventTime, tag: str, record: dict[Any, Any]) -> None:
         """Add a row."""
-        self._times.append(int(time))
-        self._tags.append(tag)
         more: dict[str, Any] = {}
-        types, columns, rows = self._types, self._columns, self._rows
+        types, columns, rows = self._types, self._columns, self.count
         for key, value in record.items():
             # Most values are as plain as those before them in their column.
             kind = _PLAIN.get(type(value))
@@ -178,15 +199,19 @@ class _Table:
                 column.append(value)
             elif value is not None:
                 self._add_cell(key if isinstance(key, str) else text_of(key), value, more)
+        if len(self._times) == rows:
+            self._times.append(int(time))
+        if len(self._tags) == rows:
+            self._tags.append(tag)
         if more:
             self._put(_MORE, text_of(more))
-        self._rows += 1
+        self.count += 1
 
     def _add_cell(self, name: str, value: object, more: dict[str, Any]) -> None:
         """Find the column of a value; ``more`` takes what has none."""
-        kind = self._types.get(name)
+        kind = self._fixed.get(name) or self._types.get(name)
         if kind is None:
-            if len(self._types) >= MOST_COLUMNS:
+            if len(self._types) >= MOST_COLUMNS or name == _MORE:
                 more[name] = value
                 return
             kind = self._types[name] = _type_of(value)
@@ -201,18 +226,14 @@ class _Table:
 
     def _put(self, name: str, cell: Any) -> None:
         column = self._columns.setdefault(name, [])
-        column += [None] * (self._rows - len(column))
-        if len(column) == self._rows:  # a second key of the same text is left out
+        column += [None] * (self.count - len(column))
+        if len(column) == self.count:  # a second key of the same text is left out
             column.append(cell)
 
     def finished(self) -> dict[str, tuple[str, list[Any]]]:
-        """Every column with its type; time and tag come first, unless records have such fields themselves."""
-        columns: dict[str, tuple[str, list[Any]]] = {}
-        if "@timestamp" not in self._columns:
-            columns["@timestamp"] = ("timestamp", self._times)
-        if "@tag" not in self._columns:
-            columns["@tag"] = ("string", self._tags)
-        for name, column in self._columns.items():
-            missing = [None] * (self._rows - len(column))
-            columns[name] = (self._types.get(name, "string"), column + missing)
-        return columns
+        """Every column with its type."""
+        kinds = {**self._types, **self._fixed}
+        return {
+            name: (kinds.get(name, "string"), column + [None] * (self.count - len(column)))
+            for name, column in self._columns.items()
+        }

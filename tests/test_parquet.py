@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logflow.batch import Batch, Chunk
+from logflow.encoders import EventKeys
 from logflow.parquet import ColumnTypes, ParquetWriter
 
 arrow = pytest.importorskip("pyarrow")
@@ -18,10 +19,14 @@ parquet = pytest.importorskip("pyarrow.parquet")
 T0 = 1_700_000_000_123_456_789
 
 
+class Keys(EventKeys):
+    type: str = "test"
+
+
 class Bench:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, keys: EventKeys | None = None) -> None:
         self.directory = directory
-        self.writer = ParquetWriter(ColumnTypes(directory / "columns.json"), "test")
+        self.writer = ParquetWriter(ColumnTypes(directory / "columns.json"), keys or Keys(), "test")
 
     def table(self, *records: dict[Any, Any], place: str = "logs") -> Any:
         batch = Batch.from_events("app", [(T0, record) for record in records])
@@ -72,9 +77,28 @@ def test_very_many_fields_end_in_one_column(bench: Bench) -> None:
     assert row["_more"].startswith('{"f1000":1000,')
 
 
-def test_own_fields_called_like_ours_stay(bench: Bench) -> None:
-    (row,) = bench.table({"@timestamp": "mine", "@tag": 7}).to_pylist()
-    assert row == {"@timestamp": "mine", "@tag": 7}
+def test_own_fields_called_like_ours_stay_and_ours_keep_their_types(bench: Bench) -> None:
+    table = bench.table({"@timestamp": "mine", "@tag": 7}, {"@tag": "own"}, {"_more": 1})
+    assert [str(table.schema.field(name).type) for name in ("@timestamp", "@tag")] == [
+        "timestamp[ns, tz=UTC]", "string",
+    ]  # fmt: skip
+    assert table["@tag"].to_pylist() == ["app", "own", "app"]
+    assert table["@tag_text"].to_pylist() == ["7", None, None]
+    assert table["@timestamp_text"].to_pylist() == ["mine", None, None]
+    assert table["@timestamp"][0].value == T0
+    assert table["_more"].to_pylist() == [None, None, '{"_more":1}']
+
+
+def test_the_names_of_time_and_tag_are_those_of_the_configuration(tmp_path: Path) -> None:
+    assert Bench(tmp_path, Keys(time_key="t", tag_key=None)).table({"a": 1}).column_names == ["t", "a"]
+
+
+def test_a_field_that_comes_late_is_missing_in_the_rows_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logflow.parquet._SLICE_ROWS", 2)
+    rows = bench.rows({"a": 1}, {"a": 2}, {"b": "x"}, {"a": "y"}, {"@timestamp": 1})
+    assert rows == [{"a": 1}, {"a": 2}, {"b": "x"}, {"a_text": "y"}, {"@timestamp_text": "1"}]
 
 
 VALUES = st.recursive(

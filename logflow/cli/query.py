@@ -110,10 +110,11 @@ def _files(paths: Iterable[str], directory: Path) -> Iterator[Path]:
             bucket, _, prefix = path.removeprefix("s3://").partition("/")
             yield from _fetched({"bucket": bucket}, prefix, directory)
         elif Path(path).is_dir():
-            yield from sorted(found for found in Path(path).rglob("*") if found.is_file())
-        else:
-            found = map(Path, glob.glob(path, recursive=True))  # noqa: PTH207 - absolute ones too
+            found = Path(path).rglob("[!.]*")  # hidden ones are not whole
             yield from sorted(each for each in found if each.is_file())
+        else:
+            named = map(Path, glob.glob(path, recursive=True))  # noqa: PTH207 - absolute ones too
+            yield from sorted(each for each in named if each.is_file())
 
 
 def _of_outputs(settings: Settings, wanted: str | None, directory: Path) -> Iterator[Path]:

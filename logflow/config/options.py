@@ -86,6 +86,16 @@ class GroupOptions(Options):
     )
 
 
+class ObjectOptions(GroupOptions):
+    """How much goes into one object or file that is written as a whole."""
+
+    max_bytes: Size = Field(parse_size("64MiB"), description="Most bytes of packed events in one object.")
+    max_events: int = Field(1_000_000, ge=1, description="Most events in one object.")
+    max_wait: Duration = Field(
+        60.0, description="How long events gather in the buffer before they become an object."
+    )
+
+
 class RetryOptions(Options):
     """How a failed delivery is tried again."""
 
@@ -121,14 +131,6 @@ class FilterConfig(ComponentConfig):
     )
 
 
-class GroupOutputConfig(ComponentConfig):
-    """What outputs add that deliver chunks of several tags in one go and let the user say how many."""
-
-    batch: GroupOptions = Field(
-        default_factory=GroupOptions, description="How much is delivered in one go, whatever its tags."
-    )
-
-
 class OutputConfig(ComponentConfig):
     """What every output may be given, besides its own options."""
 
@@ -152,3 +154,19 @@ class OutputConfig(ComponentConfig):
     def claim(self) -> str | None:
         """Name what no other output may write to; nothing unless overridden."""
         return None
+
+    def grouping(self) -> GroupOptions:
+        """How much the output gets in one go, if it takes groups."""
+        return GroupOptions()
+
+
+class GroupOutputConfig(OutputConfig):
+    """What outputs add that deliver chunks of several tags in one go and let the user say how many."""
+
+    batch: GroupOptions = Field(
+        default_factory=GroupOptions, description="How much is delivered in one go, whatever its tags."
+    )
+
+    def grouping(self) -> GroupOptions:
+        """As much as the user says."""
+        return self.batch

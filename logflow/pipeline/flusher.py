@@ -31,7 +31,7 @@ from logflow.batch import Chunk, PartialDelivery
 from logflow.buffers.base import Buffer, GroupLimits
 from logflow.clock import Clock
 from logflow.component import Output
-from logflow.config.options import GroupOptions, GroupOutputConfig, OutputConfig
+from logflow.config.options import OutputConfig
 from logflow.errors import (
     ChunkTooLarge,
     DeliveryError,
@@ -111,7 +111,7 @@ class Flusher:
         self._workers = Workers(options.concurrency, output.bearable)
         self._limits = GroupLimits()
         if output.groups:
-            batch = options.batch if isinstance(options, GroupOutputConfig) else GroupOptions()
+            batch = options.grouping()
             self._limits = GroupLimits(_MOST_CHUNKS, batch.max_bytes, batch.max_events)
             pace = buffer.gather if output.gathers else buffer.pace_together
             pace(batch.max_wait)

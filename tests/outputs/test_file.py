@@ -137,7 +137,7 @@ async def test_a_chunk_for_more_files_than_may_be_open_is_written_in_groups(make
     await output.open()
     await output.write(one)
     await output.write(one)
-    assert len(output._writer._files) <= 4
+    assert len(output._writer.writer._files) <= 4
     assert files(tmp_path) == {f"{n}.jsonl": b'{"n":%d}\n' % n for n in range(25)}
 
 
@@ -332,7 +332,7 @@ async def test_idle_files_are_closed_and_opened_again(make, tmp_path):
     for _ in range(5):
         await clock.advance(5)
         await asyncio.to_thread(output._threads.submit(lambda: None).result)
-    assert not output._writer._files
+    assert not output._writer.writer._files
     await output.write(chunk({"n": 1}))
     assert len(files(tmp_path)["app.jsonl"].splitlines()) == 2
 
@@ -342,7 +342,7 @@ async def test_the_files_used_longest_ago_are_closed_first(make):
     await output.open()
     for tag in ["a", "b", "a", "c"]:
         await output.write(chunk({"n": 0}, tag=tag))
-    assert [Path(path).name for path in output._writer._files] == ["a.jsonl", "c.jsonl"]
+    assert [Path(path).name for path in output._writer.writer._files] == ["a.jsonl", "c.jsonl"]
 
 
 class CountingDisk(Disk):

@@ -3,11 +3,13 @@
 The parts: :mod:`logflow.templates` says which path an event goes to,
 :mod:`~logflow.outputs.file.render` makes a chunk into the bytes for each path,
 :mod:`~logflow.outputs.file.writer` appends, rotates and recovers (and tells why nothing is lost or doubled),
+:mod:`~logflow.outputs.file.whole` makes files that cannot be appended to,
 :mod:`~logflow.outputs.file.journal` remembers what was committed,
 :mod:`~logflow.outputs.file.retention` removes old files.
 
 A chunk becomes one piece per file, and with compression one gzip member or zstd frame: such files can
-be read by ``zcat`` and ``zstdcat`` at any time.
+be read by ``zcat`` and ``zstdcat`` at any time. Parquet ends in a footer: there a group of chunks becomes
+one new file for each path.
 """
 
 from __future__ import annotations
@@ -26,15 +28,20 @@ from logflow.batch import Chunk
 from logflow.component import ConfigModel, Context, Output
 from logflow.compression import Compression
 from logflow.config.fields import Duration, Notation, Size, Timezone
+from logflow.config.options import GroupOptions, ObjectOptions
 from logflow.encoders import TextOptions
 from logflow.errors import DeliveryError
+from logflow.outputs.file.appending import AppendingWriter
 from logflow.outputs.file.disk import Disk
 from logflow.outputs.file.journal import FileJournal
 from logflow.outputs.file.render import Renderer
 from logflow.outputs.file.retention import Limits, Retention
-from logflow.outputs.file.writer import CACHED_BYTES, Pieces, Writer, WriterOptions
+from logflow.outputs.file.whole import Part, WholeOptions, WholeWriter
+from logflow.outputs.file.writer import CACHED_BYTES, Writer, WriterOptions
+from logflow.packing import unpack_entries
+from logflow.parquet import ColumnTypes, ParquetWriter
 from logflow.storage.fs import Fs
-from logflow.templates import PathTemplate
+from logflow.templates import PathTemplate, Splitter
 
 T = TypeVar("T")
 
@@ -97,8 +104,13 @@ class FileOutput(Output):
             "`%Y %m %d %j %H %M %S` of the event's time. Values never leave the directory.",
             examples=["/var/log/archive/{tag}/%Y-%m-%d.jsonl"],
         )
-        format: Literal["ndjson", "msgpack", "raw", "ltsv", "csv"] = Field(
-            "ndjson", description="`raw` writes the message alone, `msgpack` the packed entries."
+        format: Literal["ndjson", "msgpack", "raw", "ltsv", "csv", "parquet"] = Field(
+            "ndjson",
+            description="`raw` writes the message alone, `msgpack` the packed entries; `parquet` makes "
+            "columns of fields, and a new file for each `batch`: an id and `.parquet` are added to its path.",
+        )
+        batch: ObjectOptions = Field(
+            default_factory=ObjectOptions, description="How much goes into one file of Parquet."
         )
         compress: Compression = Field(
             "none", description="`.gz` or `.zst` is added to the path where it does not end so."
@@ -135,12 +147,32 @@ class FileOutput(Output):
             """The files that this output alone may write to."""
             return os.path.abspath(self.path)  # noqa: PTH100 - no I/O, as resolve() does
 
+        def grouping(self) -> GroupOptions:
+            """Events gather for a file of Parquet; all others are appended to."""
+            return self.batch if self.format == "parquet" else GroupOptions()
+
+        @model_validator(mode="after")
+        def _check_format(self) -> FileOutput.Config:
+            if self.format != "parquet":
+                if "batch" in self.model_fields_set:
+                    raise ValueError("batch is for the format parquet; files of others are appended to")
+                return self
+            if self.compress != "none":
+                raise ValueError("Parquet is compressed with zstd in itself; leave compress out")
+            for name in ("rotate_size", "rotate_every", "keep", "max_open_files", "idle_close"):
+                if name in self.model_fields_set:
+                    raise ValueError(
+                        f"{name} is for files that are appended to; batch says how large those of Parquet "
+                        "are, and retain removes old ones"
+                    )
+            return self
+
         @model_validator(mode="after")
         def _check_keep(self) -> FileOutput.Config:
             if self.keep is not None and self.rotate_size is None and self.rotate_every is None:
                 raise ValueError("keep counts rotated files; set rotate_size or rotate_every too")
             dated = PathTemplate(self.path).period_s or self.rotate_size or self.rotate_every
-            if self.retain is not None and not dated:
+            if self.retain is not None and not dated and self.format != "parquet":
                 raise ValueError(
                     "retain removes whole files; put the date into path, such as %Y-%m-%d, or rotate them"
                 )
@@ -150,13 +182,19 @@ class FileOutput(Output):
 
     def __init__(self, config: FileOutput.Config, context: Context) -> None:
         super().__init__(config, context)
-        suffix = _SUFFIXES[config.compress]
-        self._template = PathTemplate(config.path.removesuffix(suffix) + suffix, ZoneInfo(config.timezone))
-        self._renderer = Renderer(
-            self._template, config.encoder(context.engine), config.compress, context.engine
-        )
+        suffix = ".parquet" if config.format == "parquet" else _SUFFIXES[config.compress]
+        bare = config.path.removesuffix(suffix)
         self._journal = FileJournal(context.data_dir / "journal", self.fs, context.log)
         self._count_damage = context.counter("journal_damaged_bytes", "Bytes of damage found in the journal.")
+        self.gathers = config.format == "parquet"
+        self._template = PathTemplate(bare if self.gathers else bare + suffix, ZoneInfo(config.timezone))
+        self._retention = self._make_retention(config.retain) if config.retain else None
+        self._writer = self._whole_writer(suffix) if self.gathers else self._appending_writer()
+        self._threads: ThreadPoolExecutor | None = None
+        self._chores: list[asyncio.Task[None]] = []
+
+    def _appending_writer(self) -> AppendingWriter:
+        config, context = self.config, self.context
         options = WriterOptions(
             text=config.compress == "none" and config.format != "msgpack",
             durable=config.sync == "batch",
@@ -169,13 +207,33 @@ class FileOutput(Output):
             directory_mode=config.directory_mode,
             root=self._template.root,
         )
-        self._retention = self._make_retention(config.retain) if config.retain else None
-        self._writer = Writer(
+        writer = Writer(
             self._journal, options, disk=self.disk, clock=context.clock, log=context.log,
             retention=self._retention,
         )  # fmt: skip
-        self._threads: ThreadPoolExecutor | None = None
-        self._chores: list[asyncio.Task[None]] = []
+        encode = config.encoder(context.engine)
+        return AppendingWriter(
+            Renderer(self._template, encode, config.compress, context.engine), writer, self._journal,
+            max_open=config.max_open_files, sized=bool(config.rotate_size),
+        )  # fmt: skip
+
+    def _whole_writer(self, suffix: str) -> WholeWriter:
+        config, context, template = self.config, self.context, self._template
+        types = ColumnTypes(context.data_dir / "columns.json")
+        parquet = ParquetWriter(types, config, f"output {context.name} (file)")
+
+        def encode(parts: Sequence[Part]) -> bytes:
+            record = next(unpack_entries(parts[0].entries[0]))[1] if template.needs_record else {}
+            place = template.render(parts[0].chunk.tag, 0, record)  # without its time: there types are kept
+            return parquet.write(place, [(part.chunk, part.entries) for part in parts])
+
+        options = WholeOptions(
+            suffix, config.sync == "batch", config.file_mode, config.directory_mode, template.root
+        )
+        return WholeWriter(
+            Splitter(template, context.engine), encode, self._journal, options, disk=self.disk,
+            clock=context.clock, log=context.log, retention=self._retention,
+        )  # fmt: skip
 
     def _make_retention(self, config: RetainConfig) -> Retention:
         counter = self.context.counter
@@ -210,7 +268,7 @@ class FileOutput(Output):
 
     async def write_group(self, chunks: Sequence[Chunk]) -> Sequence[Exception | None]:
         """Append chunks, each exactly once: all in one thread, as any part may be large."""
-        return await self._in_thread(lambda: self._write_group(chunks))
+        return await self._in_thread(lambda: self._writer.write(chunks))
 
     async def close(self) -> None:
         """Wait for what is under way, then close the files."""
@@ -238,52 +296,6 @@ class FileOutput(Output):
         if self._retention:
             self._retention.open()
         self._writer.recover()
-
-    def _write_group(self, chunks: Sequence[Chunk]) -> list[Exception | None]:
-        answers: list[Exception | None] = []
-        together: list[Pieces] = []
-        for chunk in chunks:
-            pieces = self._pieces(chunk)
-            paths = {path for each in together for path in each.slices}
-            alone = isinstance(pieces, Exception) or len(pieces.slices) > self.config.max_open_files
-            if together and (alone or self.config.rotate_size or not self._fits(paths, pieces)):
-                answers += self._writer.write(together)
-                together = []
-            if isinstance(pieces, Exception):
-                answers.append(pieces)
-            elif alone:
-                answers.append(self._write_bit_by_bit(pieces))
-            else:
-                together.append(pieces)
-        return answers + self._writer.write(together)
-
-    def _fits(self, paths: set[str], pieces: Pieces | Exception) -> bool:
-        """Whether the files of a chunk can be open together with others."""
-        return (
-            isinstance(pieces, Exception) or len(paths | pieces.slices.keys()) <= self.config.max_open_files
-        )
-
-    def _pieces(self, chunk: Chunk) -> Pieces | Exception:
-        if self._journal.committed(chunk.id):
-            return Pieces(chunk.id, {})
-        try:
-            pieces = self._renderer.pieces(chunk)
-            if self.config.rotate_size:  # then the size must be known before the first slice is written
-                return Pieces(chunk.id, {path: list(slices) for path, slices in pieces.items()})
-        except Exception as error:
-            return error
-        return Pieces(chunk.id, pieces)
-
-    def _write_bit_by_bit(self, pieces: Pieces) -> Exception | None:
-        """Write to more files than may be open: one commit per group of them, then one for all."""
-        paths, step = sorted(pieces.slices), self.config.max_open_files
-        for start in range(0, len(paths), step):
-            part_id = pieces.id + start.to_bytes(4, "big")
-            part = {path: pieces.slices[path] for path in paths[start : start + step]}
-            (answer,) = self._writer.write([Pieces(part_id, part)])
-            if answer is not None:
-                return answer
-        return self._writer.write([Pieces(pieces.id, {})])[0]
 
     async def _close_idle(self) -> None:
         while True:

@@ -9,8 +9,26 @@ import ctypes
 import errno
 import os
 from contextlib import suppress
+from pathlib import Path
+
+from logflow.errors import DeliveryError
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check_links(path: str, root: Path | None) -> None:
+    """Refuse links out of the output's directory: who may write there could aim them anywhere.
+
+    Raises:
+        DeliveryError: there is one.
+    """
+    if root is None:
+        return
+    real, parent = (os.path.realpath(each) for each in (root, Path(path).parent))
+    if parent != real and not parent.startswith(f"{real.rstrip('/')}/"):
+        raise DeliveryError(f"{path} leads outside of {real} over a symbolic link; remove it")
+    if Path(path).is_symlink():
+        raise DeliveryError(f"{path} is a symbolic link; move it away")
 
 
 class Disk:

@@ -7,13 +7,17 @@ Records of the :mod:`journal <logflow.storage.journal>`, which is called ``LFFO`
     ["commits", [id, ...], [[number, ...], ...]]     the same for several chunks: all of them or none
     ["let", number]                                  we write no more to it: nothing to cut
     ["ids", [id, ...]]                               chunks committed before a compaction
+    ["begin", [path, ...]]                           these files may be in the making, beside their places
+    ["make", [id, ...], [path, ...]]                 the chunks are in them, whole; they get their places now
+    ["end", [path, ...]]                             they are in their places, or given up
 
 ``tail`` is a hash of the last bytes before ``length``: with path and inode it tells our file from one that
 came in its place (not the device: its number may change when the machine starts). What a file that
 is owned has beyond its length was never committed.
 
 Damage may have hit a commit. The length of a file is therefore no longer trusted until the next commit to it:
-such a file is not cut, as that could lose delivered events. It may end in events that come again, once.
+such a file is not cut, as that could lose delivered events. It may end in events that come again, once. For
+the same reason files in the making are not removed then.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from logflow.storage.fs import Fs
 from logflow.storage.journal import DAMAGED, Journal, Record
 
 _KIND = b"LFFO"
-_NAMES = ("own", "commit", "commits", "let", "ids")
+_NAMES = ("own", "commit", "commits", "let", "ids", "begin", "make", "end")
 _COMPACT_BYTES = 1 << 20
 _WINDOW = 16_384
 """Committed chunks that are remembered. Only chunks whose delivery the buffer has not recorded yet
@@ -48,6 +52,19 @@ class Owned:
     tail: int
     trusted: bool = True
     """Nothing of what was committed to it can be missing from the journal."""
+
+
+@dataclass
+class Making:
+    """A file that is written as a whole, until it is in its place.
+
+    Attributes:
+        chunk_ids: what is in it for good; ``None`` until it is whole.
+        trusted: nothing of that can be missing from the journal.
+    """
+
+    chunk_ids: frozenset[bytes] | None = None
+    trusted: bool = True
 
 
 class Written(NamedTuple):
@@ -70,6 +87,7 @@ class FileJournal:
         self._number = 0
         self._ids: dict[bytes, None] = {}
         self.owned: dict[int, Owned] = {}
+        self.making: dict[str, Making] = {}
 
     def open(self) -> int:
         """Read the journal and mend it; returns how many bytes of it were damaged.
@@ -120,6 +138,26 @@ class FileJournal:
             self._append([["let", owned.number]])
             self.owned.pop(owned.number, None)
 
+    def begin(self, paths: Sequence[str]) -> None:
+        """Begin to make files, each as a whole."""
+        with self._lock:
+            self._append([["begin", [*paths]]])
+            self.making |= {path: Making() for path in paths}
+
+    def make(self, chunk_ids: Sequence[bytes], paths: Sequence[str]) -> None:
+        """The chunks are whole in these files, which get their places whatever happens; all or none."""
+        record = ["make", [*chunk_ids], [*paths]]
+        with self._lock:
+            self._append([record])
+            self._apply(record)
+
+    def end(self, paths: Sequence[str]) -> None:
+        """Files are in their places, or given up."""
+        record = ["end", [*paths]]
+        with self._lock:
+            self._append([record])
+            self._apply(record)
+
     def settle(self, *, durable: bool) -> None:
         """Compact when it is time; if ``durable``, return when all that was recorded survives a power cut.
 
@@ -153,9 +191,14 @@ class FileJournal:
         yield ["ids", list(self._ids)]
         suspected = [owned for owned in self.owned.values() if not owned.trusted]
         yield from map(_own_record, suspected)
-        if suspected:
+        yield ["begin", [path for path, file in self.making.items() if not file.trusted]]
+        if suspected or not all(file.trusted for file in self.making.values()):
             yield [DAMAGED, 0]
         yield from (_own_record(owned) for owned in self.owned.values() if owned.trusted)
+        yield ["begin", [path for path, file in self.making.items() if file.trusted]]
+        for path, file in self.making.items():
+            if file.chunk_ids is not None:
+                yield ["make", [*file.chunk_ids], [path]]
 
     def _apply(self, record: Record) -> None:
         match record:
@@ -170,9 +213,24 @@ class FileJournal:
                 self.owned.pop(number, None)
             case ["ids", chunk_ids]:
                 self._apply_commit(chunk_ids, [])
+            case ["begin" | "make" | "end", *_]:
+                self._apply_making(record)
             case [str(name), *_] if name == DAMAGED:
                 for owned in self.owned.values():
                     owned.trusted = False
+                for file in self.making.values():
+                    file.trusted = file.chunk_ids is not None
+
+    def _apply_making(self, record: Record) -> None:
+        match record:
+            case ["begin", paths]:
+                self.making |= {path: Making() for path in paths}
+            case ["make", chunk_ids, paths]:
+                self._apply_commit(chunk_ids, [])
+                self.making |= {path: Making(frozenset(chunk_ids)) for path in paths}
+            case ["end", paths]:
+                for path in paths:
+                    self.making.pop(path, None)
 
     def _apply_commit(self, chunk_ids: list[bytes], files: list[tuple[int, int, int]]) -> None:
         for chunk_id in chunk_ids:

@@ -159,6 +159,21 @@ class Retention:
                 unchanged = known.length == owned.length
                 self._put(Kept(owned.path, *_state(owned), known.written_ns if unchanged else written_ns))
 
+    def made(self, path: str, now_ns: int) -> None:
+        """A file is in its place, whole.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            status = os.fstat(fd)
+            tail = hash_tail(os.pread(fd, TAIL_BYTES, max(0, status.st_size - TAIL_BYTES)))
+        finally:
+            os.close(fd)
+        with self._lock:
+            self._put(Kept(path, status.st_ino, status.st_size, tail, now_ns))
+
     def moved(self, old: str, new: str) -> None:
         """A file was rotated."""
         with self._lock:

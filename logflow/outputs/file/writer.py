@@ -51,7 +51,7 @@ from typing import NamedTuple
 from logflow.clock import Clock
 from logflow.errors import DeliveryError
 from logflow.event import NANOSECOND
-from logflow.outputs.file.disk import Disk
+from logflow.outputs.file.disk import Disk, check_links
 from logflow.outputs.file.journal import FileJournal, Owned, Written
 from logflow.outputs.file.retention import TAIL_BYTES as _TAIL_BYTES
 from logflow.outputs.file.retention import Kept, Retention
@@ -319,7 +319,7 @@ class Writer:
     def _open(self, file: _File) -> None:
         """Open or make a file and begin to write at its end."""
         self._recover(file.path)
-        self._check_links(file.path)
+        check_links(file.path, self._options.root)
         try:
             fd = self._disk.open(file.path, _FLAGS, 0o640)
         except FileNotFoundError:
@@ -345,16 +345,6 @@ class Writer:
         file.end = status.st_size
         file.cached_from = status.st_size
         file.opened = True
-
-    def _check_links(self, path: str) -> None:
-        """Refuse links out of the output's directory: who may write there could aim them anywhere."""
-        if self._options.root is None:
-            return
-        root, parent = (os.path.realpath(each) for each in (self._options.root, Path(path).parent))
-        if parent != root and not parent.startswith(f"{root.rstrip('/')}/"):
-            raise DeliveryError(f"{path} leads outside of {root} over a symbolic link; remove it")
-        if Path(path).is_symlink():
-            raise DeliveryError(f"{path} is a symbolic link; move it away")
 
     def _make_directories(self, directory: Path) -> None:
         missing = [path for path in (directory, *directory.parents) if not path.exists()]
@@ -463,7 +453,7 @@ class Writer:
             if file.path in self._files:
                 return False
             try:
-                self._check_links(file.path)
+                check_links(file.path, self._options.root)
             except DeliveryError:
                 return None
             if not file.is_unchanged():

@@ -20,8 +20,8 @@ from pydantic import AfterValidator, Field, model_validator
 from logflow.batch import Chunk
 from logflow.component import Context, Output
 from logflow.compression import Compression, compress_stream
-from logflow.config.fields import Duration, Size, Timezone, parse_size
-from logflow.config.options import GroupOptions, GroupOutputConfig
+from logflow.config.fields import Timezone
+from logflow.config.options import GroupOutputConfig, ObjectOptions
 from logflow.encoders import EventKeys, encoder
 from logflow.errors import DeliveryError
 from logflow.outputs.s3.slots import Slot, Slots
@@ -43,16 +43,6 @@ def _check_key(text: str) -> str:
     if text.startswith("/"):
         raise ValueError("a key does not begin with a slash")
     return text
-
-
-class ObjectOptions(GroupOptions):
-    """How much goes into one object."""
-
-    max_bytes: Size = Field(parse_size("64MiB"), description="Most bytes of packed events in one object.")
-    max_events: int = Field(1_000_000, ge=1, description="Most events in one object.")
-    max_wait: Duration = Field(
-        60.0, description="How long events gather in the buffer before they become an object."
-    )
 
 
 @dataclass(frozen=True)
@@ -110,7 +100,7 @@ class S3Output(Output):
         self._suffix, self._content_type = f".jsonl{_SUFFIXES[config.compress]}", "application/x-ndjson"
         if config.format == "parquet":
             types = ColumnTypes(context.data_dir / "columns.json")
-            self._parquet = ParquetWriter(types, f"output {context.name} (s3)")
+            self._parquet = ParquetWriter(types, config, f"output {context.name} (s3)")
             self._suffix, self._content_type = ".parquet", "application/vnd.apache.parquet"
         self._slots = Slots(context.data_dir / "objects", self.fs, context.log)
         self._count_damage = context.counter("journal_damaged_bytes", "Bytes of damage found in the journal.")

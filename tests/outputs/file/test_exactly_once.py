@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -194,9 +195,16 @@ class JournalFs(Fs):
 
 def write(output: FileOutput, *chunks: Chunk) -> None:
     """Deliver chunks in one go."""
-    for answer in output._write_group(chunks):
+    for answer in output._writer.write(chunks):
         if answer is not None:
             raise answer
+
+
+def lines_of_parquet(path: Path) -> bytes:
+    from pyarrow import parquet
+
+    rows = parquet.read_table(path, columns=["n", "e"]).to_pylist()
+    return b"".join(b'"n":%d,"e":%d\n' % (row["n"], row["e"]) for row in rows)
 
 
 @dataclass
@@ -222,7 +230,9 @@ class World:
     def start(self, disk: Disk) -> FileOutput:
         options = {"path": "{tag}-{to}.log", **self.options}
         path = str(self.root / "out" / options.pop("path"))
-        config = FileOutput.Config(path=path, max_open_files=options.pop("max_open_files", 3), **options)
+        if options.get("format") != "parquet":
+            options = {"max_open_files": 3, **options}
+        config = FileOutput.Config(path=path, **options)
         output = FileOutput.__new__(type("Output", (FileOutput,), {"disk": disk, "fs": JournalFs(disk)}))
         output.__init__(config, make_context(self.root / "data", kind="output", clock=self.clock))
         return output
@@ -245,6 +255,8 @@ class World:
         for path in sorted(path for path in (self.root / "out").rglob("*") if path.is_file()):
             data = path.read_bytes()
             text = gzip.decompress(data) if path.suffix == ".gz" and data else data
+            if path.suffix == ".parquet":
+                text = lines_of_parquet(path)
             assert not text or text.endswith(b"\n")
             numbers = [(int(n), int(e)) for n, e in re.findall(rb'"n":(\d+),"e":(\d+).*\n', text)]
             assert len(numbers) == text.count(b"\n"), f"a torn line in {path}"
@@ -264,6 +276,11 @@ SCENARIOS = {
     "grouped_gzip": {"group": 2, "path": "all.log", "compress": "gzip"},
     "grouped_few_files": {"group": 4, "max_open_files": 4},
 }
+if find_spec("pyarrow"):
+    SCENARIOS |= {
+        "parquet": {"format": "parquet"},
+        "grouped_parquet": {"format": "parquet", "group": 3, "path": "{tag}/{to}", "retain": {"age": "1d"}},
+    }
 
 
 def steps_of(root: Path, options: dict) -> int:
@@ -526,7 +543,7 @@ def test_a_chunk_that_fails_in_a_group_leaves_nothing_and_the_others_are_deliver
     output = world.start(disk)
     output._recover()
     disk.refused = b'"n":1,"e":1'
-    answers = output._write_group(world.chunks)
+    answers = output._writer.write(world.chunks)
     assert [answer is None for answer in answers] == [True, False, True, True]
     assert isinstance(answers[1], DeliveryError)
     text = (tmp_path / "out/all.log").read_bytes()
@@ -546,7 +563,7 @@ def test_a_path_that_cannot_be_opened_fails_its_own_chunks_only(tmp_path):
     (tmp_path / "out/a.log").mkdir(parents=True)
     output = world.start(QuickDisk())
     output._recover()
-    answers = output._write_group(world.chunks)
+    answers = output._writer.write(world.chunks)
     assert [answer is None for answer in answers] == [False, True, False, True]
     assert (tmp_path / "out/b.log").read_bytes().count(b"\n") == 6
     output._writer.close()

@@ -188,9 +188,9 @@ async def test_the_list_survives_a_restart_and_a_kill(archive):
     await archive.restart(retain={"age": "1d"})
     await archive.write()
     killed = archive.output  # without a close: the next one finds its files as it left them
-    for file in killed._writer._files.values():
+    for file in killed._writer.writer._files.values():
         os.close(file.fd)
-    killed._writer._files.clear()
+    killed._writer.writer._files.clear()
     killed._journal.close()
     killed._retention.close()
     os.utime(archive.root / "app" / "2023-11-16.log", ns=(archive.clock.time_ns(),) * 2)
@@ -221,9 +221,9 @@ async def test_a_kill_in_the_middle_of_a_rotation_does_not_lose_the_file(archive
         )
         with pytest.raises(KilledError):
             await archive.write()
-        for file in archive.output._writer._files.values():
+        for file in archive.output._writer.writer._files.values():
             os.close(file.fd)
-        archive.output._writer._files.clear()
+        archive.output._writer.writer._files.clear()
         archive.output._journal.close()
         archive.output._retention.close()
     (name,) = archive.names()
