@@ -15,19 +15,19 @@ import argparse
 import glob
 import sys
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from logflow import extras
 from logflow.cli.configuration import add_config_option, load_settings
+from logflow.cli.tables import ask
 from logflow.errors import ComponentError
 
 if TYPE_CHECKING:
     from logflow.config.models import Settings
 
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"PAR1": "parquet"}
 _ROWS = 1000
 
 
@@ -55,53 +55,9 @@ def run(args: argparse.Namespace) -> int:
             files = [*_of_outputs(settings, args.output, Path(directory))]
         if not files:
             raise ComponentError("there are no files to ask; check the PATH")
-        answer = _ask(duckdb, args.sql, files)
+        answer = ask(duckdb, args.sql, files, Path(directory))
         _print(answer, args.format)
     return 0
-
-
-def _ask(duckdb: Any, sql: str, files: list[Path]) -> Any:
-    """Run the query; where a field turns out to have several types, everything is looked at first."""
-    connection = duckdb.connect(config={
-        "autoinstall_known_extensions": "false", "autoload_known_extensions": "false",
-    })  # fmt: skip
-    try:
-        for sample in (20480, -1):
-            try:
-                connection.execute(f"CREATE OR REPLACE TEMP VIEW logs AS {_table(files, sample)}")
-                return connection.execute(sql)
-            except (duckdb.InvalidInputException, duckdb.ConversionException):
-                if sample < 0:
-                    raise
-    except duckdb.Error as error:
-        raise ComponentError(" ".join(str(error).split())[:500]) from error
-    raise AssertionError
-
-
-def _table(files: Iterable[Path], sample: int) -> str:
-    """SQL that reads the files, whatever they are."""
-    kinds: defaultdict[str, list[str]] = defaultdict(list)
-    for path in files:
-        with path.open("rb") as file:
-            head = file.read(4)
-        if head:
-            kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "none")
-            kinds[kind].append("'" + str(path).replace("'", "''") + "'")
-    if not kinds:
-        raise ComponentError("all files are empty")
-    return " UNION ALL BY NAME ".join(
-        f"SELECT * FROM {_reader(kind, ', '.join(paths), sample)}"  # noqa: S608 - quoted above
-        for kind, paths in kinds.items()
-    )
-
-
-def _reader(kind: str, paths: str, sample: int) -> str:
-    if kind == "parquet":
-        return f"read_parquet([{paths}], union_by_name = true)"
-    return (
-        f"read_json([{paths}], format = 'newline_delimited', compression = '{kind}', union_by_name = true, "
-        f"sample_size = {sample}, maximum_object_size = 134217728)"
-    )
 
 
 def _files(paths: Iterable[str], directory: Path) -> Iterator[Path]:
@@ -142,13 +98,13 @@ def _fetched(options: dict[str, Any], prefix: str, directory: Path) -> Iterator[
     store = extras.load("obstore.store", "s3", "logflow query").S3Store(options.pop("bucket"), **options)
     errors = extras.load("obstore.exceptions", "s3", "logflow query")
     try:
-        for page in obstore.list(store, prefix or None):
-            for number, found in enumerate(page):
-                path = directory / f"{abs(hash(found['path'])):x}-{number}"
-                with path.open("wb") as file:
-                    for piece in obstore.get(store, found["path"]):
-                        file.write(piece)
-                yield path
+        objects = chain.from_iterable(obstore.list(store, prefix or None))
+        for number, found in enumerate(objects):
+            path = directory / f"object-{number}"
+            with path.open("wb") as file:
+                for piece in obstore.get(store, found["path"]):
+                    file.write(piece)
+            yield path
     except (errors.BaseError, OSError) as error:
         raise ComponentError(f"cannot read the bucket: {' '.join(str(error).split())[:300]}") from error
 

@@ -7,10 +7,12 @@ import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import zstandard
 
+from logflow.cli import query
 from logflow.cli.main import main
 
 needs_duckdb = pytest.mark.skipif(find_spec("duckdb") is None, reason="needs the extra query")
@@ -100,3 +102,52 @@ def test_a_missing_library_is_said(
 def test_nothing_to_ask_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["query", "SELECT 1"]) in (1, 2)
     assert capsys.readouterr().err.startswith("logflow")
+
+
+@needs_duckdb
+@pytest.mark.parametrize(
+    ("first", "late", "sql", "expected"),
+    [
+        ("1", "1.5", "sum(n)", 200_001.5), ("{\"a\": 1}", "{\"a\": 1.5}", "sum(n.a)", 200_001.5),
+        ("[1]", "[1.5]", "sum(n[1])", 200_001.5), ("true", "7", "count(*) FILTER (n = '7')", 1),
+        ('"2026-01-01"', '"2026-01-01T05:00:00Z"', "hour(max(n::TIMESTAMP))", 5),
+    ],
+)  # fmt: skip
+def test_a_value_that_comes_late_is_neither_rounded_nor_turned_into_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], first: str, late: str, sql: str, expected: float
+) -> None:
+    lines = [f'{{"n":{first},"pad":"........"}}\n'] * 200_000 + [f'{{"n":{late}}}\n']
+    (tmp_path / "a.jsonl").write_text("".join(lines))
+    assert main(["query", f"SELECT {sql} AS x FROM logs", str(tmp_path), "--format", "jsonl"]) == 0
+    assert json.loads(capsys.readouterr().out)["x"] == expected
+
+
+@needs_duckdb
+def test_a_field_that_comes_late_in_its_file_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logflow.cli.tables._MOST_HEAD_BYTES", 100)
+    (tmp_path / "a.jsonl").write_text('{"n":1}\n' * 100 + '{"late":2}\n')
+    assert main(["query", "SELECT sum(late)::int AS s FROM logs", str(tmp_path), "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["s", "2"]
+
+
+@needs_duckdb
+def test_files_in_the_making_are_left_out(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (archive / ".d.parquet.part").write_bytes(b"PAR1half")
+    assert main(["query", "SELECT count(*) FROM logs", str(archive), "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "5"
+
+
+def test_every_object_of_a_bucket_is_fetched_into_a_file_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = {f"o{number}": b"%d" % number for number in range(5)}
+    pages = [[{"path": "o0"}, {"path": "o1"}], [{"path": "o2"}, {"path": "o3"}], [{"path": "o4"}]]
+    library = SimpleNamespace(
+        list=lambda store, prefix: iter(pages), get=lambda store, path: [bodies[path]],
+        S3Store=lambda bucket: None, BaseError=ValueError,
+    )  # fmt: skip
+    monkeypatch.setattr("logflow.extras.load", lambda *_: library)
+    files = [*query._fetched({"bucket": "logs"}, "", tmp_path)]
+    assert [path.read_bytes() for path in files] == [*bodies.values()]
