@@ -28,6 +28,7 @@ from harness.plots import SUMMARIES, write_plots
 from harness.report import markdown, replace_between_markers, table
 from harness.results import Results, Run
 from harness.stage import Job
+from harness.stores import PROTOCOLS
 from harness.subjects import Subject, choose, input_bytes, subjects
 
 from logflow.errors import ComponentError
@@ -54,6 +55,10 @@ CASES: dict[str, Callable[[Path, Path], Runnable]] = {
     "forward_to_file": partial(Case, corpus="cri_json", source="forward", sink="file"),
     "forward_to_forward": partial(Case, corpus="cri_json", source="forward", sink="forward"),
     "forward_to_http": partial(Case, corpus="cri_json", source="forward", sink="http"),
+    **{
+        f"forward_to_{store}": partial(Case, corpus="cri_json", source="forward", sink=store)
+        for store in PROTOCOLS
+    },
     "cri_multifile_rotating_to_forward": partial(
         LiveCase, files=100, lines_per_s=200_000, rotate_bytes=2 << 20, sink="forward"
     ),

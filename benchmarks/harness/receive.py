@@ -1,8 +1,8 @@
-"""Receivers: a forward server and an HTTP server that keep what they get and cost little.
+"""Receivers: a forward server and HTTP servers that keep what they get and cost little.
 
-``python -m harness.receive forward PORT FILE EXPECTED_BYTES`` (or ``http``). What arrives is kept in memory,
-and written to ``FILE.<connection>.data`` when SIGTERM ends the receiver. How far it is stands in
-``FILE.progress``: the four numbers of :class:`Arrived` as unsigned 64-bit integers.
+``python -m harness.receive forward PORT FILE EXPECTED_BYTES`` (or ``http``, or one of :mod:`harness.stores`).
+What arrives is kept in memory, and written to ``FILE.<connection>.data`` when SIGTERM ends the receiver. How
+far it is stands in ``FILE.progress``: the four numbers of :class:`Arrived` as unsigned 64-bit integers.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import BinaryIO, NamedTuple
 import msgpack
 from typing_extensions import Buffer
 
+from harness.stores import PROTOCOLS, Protocol
 from logflow.engine import load_engine
 
 _PROGRESS = struct.Struct("<QQQQ")
@@ -177,12 +178,38 @@ def receive_http(port: int, path: Path, store: Store) -> None:
     web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None, shutdown_timeout=0.1)
 
 
+def receive_store(protocol: Protocol, port: int, path: Path, store: Store) -> None:
+    """Answer as a store does, until SIGTERM."""
+    from aiohttp import web
+
+    progress = Progress(path.with_suffix(".progress"), create=True)
+    file = path.with_suffix(".0.data")
+
+    async def take(request: web.Request) -> web.Response:
+        numbers = protocol.numbers(protocol.decode(await request.read()))
+        store.keep(file, b"".join(b'"num":%b\n' % number for number in numbers))
+        progress.add(len(numbers))
+        return web.Response(
+            status=protocol.status, body=protocol.answer(len(numbers)), content_type="application/json"
+        )
+
+    async def tell(_request: web.Request) -> web.Response:
+        return web.json_response({})
+
+    app = web.Application(client_max_size=1 << 30)
+    app.router.add_post("/{path:.*}", take)
+    app.router.add_put("/{path:.*}", take)
+    app.router.add_get("/{path:.*}", tell)
+    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None, shutdown_timeout=0.1)
+
+
 def main() -> None:
     """Receive until SIGTERM, then write what came."""
-    store = Store(int(sys.argv[4]))
-    {"forward": receive_forward, "http": receive_http}[sys.argv[1]](
-        int(sys.argv[2]), Path(sys.argv[3]), store
-    )
+    protocol, port, path, store = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Store(int(sys.argv[4]))
+    if protocol in PROTOCOLS:
+        receive_store(PROTOCOLS[protocol], port, path, store)
+    else:
+        {"forward": receive_forward, "http": receive_http}[protocol](port, path, store)
     store.write()
 
 
