@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from logflow.config.models import Settings
+from logflow.config.options import OutputConfig
 from logflow.config.tree import Items, KeyPath, Mapping, Node, Problem, Scalar, child
 from logflow.patterns import covers, may_match
 
+_LONG_S = 10.0
+"""Senders wait for their receipts so long without a warning."""
+
 
 def suspicions(root: Mapping, settings: Settings) -> list[Problem]:
-    """Find outputs that nothing goes to, routes that nothing reaches, and tags that no route matches."""
-    return [*_unused_outputs(root), *_unreached_routes(root), *_unrouted_tags(root, settings)]
+    """Find outputs without events or that hold senders back, and routes and tags that lead nowhere."""
+    return [
+        *_unused_outputs(root), *_gathering_in_memory(root, settings), *_unreached_routes(root),
+        *_unrouted_tags(root, settings),
+    ]  # fmt: skip
 
 
 def named_outputs(root: Mapping) -> list[tuple[KeyPath, Scalar]]:
@@ -44,6 +51,19 @@ def _unused_outputs(root: Mapping) -> Iterator[Problem]:
     for name, output in defined(root, "outputs").items():
         if name not in used:
             yield Problem(output.place, ("outputs", name), "no route uses this output")
+
+
+def _gathering_in_memory(root: Mapping, settings: Settings) -> Iterator[Problem]:
+    """Find outputs for which events gather for long where a crash takes them."""
+    for name, output in settings.outputs.items():
+        assert isinstance(output, OutputConfig)
+        max_wait_s = output.grouping().max_wait
+        if output.buffer.type == "memory" and max_wait_s >= _LONG_S:
+            text = (
+                f"events gather in memory for up to {max_wait_s:g}s, and senders wait as long for receipts; "
+                "what cannot be sent or read again is lost with the process: set buffer: {type: disk}"
+            )
+            yield Problem(defined(root, "outputs")[name].place, ("outputs", name), text)
 
 
 def _unreached_routes(root: Mapping) -> Iterator[Problem]:

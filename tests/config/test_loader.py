@@ -262,3 +262,22 @@ def test_tags_that_no_route_matches_are_warned_of(
     text += "routes: [{match: app.web*.**, outputs: [out]}, {match: db, outputs: []}]\n"
     expected = f"agent.yaml:5: sources.in.tag: no route matches the tag {tag!r}; its events would be dropped"
     assert load_text(text, whole=True).warnings == ([expected] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("output", "warned"),
+    [
+        ("{type: file, path: /tmp/a, format: parquet}", True), ("{type: s3, bucket: a}", True),
+        ("{type: s3, bucket: a, buffer: {type: disk}}", False), ("{type: file, path: /tmp/a}", False),
+        ("{type: s3, bucket: a, batch: {max_wait: 2s}}", False),
+    ],
+)  # fmt: skip
+def test_outputs_for_which_events_gather_in_memory_are_warned_of(
+    load_text: Callable[..., Loaded], output: str, warned: bool
+) -> None:
+    found = load_text(
+        "sources: {in: {type: forward}}\nroutes: [{match: '**', outputs: [x]}]\n"
+        f"outputs: {{x: {output}}}\n",
+        whole=True,
+    )
+    assert [("gather in memory" in warning) for warning in found.warnings] == [True] * warned
