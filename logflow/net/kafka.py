@@ -43,6 +43,37 @@ class KafkaConfig(ConfigModel):
         return self
 
 
+class _Reasons(logging.Handler):
+    """Why connections failed: the library logs it, and raises only that it could not connect."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._of_broker: dict[str, object] = {}
+
+    def listen(self) -> None:
+        """Get what the library logs, in place of everybody else: what matters is raised, and said once."""
+        log = logging.getLogger("aiokafka")
+        log.setLevel(logging.ERROR)
+        log.propagate = False
+        log.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note a reason."""
+        match record.args:
+            case (host, port, error) if "connect" in record.msg:
+                self._of_broker[f"{host}:{port}"] = error
+                while len(self._of_broker) > _MOST_REASONS:
+                    del self._of_broker[next(iter(self._of_broker))]
+
+    def take(self, host: str, port: int) -> object | None:
+        """The last one of a broker, if it is news."""
+        return self._of_broker.pop(f"{host}:{port}", None)
+
+
+_MOST_REASONS = 100
+_reasons = _Reasons()
+
+
 class Kafka:
     """The client library, with the options of one component.
 
@@ -55,7 +86,7 @@ class Kafka:
         self.errors = extras.load("aiokafka.errors", "kafka", what)
         self._config = config
         self._tls: ssl.SSLContext | None = None
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters is raised, and said once
+        _reasons.listen()
 
     def options(self) -> dict[str, Any]:
         """Arguments of a client; certificates and secrets are read now.
@@ -99,5 +130,15 @@ class Kafka:
                     f"{self.where} allows no transactions under our transactional_id: {text}"
                 )
             case errors.KafkaConnectionError():
-                return DeliveryError(f"{self.where} cannot be reached, or refuses us: {text}")
+                return self._unconnected(text)
         return DeliveryError(f"{self.where} did not take events: {text}")
+
+    def _unconnected(self, text: str) -> DeliveryError:
+        reasons = [_reasons.take(host, port) for host, port in self._config.servers]
+        for reason in filter(None, reasons):
+            text = " ".join(str(reason).split())[:300]
+            if isinstance(
+                reason, self.errors.AuthenticationFailedError | self.errors.SaslAuthenticationFailed
+            ):
+                return DeliveryError(f"{self.where} refuses these credentials: {text}")
+        return DeliveryError(f"{self.where} cannot be reached, or refuses us: {text}")

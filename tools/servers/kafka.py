@@ -8,12 +8,20 @@ import socket
 import subprocess
 from pathlib import Path
 
+from logflow.testing.forwarding import make_certificates
 from logflow.testing.processes import Process, free_ports
 from tools.servers import CACHE, Absent, Server, find
 
+USER, PASSWORD = "logflow", "logflow-test"
+
 
 class KafkaServer(Server):
-    """A broker on loopback that makes topics of three partitions."""
+    """A broker on loopback that makes topics of three partitions.
+
+    Attributes:
+        secure_port: the same over TLS, for :data:`USER` with :data:`PASSWORD`.
+        ca_file: the authority of its certificate.
+    """
 
     start_s = 90.0
 
@@ -23,15 +31,26 @@ class KafkaServer(Server):
         libraries = CACHE / "kafka/lib"
         if not libraries.exists():
             raise Absent("Kafka is not on this machine; python -m tools.servers kafka gets it")
-        self.port, controller = free_ports(2)
+        self.port, self.secure_port, controller = free_ports(3)
         directory.mkdir(parents=True, exist_ok=True)
+        certificates = make_certificates(directory)
+        self.ca_file = certificates.ca
+        keys = directory / "server.keys.pem"
+        keys.write_text(certificates.server_key.read_text() + certificates.server.read_text())
         properties = directory / "server.properties"
         properties.write_text(
             "process.roles=broker,controller\nnode.id=1\n"
             f"controller.quorum.voters=1@127.0.0.1:{controller}\ncontroller.listener.names=CONTROLLER\n"
-            f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}\n"
-            f"advertised.listeners=PLAINTEXT://127.0.0.1:{advertised_port or self.port}\n"
-            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
+            f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller},"
+            f"SECURE://127.0.0.1:{self.secure_port}\n"
+            f"advertised.listeners=PLAINTEXT://127.0.0.1:{advertised_port or self.port},"
+            f"SECURE://127.0.0.1:{self.secure_port}\n"
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL\n"
+            "inter.broker.listener.name=PLAINTEXT\n"
+            f"listener.name.secure.ssl.keystore.type=PEM\nlistener.name.secure.ssl.keystore.location={keys}\n"
+            "listener.name.secure.sasl.enabled.mechanisms=PLAIN\n"
+            "listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.plain."
+            f'PlainLoginModule required user_{USER}="{PASSWORD}";\n'
             f"log.dirs={directory / 'data'}\nnum.partitions=3\nauto.create.topics.enable=false\n"
             "offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n"
             "transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n"

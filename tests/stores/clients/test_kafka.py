@@ -16,7 +16,7 @@ from logflow.errors import ChunkTooLarge, DeliveryError
 from logflow.outputs.kafka import KafkaOutput
 from logflow.outputs.kafka.messages import _murmur2, _topic
 from logflow.testing import make_context
-from tools.servers.kafka import KafkaServer
+from tools.servers.kafka import PASSWORD, USER, KafkaServer
 
 T0 = 1_700_000_000_123_456_789
 
@@ -203,3 +203,37 @@ def test_names_of_topics_are_legal() -> None:
 def test_what_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         KafkaOutput.Config(**{"servers": ["k:9092"], "topic": "logs", **options})
+
+
+async def test_encrypted_connections_of_known_users_are_taken(kafka: KafkaServer, tmp_path: Path) -> None:
+    secure = {
+        "servers": [f"127.0.0.1:{kafka.secure_port}"], "tls": {"ca_file": str(kafka.ca_file)},
+        "sasl": {"mechanism": "PLAIN", "username": USER, "password": PASSWORD},
+    }  # fmt: skip
+    bench = Bench(kafka, tmp_path, **secure)
+    await bench.output.open()
+    assert await bench.output.write_group([chunk("app", {"n": 1}, {"n": 2})]) == [None]
+    await bench.output.close()
+    assert len(await bench.messages("app")) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"sasl": {"mechanism": "PLAIN", "username": USER, "password": "wrong"}}, "password"),
+        ({"tls": {}}, "certificate"),
+    ],
+)
+async def test_who_is_not_known_is_told_so(
+    kafka: KafkaServer, tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    secure = {
+        "servers": [f"127.0.0.1:{kafka.secure_port}"], "tls": {"ca_file": str(kafka.ca_file)},
+        "sasl": {"mechanism": "PLAIN", "username": USER, "password": PASSWORD},
+    }  # fmt: skip
+    bench = Bench(kafka, tmp_path, **{**secure, **change})
+    with pytest.raises(DeliveryError) as raised:
+        await bench.output.open()
+    await bench.output.close()
+    assert told in str(raised.value).lower()
+    assert "wrong" not in str(raised.value)
