@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tools.fuzz.targets import http, peers, stored, streams
+from tools.fuzz.targets import http, peers, records, stored, streams
 from tools.fuzz.targets.base import Target
 
 TARGETS: dict[str, Target] = {
-    target.name: target for module in (http, peers, stored, streams) for target in module.TARGETS
+    target.name: target for module in (http, peers, records, stored, streams) for target in module.TARGETS
 }
 """By name."""

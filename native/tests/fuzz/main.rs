@@ -8,6 +8,8 @@
 //! Inputs are samples that were damaged, cut, mixed and nested at random. Whatever fails prints the seed and the
 //! number of the case, which repeat it, and the input.
 
+mod changes;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -24,7 +26,7 @@ use _native::timekey::{TimeKey, TimeReader};
 use _native::{entries, frames, ndjson, normal, values};
 
 /// Nasty lines of every kind; the parity tests read them too.
-const CORPUS: &[u8] = include_bytes!("corpus/lines");
+const CORPUS: &[u8] = include_bytes!("../corpus/lines");
 
 const TOKENS: &[&[u8]] = &[
     b"\"",
@@ -130,6 +132,7 @@ struct Engine {
     modify: Modify,
     field_parsers: Vec<FieldParser>,
     fields: Vec<(Name, Vec<u8>)>,
+    changes: changes::Changes,
 }
 
 const NGINX: &str = r#"^(?P<remote>[^ ]*) (?P<host>[^ ]*) (?P<user>[^ ]*) \[(?P<time>[^\]]*)\] "(?P<method>\S+)(?: +(?P<path>[^"]*?)(?: +\S*)?)?" (?P<code>[^ ]*) (?P<size>[^ ]*)(?: "(?P<referer>[^"]*)" "(?P<agent>[^"]*)")?$"#;
@@ -231,6 +234,7 @@ impl Engine {
                 })
                 .collect(),
             fields: vec![(Name::new("added"), packed.into_vec())],
+            changes: changes::Changes::new(),
         }
     }
 
@@ -297,6 +301,7 @@ impl Engine {
         }
         let [keep, drop] = self.grep.each_ref().map(|grep| grep.apply(data).expect("checked").1);
         assert_eq!(keep + drop, count);
+        self.changes.check(data, count);
     }
 
     fn check_patterns(&self, text: &[u8]) {
