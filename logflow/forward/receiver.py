@@ -21,28 +21,22 @@ opened is asked for in another share, so that those who read cannot starve those
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import Any
 
-from logflow.clock import Clock
-from logflow.component import Counter, Emit
-from logflow.engine.api import MAX_FRAMES, Engine
+from logflow.component import Counter
+from logflow.engine.api import MAX_FRAMES
 from logflow.errors import MalformedData
 from logflow.forward.acks import AckQueue
 from logflow.forward.frames import pack_ack
-from logflow.forward.handshake import ServerHandshake, ServerSecrets
+from logflow.forward.handshake import ServerHandshake
 from logflow.forward.identity import peer_identity
 from logflow.forward.intake import Opening, Part, Request, requests
 from logflow.forward.jsontext import FIRST_BYTES, JsonRequests, json_ack
-from logflow.forward.partials import Partials
-from logflow.forward.reader import BufferPool, FrameReader, Slab
-from logflow.memory import Share
-from logflow.net.tags import Tags
-from logflow.net.turns import Turn, Turns
+from logflow.forward.reader import FrameReader, Slab
+from logflow.forward.shared import Shared
+from logflow.net.turns import Turn
 from logflow.receipt import Receipt, all_of
 
 _INLINE_BYTES = {"native": 2 * 1024 * 1024, "python": 64 * 1024}
@@ -67,68 +61,6 @@ _PRESSED_S = 10.0
 """Silence of a client that has sent nothing yet, or not finished the handshake, when places are short."""
 _SCAN_SHARE = 4
 """A begun frame that must be walked again takes at most one part in five of the time."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a client may do.
-
-    Attributes:
-        max_frame: most bytes of one frame, as sent and when decompressed.
-        max_connections: most connections at once.
-        idle_timeout_s: silence between frames after which a connection is closed.
-        read_timeout_s: silence within a frame, or within the handshake, after which it is closed.
-    """
-
-    max_frame: int
-    max_connections: int
-    idle_timeout_s: float
-    read_timeout_s: float
-
-
-@dataclass
-class Shared:
-    """What all connections of one source share.
-
-    Attributes:
-        reading: bounds the memory of what is received.
-        opening: bounds the memory of what requests become when they are opened.
-        tags: bounds the number of tags.
-        groups: whether the fields of a group are added to its events.
-        partials: puts messages together that come in pieces; ``None``: they stay as they are.
-        account: told of events that are no good, or were put right: the tag, who sent them, and the part.
-        spawn: starts a task that the source owns.
-        complain: logs one sentence about a peer, and who it is, or counts it if there were too many lately.
-        secrets: what the handshake asks for; ``None`` for no handshake.
-    """
-
-    engine: Engine
-    clock: Clock
-    log: logging.Logger
-    emit: Emit
-    limits: Limits
-    reading: Share
-    opening: Share
-    groups: bool
-    tags: Tags
-    partials: Partials | None
-    account: Callable[[str, str, Part], None]
-    secrets: ServerSecrets | None
-    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
-    complain: Callable[[str, str], None]
-    frames_rejected: Counter
-    frames_ignored: Counter
-    handshakes_refused: Counter
-    connections_refused: Counter
-    connections_timed_out: Counter
-    pool: BufferPool = field(default_factory=BufferPool)
-    turns: Turns = field(default_factory=Turns)
-    receivers: set[Receiver] = field(default_factory=set)
-
-    @property
-    def crowded(self) -> bool:
-        """Whether places are short: three of four are taken."""
-        return 4 * len(self.receivers) > 3 * self.limits.max_connections
 
 
 class Receiver(asyncio.BufferedProtocol):

@@ -26,7 +26,8 @@ from logflow.forward.handshake import ServerSecrets
 from logflow.forward.heartbeats import Heartbeats
 from logflow.forward.intake import PART_BYTES, Part
 from logflow.forward.partials import Partials
-from logflow.forward.receiver import Limits, Receiver, Shared
+from logflow.forward.receiver import Receiver
+from logflow.forward.shared import Limits, Shared
 from logflow.memory import Share
 from logflow.net.complaints import Complaints
 from logflow.net.listen import ListenerConfig, Listeners
