@@ -21,6 +21,8 @@ from logflow.outputs.http_store import HttpStore, HttpStoreConfig
 class HttpOutput(HttpStore):
     """Delivers over HTTP."""
 
+    shows_pages = True
+
     class Config(HttpStoreConfig, EventKeys):
         """Options of the output ``http``."""
 

@@ -34,7 +34,7 @@ from logflow.batch import Chunk, PartialDelivery
 from logflow.component import Context, Output
 from logflow.config.options import GroupOutputConfig
 from logflow.config.secrets import Secret
-from logflow.errors import ChunkTooLarge, PermanentError
+from logflow.errors import ChunkTooLarge, DeliveryError, PermanentError
 from logflow.net.http_client import Answer, HttpClient, HttpClientConfig, Post
 from logflow.outputs.outcomes import joined, split
 
@@ -63,6 +63,8 @@ class HttpStore(Output):
         isolates: whether a refused chunk is halved until only bad events are left: for stores that refuse
             requests as a whole because of one event, and store nothing of them or recognise repeats.
         most_events: in one request, if the store says so.
+        shows_pages: whether the server may answer with HTML. Otherwise that is somebody else before the
+            store, who took nothing whatever the status says, such as a proxy that wants a login.
     """
 
     Config: ClassVar[type[HttpStoreConfig]]
@@ -70,6 +72,7 @@ class HttpStore(Output):
     answer_bytes: ClassVar[int] = 64 << 10
     isolates: ClassVar[bool] = False
     most_events: ClassVar[int | None] = None
+    shows_pages: ClassVar[bool] = False
 
     config: HttpStoreConfig
 
@@ -185,6 +188,11 @@ class HttpStore(Output):
         headers = self.request_headers(chunks)
         post = Post(request_name(chunks), body, self.content_type, chunks[0].tag, headers, self.path(chunks))
         answer = await self.client.post(post)
+        if not self.shows_pages and answer.headers.get("Content-Type", "").startswith("text/html"):
+            raise DeliveryError(
+                f"{self.client.excerpt(answer)}: that is a page for people, and not an answer of the store; "
+                "look at endpoints, and at what stands before them"
+            )
         if len(answer.body) > _INLINE_BYTES:
             return await asyncio.to_thread(self.results, chunks, answer)
         return self.results(chunks, answer)
