@@ -85,7 +85,7 @@ class ColumnTypes:
         with self._lock:
             if self._places is None:
                 self._places = {}
-                with suppress(OSError, msgspec.DecodeError):
+                with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
                     self._places = msgspec.json.decode(self._path.read_bytes(), type=dict[str, Types])
             return dict(self._places.get(place, {}))
 

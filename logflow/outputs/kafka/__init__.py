@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,7 @@ from logflow.outputs.kafka.ledger import Ledger
 from logflow.outputs.kafka.messages import Batches, EventTooLarge, MessageMaker
 from logflow.templates import PathTemplate
 
+_TRANSACTIONAL_ID = re.compile(r"logflow-.+-[0-9a-f]{16}")
 _CLOSE_S = 3.0
 _METADATA_S = 10.0
 """How long brokers may take to tell of a topic."""
@@ -246,8 +248,10 @@ class KafkaOutput(Output):
             return self.config.transactional_id
         path = Path(self.context.data_dir) / "transactional-id"
         with suppress(FileNotFoundError):
-            if known := path.read_text().strip():
+            known = path.read_text(errors="replace").strip()
+            if _TRANSACTIONAL_ID.fullmatch(known):
                 return known
+            self.context.log.warning("%s is damaged; a new transactional id is made.", path)
         made = f"logflow-{self.context.name}-{os.urandom(8).hex()}"
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(".new")
