@@ -105,7 +105,7 @@ class Scanner:
         """The record that ends at ``end`` by its tail, if it does not begin before ``floor``."""
         fixed = self._read(FRAME_BYTES, end - FRAME_BYTES)
         described = description_length(fixed, 0, self._marker[::-1])
-        if described is None:
+        if described is None or end - FRAME_BYTES - described < floor:
             return None
         tail = parse_tail(self._read(FRAME_BYTES + described, end - FRAME_BYTES - described))
         return Found(end - tail.length, tail, restored=True) if tail and end - tail.length >= floor else None

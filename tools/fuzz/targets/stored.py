@@ -65,7 +65,7 @@ def _checkpoints(data: bytes) -> None:
 def _segment(data: bytes) -> None:
     """Whatever lies in a buffer's directory is read through, or set aside in what is said of it."""
     path = _place("buffer", data)
-    marker, number = data[8:16].ljust(8, b"\0"), int.from_bytes(data[16:24], "little")
+    marker, number = data[8:16].ljust(8, b"\0"), int.from_bytes(data[16:20], "little")
     path.rename(path.with_name(f"{number:016x}-{marker.hex()}.segment"))
     found = survey(path.parent, bodies=True)
     for tag, row in found.batches():
