@@ -19,27 +19,29 @@ from typing_extensions import Buffer
 from logflow.component import Parser
 from logflow.engine.api import (
     MAX_FRAMES,
+    Frame,
+    JsonLines,
+    LineFormat,
+    LineParser,
+    Normalized,
+    Parsed,
+    Scanned,
+)
+from logflow.engine.changes import (
     Assignment,
     Computation,
     Condition,
     DetectorName,
     Engine,
     FieldParser,
-    Frame,
     Grep,
-    JsonLines,
     Limited,
-    Limits,
-    LineFormat,
-    LineParser,
+    Limiter,
     Modify,
-    Normalized,
     OwnPattern,
-    Parsed,
     RedactAction,
     Redaction,
     Regex,
-    Scanned,
 )
 from logflow.engine.keyed import (
     Admitted,
@@ -360,7 +362,7 @@ class NativeEngine:
         )
         return redaction
 
-    def limits(self, most_bytes: int, depth: int, fields: int, mark: str) -> Limits:
+    def limits(self, most_bytes: int, depth: int, fields: int, mark: str) -> Limiter:
         """Compile limits."""
         return _NativeLimits(self._native.limits(most_bytes, depth, fields, mark))
 

@@ -24,7 +24,7 @@ from logflow.batch import Batch
 from logflow.component import Context, Filter, Parser
 from logflow.config.fields import Duration, NonEmpty
 from logflow.config.options import FilterConfig
-from logflow.engine.api import FieldParser, Modify
+from logflow.engine.changes import FieldParser, Modify
 from logflow.errors import LogflowError
 from logflow.expressions import compile_expression
 from logflow.formats import FORMATS

@@ -12,7 +12,7 @@ from logflow.component import Context, Filter
 from logflow.config.fields import Glob
 from logflow.config.options import FilterConfig
 from logflow.config.secrets import SecretField
-from logflow.engine.api import DetectorName, OwnPattern, RedactAction
+from logflow.engine.changes import DetectorName, OwnPattern, RedactAction
 from logflow.errors import ComponentError, DeliveryError
 from logflow.regexes import parse_pattern
 from logflow.regexes.ambiguity import cost

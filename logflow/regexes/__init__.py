@@ -31,7 +31,7 @@ MIN_LENGTH = 4096
 
 
 class PythonRegex:
-    """A compiled pattern without the native engine; see :class:`logflow.engine.api.Regex`.
+    """A compiled pattern without the native engine; see :class:`logflow.engine.changes.Regex`.
 
     Attributes:
         names: named groups, in order.

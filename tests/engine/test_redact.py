@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logflow.engine.api import DETECTORS, Engine, OwnPattern
+from logflow.engine.api import Engine
+from logflow.engine.changes import DETECTORS, OwnPattern
 from logflow.packing import pack_entry, unpack_entries
 from tests.engine.test_expressions import both_engines
 from tools.strategies import canonical_entries

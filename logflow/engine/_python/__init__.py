@@ -42,25 +42,20 @@ from logflow.engine._python.tally import PythonTally
 from logflow.engine._python.values import json_lines
 from logflow.engine._python.walk import scan_frames
 from logflow.engine._python.wrapped import to_wrapped
-from logflow.engine.api import (
-    MAX_FRAMES,
+from logflow.engine.api import MAX_FRAMES, JsonLines, LineFormat, LineParser, Normalized, Scanned
+from logflow.engine.changes import (
     Assignment,
     Computation,
     Condition,
     DetectorName,
     FieldParser,
     Grep,
-    JsonLines,
-    Limits,
-    LineFormat,
-    LineParser,
+    Limiter,
     Modify,
-    Normalized,
     OwnPattern,
     RedactAction,
     Redaction,
     Regex,
-    Scanned,
 )
 from logflow.engine.keyed import Admitted, Grouping, Measure, Miner, Placement, Repeats, Tally
 from logflow.engine.stores import LokiForm, OtlpForm, Wrapping
@@ -200,7 +195,7 @@ class PythonEngine:
 
         return PythonRedaction(detectors, own, fields, action, keys=keys)
 
-    def limits(self, most_bytes: int, depth: int, fields: int, mark: str) -> Limits:
+    def limits(self, most_bytes: int, depth: int, fields: int, mark: str) -> Limiter:
         """Compile limits."""
         from logflow.engine._python.limit import PythonLimits  # noqa: PLC0415 - only where it is configured
 

@@ -29,7 +29,7 @@ def _values(expression: Expression, entries: bytes, found: list[int], event: Eve
 
 
 class PythonCondition:
-    """See :class:`logflow.engine.api.Condition`."""
+    """See :class:`logflow.engine.changes.Condition`."""
 
     def __init__(self, expression: Expression) -> None:
         self._expression = expression
@@ -66,7 +66,7 @@ class PythonCondition:
 
 
 class PythonComputation:
-    """See :class:`logflow.engine.api.Computation`."""
+    """See :class:`logflow.engine.changes.Computation`."""
 
     def __init__(self, expression: Expression) -> None:
         self._expression = expression
@@ -78,7 +78,7 @@ class PythonComputation:
 
 
 class PythonAssignment:
-    """See :class:`logflow.engine.api.Assignment`."""
+    """See :class:`logflow.engine.changes.Assignment`."""
 
     def __init__(self, fields: Sequence[tuple[str, Expression]], time: Expression | None) -> None:
         self._fields = [(parse_path(path), expression.evaluate) for path, expression in fields]

@@ -9,13 +9,13 @@ from logflow.engine._python.fields import array_head, items_of, map_head, packed
 from logflow.engine._python.plain import plain_value
 from logflow.engine._python.texts import pack_bin, pack_str
 from logflow.engine._python.walk import head
-from logflow.engine.api import Limited
+from logflow.engine.changes import Limited
 from logflow.jsontext import json_text
 from logflow.packing import pack_value
 
 
 class PythonLimits:
-    """See :class:`logflow.engine.api.Limits`."""
+    """See :class:`logflow.engine.changes.Limiter`."""
 
     def __init__(self, most_bytes: int, depth: int, fields: int, mark: str) -> None:
         self._bytes = most_bytes

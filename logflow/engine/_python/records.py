@@ -78,7 +78,7 @@ class _Rule:
 
 
 class PythonGrep:
-    """See :class:`logflow.engine.api.Grep`."""
+    """See :class:`logflow.engine.changes.Grep`."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class PythonGrep:
 
 
 class PythonModify:
-    """See :class:`logflow.engine.api.Modify`."""
+    """See :class:`logflow.engine.changes.Modify`."""
 
     def __init__(self, changes: Sequence[tuple[str, str, Any]], variables: Mapping[str, str]) -> None:
         self._changes = [_Change(action, key, argument, variables) for action, key, argument in changes]
@@ -234,7 +234,7 @@ class _Value:
 
 
 class PythonFieldParser:
-    """See :class:`logflow.engine.api.FieldParser`."""
+    """See :class:`logflow.engine.changes.FieldParser`."""
 
     def __init__(
         self, parser: Parser, field: str, *, into: str | None, keep_original: bool, drop_unparsed: bool

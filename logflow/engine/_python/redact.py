@@ -12,7 +12,7 @@ from logflow.engine._python.entries import HEADER_SIZE, bounds
 from logflow.engine._python.globs import Globs, States
 from logflow.engine._python.texts import pack_bin, pack_str
 from logflow.engine._python.walk import head, skip
-from logflow.engine.api import OwnPattern, RedactAction
+from logflow.engine.changes import OwnPattern, RedactAction
 from logflow.packing import to_text
 from logflow.paths import parse_glob
 from logflow.regexes import compile_regex
@@ -24,7 +24,7 @@ _SEPARATORS = re.compile(rb".*[ \t\n\r,;&\"']", re.DOTALL)
 
 
 class PythonRedaction:
-    """See :class:`logflow.engine.api.Redaction`."""
+    """See :class:`logflow.engine.changes.Redaction`."""
 
     def __init__(
         self, detectors: Sequence[str], own: Sequence[OwnPattern], fields: Sequence[str] | None,

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from logflow.component import Context, Parser
-from logflow.engine.api import FieldParser
+from logflow.engine.changes import FieldParser
 from logflow.event import EventTime, Record
 from logflow.expressions import compile_expression
 from logflow.formats.known import BOM, RFC5424_HEAD
