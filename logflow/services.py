@@ -22,7 +22,7 @@ _RESTART_S = 5.0
 _log = logging.getLogger("logflow.services")
 
 
-class Shared(Protocol):
+class SharedTask(Protocol):
     """What can be shared."""
 
     async def run(self) -> None:
@@ -30,7 +30,7 @@ class Shared(Protocol):
         ...
 
 
-T = TypeVar("T", bound=Shared)
+T = TypeVar("T", bound=SharedTask)
 
 
 class Services:
@@ -56,7 +56,7 @@ class Services:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, key: Hashable, shared: Shared) -> None:
+    async def _run(self, key: Hashable, shared: SharedTask) -> None:
         while True:
             try:
                 await shared.run()

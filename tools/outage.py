@@ -25,7 +25,7 @@ import msgspec
 from logflow.errors import LogflowError
 from logflow.testing.oracle import NumberedLine
 from logflow.testing.processes import Process, free_ports
-from logflow.testing.stage import Member, Stage, ready_config, start, stop
+from logflow.testing.stage import Member, ProcessStage, ready_config, start, stop
 from tools.rig import ENDLESS, aggregator_config, file_output, finish
 
 _LOOK_S = 0.02
@@ -112,14 +112,14 @@ def main(argv: list[str] | None = None) -> int:
     directory = Path(tempfile.mkdtemp(prefix="logflow-outage-"))
     print(f"Everything is kept in {directory}.", flush=True)
     try:
-        with Stage(directory) as stage:
+        with ProcessStage(directory) as stage:
             return _run(stage, options)
     except LogflowError as error:
         print(error, file=sys.stderr)
         return 2
 
 
-def _run(stage: Stage, options: argparse.Namespace) -> int:
+def _run(stage: ProcessStage, options: argparse.Namespace) -> int:
     *ports, first, second, admin = free_ports(5)
     archives = [stage.directory / f"archive-{index}" for index in range(2)]
     aggregators = [
@@ -149,7 +149,7 @@ def _run(stage: Stage, options: argparse.Namespace) -> int:
     return 0 if verdict.lost == verdict.doubled == 0 else 1
 
 
-def _environment(stage: Stage, ports: list[int], admin: int) -> dict[str, str]:
+def _environment(stage: ProcessStage, ports: list[int], admin: int) -> dict[str, str]:
     return {
         "LOGFLOW_AGGREGATOR_0": f"127.0.0.1:{ports[0]}",
         "LOGFLOW_AGGREGATOR_1": f"127.0.0.1:{ports[1]}",

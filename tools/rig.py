@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from logflow.errors import ComponentError
-from logflow.testing.oracle import Verdict
+from logflow.testing.oracle import DeliveryVerdict
 from logflow.testing.processes import Process, free_ports
-from logflow.testing.stage import Member, Stage, lines_in
-from logflow.testing.writer import Plan, Progress
+from logflow.testing.stage import Member, ProcessStage, lines_in
+from logflow.testing.writer import Plan, WriterProgress
 
 RETRY = {"initial": "50ms", "max": "500ms"}
 ENDLESS = Plan(duration_s=100_000.0, keep_files=100_000, rotate_bytes=1 << 20)
@@ -24,7 +24,7 @@ _WAIT_S = 60.0
 _POLL_S = 0.02
 
 
-class Rig(Stage):
+class Rig(ProcessStage):
     """A stage with one aggregator that listens on :attr:`forward_port`, and what feeds it."""
 
     def __init__(self, directory: Path) -> None:
@@ -46,7 +46,7 @@ class Rig(Stage):
         """A writer that goes on until it is told to stop, not yet started."""
         return self.writer(replace(ENDLESS, lines_per_s=lines_per_s))
 
-    def finish(self, writer: Process) -> Progress:
+    def finish(self, writer: Process) -> WriterProgress:
         """Have the writer stop; returns what it has written."""
         finish(writer)
         return self.progress
@@ -55,7 +55,7 @@ class Rig(Stage):
         """Lines in the aggregator's files."""
         return lines_in([self.archive])
 
-    def verdict(self, written: Mapping[str, int]) -> Verdict:
+    def verdict(self, written: Mapping[str, int]) -> DeliveryVerdict:
         """What became of the written lines in the aggregator's files."""
         return self.judge_files([self.archive], written).verdict()
 

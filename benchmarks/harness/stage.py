@@ -24,7 +24,7 @@ from harness.receive import Arrived
 from harness.results import Kind, Run
 from harness.subjects import Subject
 from logflow.testing.processes import Process, free_ports
-from logflow.testing.stage import Stage
+from logflow.testing.stage import ProcessStage
 
 _START_S = 60.0
 _GRACE_S = 0.3
@@ -51,7 +51,7 @@ class Job:
     show: Callable[[float], None]
 
 
-class CaseStage(Stage):
+class CaseStage(ProcessStage):
     """One run's surroundings, taken down when it is left."""
 
     def __init__(

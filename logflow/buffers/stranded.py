@@ -12,7 +12,7 @@ from logflow.buffers.disk import DiskBuffer
 from logflow.buffers.disk.inspection import survey
 from logflow.errors import ComponentError, MalformedData
 from logflow.receipt import Receipt
-from logflow.storage.checkpoints import Checkpoints, Mark
+from logflow.storage.checkpoints import BufferMark, Checkpoints
 from logflow.storage.fs import Fs
 from logflow.telemetry.ledger import Account
 
@@ -96,14 +96,14 @@ async def move(source: Path, target: Path, checkpoints: Checkpoints, make: Calla
             stack.callback(fs.close, _lock(fs, directory))
         waiting = sum(queue.rows.totals()[0] for queue in survey(source).found.queues.values())
         if not any(target.glob("*.segment")):
-            checkpoints.mark(target.name, checkpoints.marked(source.name) or Mark(0, 0))
+            checkpoints.mark(target.name, checkpoints.marked(source.name) or BufferMark(0, 0))
             checkpoints.flush()
             for path in _files(source):
                 fs.rename(path, target / path.name)
             fs.sync_directory(target)
     if _files(source):
         await _put_all(source, make())
-    checkpoints.mark(source.name, Mark(0, 0))
+    checkpoints.mark(source.name, BufferMark(0, 0))
     for path in _files(source):
         fs.remove(path)
     fs.sync_directory(source)

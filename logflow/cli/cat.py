@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from logflow.errors import ChunkTooLarge, ComponentError, DeliveryError, LogflowError
-from logflow.forward.endpoint import Endpoint
+from logflow.forward.endpoint import ServerEndpoint
 from logflow.receipt import Receipt
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _GATHERED_BYTES = 4 << 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "address", nargs="?", type=_address, default=Endpoint(), metavar="ADDRESS",
+        "address", nargs="?", type=_address, default=ServerEndpoint(), metavar="ADDRESS",
         help="host:port or unix:/path (default: 127.0.0.1:24224)",
     )  # fmt: skip
     parser.add_argument("--tag", required=True, help="tag of the events")
@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _address(text: str) -> Endpoint:
+def _address(text: str) -> ServerEndpoint:
     try:
-        return Endpoint.parse(text)
+        return ServerEndpoint.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -19,7 +19,7 @@ from logflow.errors import ComponentError, ConfigError
 
 if TYPE_CHECKING:
     from logflow.component import ComponentConfig
-    from logflow.config.models import Route, Settings
+    from logflow.config.models import RouteOptions, Settings
     from logflow.pipeline.build import Pipeline
 
 _ANY_LENGTH = 1 << 20
@@ -98,7 +98,7 @@ def _titled(title: str, lines: list[str]) -> list[str]:
     return [f"  {title if index == 0 else '':<8} {line}" for index, line in enumerate(lines)]
 
 
-def _route(route: Route) -> str:
+def _route(route: RouteOptions) -> str:
     steps = [config.type for config in route.filters]
     return " → ".join([route.match, *steps, ", ".join(route.outputs) or "dropped, on purpose"])
 

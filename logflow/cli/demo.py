@@ -25,7 +25,7 @@ from logflow.errors import ComponentError
 
 if TYPE_CHECKING:
     from logflow.testing.local import LocalPipeline
-    from logflow.testing.oracle import Verdict
+    from logflow.testing.oracle import DeliveryVerdict
     from logflow.testing.processes import Process
     from logflow.testing.writer import Plan
 
@@ -203,7 +203,7 @@ class _Demo:
             print(f"  {self._pipeline.directory / name}")
         return self._conclude(files, http)
 
-    def _conclude(self, files: Verdict, http: Verdict) -> bool:
+    def _conclude(self, files: DeliveryVerdict, http: DeliveryVerdict) -> bool:
         problems = [f"files: {example}" for example in files.examples]
         problems += [f"HTTP: {example}" for example in http.examples]
         problems += [f"{name} did not end within {_STOP_S:g} s of SIGTERM" for name in self._late]
@@ -225,7 +225,7 @@ def _latency(latencies_ns: list[int]) -> str:
 _COLUMNS = ("written", "delivered", "lost", "doubled", "out of order", "damaged", "unknown")
 
 
-def _print_row(name: str, verdict: Verdict) -> None:
+def _print_row(name: str, verdict: DeliveryVerdict) -> None:
     numbers = (
         verdict.written, verdict.delivered, verdict.lost, verdict.doubled,
         verdict.disordered, verdict.damaged, verdict.unknown,

@@ -37,7 +37,7 @@ from logflow.errors import ConfigError
 if TYPE_CHECKING:
     from logflow.config.models import Settings
     from logflow.rehearsal.cases import Case, Placed
-    from logflow.rehearsal.rehearsal import Place
+    from logflow.rehearsal.rehearsal import NamedStep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     tests = _tell_apart(args)
     settings = load_settings(args, quiet=True)
     placed = load_cases(tests, settings)
-    reached: set[Place] = set()
+    reached: set[NamedStep] = set()
     results = [(each, _run(each.case, settings, reached)) for each in placed]
     for each, lines in results:
         print(f"{'FAILED' if lines else 'ok':<7} {each.place}  {each.case.name}")
@@ -86,12 +86,12 @@ def _holds_tests(path: Path) -> bool:
     return path.is_file() and re.search(rb"^tests:", path.read_bytes(), re.MULTILINE) is not None
 
 
-def _run(case: Case, settings: Settings, reached: set[Place]) -> list[str]:
+def _run(case: Case, settings: Settings, reached: set[NamedStep]) -> list[str]:
     """Run one test; returns what is not as expected."""
     from logflow.batch import Batch
     from logflow.errors import LogflowError
     from logflow.rehearsal.compare import differences
-    from logflow.rehearsal.rehearsal import Complaints, Rehearsal
+    from logflow.rehearsal.rehearsal import LoggedProblems, Rehearsal
 
     async def rehearse() -> list[str]:
         rehearsal = Rehearsal(settings, case.time_ns)
@@ -104,7 +104,7 @@ def _run(case: Case, settings: Settings, reached: set[Place]) -> list[str]:
         reached.update(outcome.reached)
         return differences(case, outcome)
 
-    with Complaints() as complaints:
+    with LoggedProblems() as complaints:
         try:
             found = asyncio.run(rehearse())
         except LogflowError as error:
@@ -112,7 +112,7 @@ def _run(case: Case, settings: Settings, reached: set[Place]) -> list[str]:
     return [*found, *(f"logged: {line}" for line in complaints)] if found else []
 
 
-def _unreached(settings: Settings, reached: set[Place]) -> list[str]:
+def _unreached(settings: Settings, reached: set[NamedStep]) -> list[str]:
     """Say which routes and filters no test reached."""
     from logflow.rehearsal.rehearsal import Rehearsal
 

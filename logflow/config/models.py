@@ -64,7 +64,7 @@ class AdminOptions(Options):
     )
 
 
-class Route(Options):
+class RouteOptions(Options):
     """Where events with a certain tag go."""
 
     match: Annotated[str, AfterValidator(_check_pattern)] = Field(
@@ -115,7 +115,7 @@ class Settings(Options):
         {}, description="Chains of filters by name, for `{use: NAME}` in routes and outputs."
     )
     sources: dict[Name, SourceField] = Field(min_length=1, description="Where events enter, by name.")
-    routes: list[Route] = Field(
+    routes: list[RouteOptions] = Field(
         min_length=1, description="Where events go, top to bottom; the first match wins."
     )
     unrouted: str = Field(

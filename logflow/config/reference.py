@@ -71,7 +71,7 @@ prints the same as a JSON Schema for editors, plugins included.
 """
 
 
-class Row(NamedTuple):
+class ReferenceRow(NamedTuple):
     """One line of a table."""
 
     key: str
@@ -113,14 +113,16 @@ def _paragraph(docstring: str | None) -> str:
     return text.replace("``", "`")
 
 
-def rows(model: type[BaseModel], prefix: str = "", leave_out: set[str] | None = None) -> list[Row]:
+def rows(model: type[BaseModel], prefix: str = "", leave_out: set[str] | None = None) -> list[ReferenceRow]:
     """List a model's keys, those of nested groups after the group's own line."""
-    result: list[Row] = []
+    result: list[ReferenceRow] = []
     for name, field in model.model_fields.items():
         if name in (leave_out or {"type"}) and issubclass(model, ComponentConfig):
             continue
         key = f"{prefix}{field.alias or name}"
-        result.append(Row(key, _type(_annotation(field)), default_text(field), field.description or ""))
+        result.append(
+            ReferenceRow(key, _type(_annotation(field)), default_text(field), field.description or "")
+        )
         for nested, infix in _groups(field.annotation, ""):
             result += rows(nested, f"{key}{infix}.")
     return result
@@ -213,7 +215,7 @@ def _with_unit(value: float, units: list[tuple[str, Any]]) -> str:
     return f"{value:g}"
 
 
-def _table(lines: list[Row]) -> str:
+def _table(lines: list[ReferenceRow]) -> str:
     text = "| key | type | default | meaning |\n|---|---|---|---|\n"
     for row in lines:
         cells = (f"`{row.key}`", row.type, row.default, row.meaning)

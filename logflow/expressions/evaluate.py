@@ -7,7 +7,7 @@ from collections.abc import Callable
 from logflow.event import NANOSECOND
 from logflow.expressions import values
 from logflow.expressions.expression import Evaluate, Event
-from logflow.expressions.operations import FUNCTIONS, OPERATORS, Spec
+from logflow.expressions.operations import FUNCTIONS, OPERATORS, OperationSpec
 from logflow.expressions.tree import Constant, Field, Node, Operation
 from logflow.expressions.values import Value
 
@@ -71,12 +71,12 @@ def _operation(name: str, arguments: tuple[Node, ...]) -> Evaluate:
             return lambda event: call(*[part(event) for part in parts])
 
 
-def _is_written(spec: Spec, index: int) -> bool:
+def _is_written(spec: OperationSpec, index: int) -> bool:
     # A variadic tail belongs to the last place that is named.
     return index in spec.written or (spec.most is None and bool(spec.written) and index > spec.written[-1])
 
 
-def prepared(spec: Spec, arguments: tuple[Node, ...]) -> Callable[..., Value]:
+def prepared(spec: OperationSpec, arguments: tuple[Node, ...]) -> Callable[..., Value]:
     """The function that computes an operation from the values of those arguments that differ by event.
 
     Raises:

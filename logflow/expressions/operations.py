@@ -32,7 +32,7 @@ Call = Callable[..., Value]
 
 
 @dataclass(frozen=True)
-class Spec:
+class OperationSpec:
     """One operation.
 
     Attributes:
@@ -62,12 +62,12 @@ class Spec:
     needs: str | None = None
 
 
-FUNCTIONS: dict[str, Spec] = {}
-OPERATORS: dict[str, Spec] = {}
+FUNCTIONS: dict[str, OperationSpec] = {}
+OPERATORS: dict[str, OperationSpec] = {}
 
 
 def _operator(name: str, text: str, call: Call | None, arity: int | None = 2) -> None:
-    OPERATORS[name] = Spec(name, "", text, arity or 0, arity, call)
+    OPERATORS[name] = OperationSpec(name, "", text, arity or 0, arity, call)
 
 
 # `and`, `or` and `if` do not compute what they need not; `evaluate` knows them by name.
@@ -119,7 +119,7 @@ def _function(
     arguments = [argument.strip() for argument in inside.split(",") if argument.strip()]
     least = sum("=" not in argument and not argument.startswith("*") for argument in arguments)
     most = None if any(argument.startswith("*") for argument in arguments) else len(arguments)
-    FUNCTIONS[name] = Spec(
+    FUNCTIONS[name] = OperationSpec(
         name, signature, text, least, most, call, tuple(written), prepare, native, folds, needs
     )  # fmt: skip
 

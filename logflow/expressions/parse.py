@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from logflow.expressions import values
 from logflow.expressions.evaluate import evaluator
 from logflow.expressions.expression import Event, Expression, ExpressionError
-from logflow.expressions.operations import FUNCTIONS, OPERATORS, Spec
+from logflow.expressions.operations import FUNCTIONS, OPERATORS, OperationSpec
 from logflow.expressions.tree import Constant, Field, Node, Operation
 
 MAX_SOURCE = 64 * 1024
@@ -261,7 +261,7 @@ class _Parser:
             return Field((key.value,))
         return self._make(node, spec.name, arguments)
 
-    def _check_count(self, node: ast.Call, spec: Spec) -> None:
+    def _check_count(self, node: ast.Call, spec: OperationSpec) -> None:
         count = len(node.args)
         if count < spec.least or (spec.most is not None and count > spec.most):
             raise self._error(node, f"{spec.name} takes {_count(spec)}, not {count}: {spec.signature}")
@@ -295,7 +295,7 @@ def _is_key(value: object) -> bool:
     return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
 
 
-def _count(spec: Spec) -> str:
+def _count(spec: OperationSpec) -> str:
     if spec.most is None:
         return f"{spec.least} or more arguments"
     if spec.least == spec.most:

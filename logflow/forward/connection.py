@@ -29,7 +29,7 @@ import msgpack
 from typing_extensions import Buffer
 
 from logflow.errors import DeliveryError, LogflowError, MalformedData, what_happened
-from logflow.forward.endpoint import Endpoint
+from logflow.forward.endpoint import ServerEndpoint
 from logflow.forward.handshake import ClientHandshake, ClientSecrets
 
 PIECE_BYTES = 256 * 1024
@@ -44,7 +44,7 @@ class Unanswered(DeliveryError):
 
 
 @dataclass(eq=False)
-class Request:
+class PendingFrame:
     """One frame to send, and what became of it.
 
     Attributes:
@@ -66,7 +66,7 @@ class Request:
     acked: bool = False
     error: LogflowError | None = None
     given_up: bool = False
-    on_settled: Callable[[Request], None] | None = None
+    on_settled: Callable[[PendingFrame], None] | None = None
     _waiter: asyncio.Future[None] | None = field(default=None, repr=False)
     _connection: Connection | None = field(default=None, repr=False)
     _released: str | None = field(default=None, repr=False)
@@ -165,7 +165,7 @@ class Connection(asyncio.Protocol):
         self._writable.set()
         self._shaken: asyncio.Future[None] | None = None
         self._error: LogflowError | None = None
-        self._in_flight: dict[object, Request] = {}
+        self._in_flight: dict[object, PendingFrame] = {}
         """By the id as it stands in the ack."""
         self._acked: deque[object] = deque(maxlen=_REMEMBERED_ACKS)
         self._received = b""
@@ -236,7 +236,7 @@ class Connection(asyncio.Protocol):
             self._shaken = asyncio.get_running_loop().create_future()
             await self._shaken
 
-    async def send(self, requests: Sequence[Request]) -> None:
+    async def send(self, requests: Sequence[PendingFrame]) -> None:
         """Write frames, one after the other, and return when all were handed to the system.
 
         Those that ask for no ack are settled then; the others are in flight.
@@ -291,13 +291,13 @@ class Connection(asyncio.Protocol):
     def _shaking_hands(self) -> bool:
         return self._handshake is not None and not self._handshake.done
 
-    async def _write_all(self, requests: Sequence[Request]) -> None:
+    async def _write_all(self, requests: Sequence[PendingFrame]) -> None:
         if len(requests) == 1 or any(request.size > PIECE_BYTES for request in requests):
             for request in requests:
                 await self._write_one(request)
             return
         # Small frames go out together.
-        waiting: list[Request] = []
+        waiting: list[PendingFrame] = []
         size = 0
         for request in requests:
             if size + request.size > PIECE_BYTES:
@@ -307,12 +307,12 @@ class Connection(asyncio.Protocol):
             size += request.size
         await self._write_together(waiting)
 
-    async def _write_together(self, requests: Sequence[Request]) -> None:
+    async def _write_together(self, requests: Sequence[PendingFrame]) -> None:
         for request in requests:
             request.maybe_received = True
         await self._write(b"".join(part for request in requests for part in request.parts))
 
-    async def _write_one(self, request: Request) -> None:
+    async def _write_one(self, request: PendingFrame) -> None:
         ahead: Buffer = b""
         for piece in pieces(request.parts):
             if ahead:
@@ -416,7 +416,7 @@ def _as_malformed(error: Exception) -> MalformedData:
     )
 
 
-async def connect(endpoint: Endpoint, options: ClientOptions) -> Connection:
+async def connect(endpoint: ServerEndpoint, options: ClientOptions) -> Connection:
     """Open a connection that is ready for requests.
 
     Raises:

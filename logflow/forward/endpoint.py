@@ -18,7 +18,7 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class ServerEndpoint:
     """A TCP address, or the path of a unix socket (then host and port mean nothing)."""
 
     host: str = "127.0.0.1"
@@ -26,13 +26,13 @@ class Endpoint:
     path: str | None = None
 
     @classmethod
-    def parse(cls, value: object) -> Endpoint:
+    def parse(cls, value: object) -> ServerEndpoint:
         """Read ``host:port``, ``host`` (with the port 24224) or ``unix:/path``.
 
         Raises:
             ValueError: it is none of these.
         """
-        if isinstance(value, Endpoint):
+        if isinstance(value, ServerEndpoint):
             return value
         if isinstance(value, str) and value.startswith("unix:"):
             path = "/" + value.removeprefix("unix:").lstrip("/")
@@ -73,8 +73,8 @@ class Endpoint:
 
 
 EndpointField = Annotated[
-    Endpoint,
-    BeforeValidator(Endpoint.parse),
+    ServerEndpoint,
+    BeforeValidator(ServerEndpoint.parse),
     PlainSerializer(str),
     Notation("address", "aggregator-0:24224", {"type": "string", "minLength": 1}),
 ]

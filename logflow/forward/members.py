@@ -15,12 +15,12 @@ import logging
 from collections.abc import Callable, Mapping
 
 from logflow.clock import Clock
-from logflow.forward.endpoint import Endpoint
+from logflow.forward.endpoint import ServerEndpoint
 from logflow.forward.upstream import Server
 
 _TICK_S = 1.0
 
-Make = Callable[[str, Endpoint], Server]
+Make = Callable[[str, ServerEndpoint], Server]
 """Makes a server of a name and an address."""
 
 
@@ -52,7 +52,7 @@ class Members:
         self._watch(server)
 
     def update(
-        self, before: Mapping[str, Server], found: Mapping[str, Endpoint], make: Make
+        self, before: Mapping[str, Server], found: Mapping[str, ServerEndpoint], make: Make
     ) -> dict[str, Server]:
         """Put the servers that were found in the place of those that were found before.
 

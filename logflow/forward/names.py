@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from logflow.errors import what_happened
-from logflow.forward.endpoint import Endpoint
+from logflow.forward.endpoint import ServerEndpoint
 
 MOST_SERVERS = 64
 """Most addresses of one name that are used."""
@@ -52,14 +52,14 @@ def _name_of(address: str) -> str | None:
 class Name:
     """A name of the DNS, and what it stood for when it was last known."""
 
-    def __init__(self, endpoint: Endpoint, log: logging.Logger, ask: Resolve = resolve) -> None:
+    def __init__(self, endpoint: ServerEndpoint, log: logging.Logger, ask: Resolve = resolve) -> None:
         self.endpoint = endpoint
         self._log = log
         self._ask = ask
         self._asking: asyncio.Future[Sequence[tuple[str, str | None]]] | None = None
         self._said = ""
 
-    async def look(self) -> Mapping[str, Endpoint] | None:
+    async def look(self) -> Mapping[str, ServerEndpoint] | None:
         """Return the servers behind the name; None if it cannot be told now, which is said once.
 
         A resolver that hangs is waited for during a few seconds, and asked nothing new until it answers.
@@ -82,13 +82,13 @@ class Name:
         self._say(problem)
         return None
 
-    def _named(self, answer: Sequence[tuple[str, str | None]]) -> dict[str, Endpoint]:
-        found: dict[str, Endpoint] = {}
+    def _named(self, answer: Sequence[tuple[str, str | None]]) -> dict[str, ServerEndpoint]:
+        found: dict[str, ServerEndpoint] = {}
         for address, name in answer:
-            endpoint = Endpoint(address, self.endpoint.port)
+            endpoint = ServerEndpoint(address, self.endpoint.port)
             label, _, domain = (name or "").partition(".")
             own = f"{domain}.".startswith(f"{self.endpoint.host.rstrip('.')}.")
-            called = str(Endpoint(f"{label}.{domain}", endpoint.port)) if label and own else str(endpoint)
+            called = str(ServerEndpoint(f"{label}.{domain}", endpoint.port)) if label and own else str(endpoint)
             found[str(endpoint) if called in found else called] = endpoint
         return found
 

@@ -14,8 +14,8 @@ from typing import Any
 from logflow.clock import Clock
 from logflow.errors import DeliveryError, LogflowError
 from logflow.forward.acktimes import AckTimes
-from logflow.forward.connection import ClientOptions, Connection, Request, Unanswered, connect
-from logflow.forward.endpoint import Endpoint
+from logflow.forward.connection import ClientOptions, Connection, PendingFrame, Unanswered, connect
+from logflow.forward.endpoint import ServerEndpoint
 from logflow.forward.health import Health, HealthOptions, State
 
 _TICK_S = 0.25
@@ -38,7 +38,7 @@ class ServerOptions:
     """
 
     name: str
-    endpoint: Endpoint
+    endpoint: ServerEndpoint
     weight: int
     standby: bool
     client: ClientOptions
@@ -91,7 +91,7 @@ class Server:
         self._others_are_up = others_are_up
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
-        self._in_flight: dict[Request, _Flight] = {}
+        self._in_flight: dict[PendingFrame, _Flight] = {}
         self._acked_s = -math.inf
         self._sent = asyncio.Event()
         self._ack_times = AckTimes()
@@ -136,7 +136,7 @@ class Server:
 
     # -- delivering -------------------------------------------------------------------------------
 
-    async def deliver(self, requests: Sequence[Request]) -> list[DeliveryError | None]:
+    async def deliver(self, requests: Sequence[PendingFrame]) -> list[DeliveryError | None]:
         """Send frames over one connection, and wait for the acks of those that ask for one.
 
         A connection that was kept may have been closed by the server meanwhile; then one more is tried
@@ -147,7 +147,7 @@ class Server:
             overdue and may still come; else the server is now thought to be down. Then
             ``request.maybe_received`` tells whether it may have the chunk.
         """
-        errors: dict[Request, LogflowError] = {}
+        errors: dict[PendingFrame, LogflowError] = {}
         left = requests
         if (kept := self._take_idle()) is not None:
             errors = await self._deliver_over(kept, requests)
@@ -181,8 +181,8 @@ class Server:
         return described
 
     async def _deliver_over(
-        self, connection: Connection, requests: Sequence[Request]
-    ) -> dict[Request, LogflowError]:
+        self, connection: Connection, requests: Sequence[PendingFrame]
+    ) -> dict[PendingFrame, LogflowError]:
         """Deliver over a connection; returns what went wrong, by request."""
         now_s = self._clock.monotonic()
         for request in requests:
@@ -191,7 +191,7 @@ class Server:
             self._in_flight[request] = _Flight(connection, now_s, connection.written)
         self._busy.add(connection)
         self._sent.set()
-        errors: dict[Request, LogflowError] = {}
+        errors: dict[PendingFrame, LogflowError] = {}
         with suppress(LogflowError):  # every request knows what became of it
             await connection.send(requests)
         for request in requests:
@@ -201,7 +201,7 @@ class Server:
                 errors[request] = error
         return errors
 
-    def _settled(self, request: Request) -> None:
+    def _settled(self, request: PendingFrame) -> None:
         """An ack came, or never will."""
         flight = self._in_flight.pop(request)
         if request.acked:
@@ -233,7 +233,7 @@ class Server:
         """Judge the server by the acks that it owes, and let nobody wait in vain."""
         now_s = self._clock.monotonic()
         patience_s = self._ack_times.patience_s
-        overdue: list[tuple[Request, _Flight]] = []
+        overdue: list[tuple[PendingFrame, _Flight]] = []
         for request, flight in list(self._in_flight.items()):
             flight.note_progress(now_s)
             if now_s - flight.moved_s > self.options.ack_timeout_s:
@@ -260,7 +260,7 @@ class Server:
         for request, flight in overdue if self.state == "up" else list(self._in_flight.items()):
             self._release(request, flight, now_s)
 
-    def _release(self, request: Request, flight: _Flight, now_s: float) -> None:
+    def _release(self, request: PendingFrame, flight: _Flight, now_s: float) -> None:
         if not request.maybe_received:  # another server can have it at once
             request.give_up("it does not read what it is sent")
         elif not flight.released:
@@ -306,7 +306,7 @@ class Server:
 
     # -- connections ------------------------------------------------------------------------------
 
-    def move(self, endpoint: Endpoint) -> None:
+    def move(self, endpoint: ServerEndpoint) -> None:
         """It has another address from now on; what is in flight stays where it is.
 
         What it was at the old one says nothing about the new one.

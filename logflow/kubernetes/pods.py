@@ -66,7 +66,7 @@ class Container(msgspec.Struct, frozen=True):
     image: str = ""
 
 
-class Spec(msgspec.Struct, frozen=True, rename="camel"):
+class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
     """The specification of a pod."""
 
     node_name: str = ""
@@ -78,7 +78,7 @@ class Object(msgspec.Struct, frozen=True):
     """A pod or a namespace, as far as it is read; what else it holds is skipped."""
 
     metadata: Metadata = Metadata()
-    spec: Spec = Spec()
+    spec: PodSpec = PodSpec()
     status: Status = Status()
 
     def statuses(self) -> Iterator[ContainerStatus]:

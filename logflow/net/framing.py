@@ -17,7 +17,7 @@ _LENGTH = re.compile(rb"([1-9][0-9]{0,9}) ")
 _MAY_BE_LENGTH = re.compile(rb"[1-9][0-9]{0,9}")
 
 
-class Frames:
+class Framing:
     """Cuts a stream into messages; holds at most one that is not whole.
 
     Attributes:

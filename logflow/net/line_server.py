@@ -26,7 +26,7 @@ from logflow.errors import MalformedData
 from logflow.memory import Lease, Share
 from logflow.net.complaints import Complaints
 from logflow.net.datagrams import Datagrams
-from logflow.net.framing import Frames
+from logflow.net.framing import Framing
 from logflow.net.listen import ListenerConfig, Listeners
 from logflow.net.turns import Turn, Turns
 
@@ -168,7 +168,7 @@ class LineServer:
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int, take: Take
     ) -> None:
-        frames = Frames(self._config.max_message, counted=self._counted)
+        frames = Framing(self._config.max_message, counted=self._counted)
         peer = f"{host}:{port}"
         assert self._share is not None
         lease = self._share.lease()
@@ -188,7 +188,7 @@ class LineServer:
                 await take([rest], peer)
 
     async def _read(
-        self, reader: asyncio.StreamReader, frames: Frames, peer: str, take: Take, lease: Lease
+        self, reader: asyncio.StreamReader, frames: Framing, peer: str, take: Take, lease: Lease
     ) -> None:
         clock, turn = self._context.clock, Turn(self._turns)
         deadline = _Deadline(self._config.idle_timeout, self._config.read_timeout, clock.monotonic())

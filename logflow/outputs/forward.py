@@ -55,8 +55,8 @@ from logflow.errors import (
     Undecided,
 )
 from logflow.forward.balancer import preference, rank
-from logflow.forward.connection import ClientOptions, Request
-from logflow.forward.endpoint import Endpoint
+from logflow.forward.connection import ClientOptions, PendingFrame
+from logflow.forward.endpoint import ServerEndpoint
 from logflow.forward.frames import pack_chunk_id, pack_request
 from logflow.forward.handshake import ClientSecrets
 from logflow.forward.health import HealthOptions
@@ -91,7 +91,7 @@ class _Doubt:
 
     server: Server
     until_s: float
-    request: Request | None = None
+    request: PendingFrame | None = None
     cuts: int = 0
     telling: int = 0
     acked: int = -1
@@ -122,7 +122,7 @@ class _Sending:
     """
 
     chunk: Chunk
-    request: Request
+    request: PendingFrame
     servers: deque[Server]
     problems: list[str] = field(default_factory=list)
     done: bool = False
@@ -301,7 +301,7 @@ class ForwardOutput(Output):
             self.config.recover_wait,
         )
 
-        def make(name: str, endpoint: Endpoint) -> Server:
+        def make(name: str, endpoint: ServerEndpoint) -> Server:
             options = ServerOptions(
                 name, endpoint, server.weight, server.standby, client,
                 keepalive_s=self.config.keepalive, ack_timeout_s=self.config.ack_timeout,
@@ -479,7 +479,7 @@ class ForwardOutput(Output):
             password.get_secret_value() if password else "",
         )
 
-    async def _request(self, chunk: Chunk) -> Request:
+    async def _request(self, chunk: Chunk) -> PendingFrame:
         compressed = self.config.compress
         payload: tuple[bytes, ...] = chunk.parts
         if compressed != "none":
@@ -494,7 +494,7 @@ class ForwardOutput(Output):
             )
         except LimitExceeded as error:
             raise PermanentError(str(error)) from error
-        return Request([before, *payload, after], chunk_id)
+        return PendingFrame([before, *payload, after], chunk_id)
 
     def _candidates(self, chunk: Chunk, doubt: _Doubt | None = None) -> list[Server]:
         """The servers to try, in order."""
@@ -528,13 +528,13 @@ class ForwardOutput(Output):
         server = next((server for server in choices if server.name == noted), None)
         if server is None and noted and self._makers:
             make = self._makers[0]
-            server = self._members.gone(noted, lambda: make(noted, Endpoint.parse(noted)))
+            server = self._members.gone(noted, lambda: make(noted, ServerEndpoint.parse(noted)))
         server = server or choices[0]
         doubt = _Doubt(server, self.context.clock.monotonic() + self.config.failover_after)
         self._doubts[chunk.id] = doubt
         return doubt
 
-    def _doubt(self, chunk: Chunk, server: Server, request: Request) -> None:
+    def _doubt(self, chunk: Chunk, server: Server, request: PendingFrame) -> None:
         """Remember that the server may have the chunk.
 
         Raises:

@@ -15,8 +15,7 @@ from logflow.buffers.base import Buffer
 from logflow.buffers.memory import MemoryBuffer
 from logflow.clock import Clock, SystemClock
 from logflow.component import ComponentConfig, Filter, Source, Stage
-from logflow.config.models import Route as RouteSettings
-from logflow.config.models import Settings
+from logflow.config.models import RouteOptions, Settings
 from logflow.config.options import OutputConfig
 from logflow.engine import load_engine
 from logflow.engine.api import Engine
@@ -171,7 +170,7 @@ class _Builder:
             account = ledger.account(route, output)
             return Target(output, flushers[output].buffer, account, chains.get(output))
 
-        def route(settings: RouteSettings) -> Route:
+        def route(settings: RouteOptions) -> Route:
             names[settings.match] += 1
             number = names[settings.match]
             name = settings.match if number == 1 else f"{settings.match}#{number}"

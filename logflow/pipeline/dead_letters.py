@@ -42,7 +42,7 @@ _LIMIT_BYTES = 1 << 30
 _LOOK_AGAIN_S = 5.0
 
 
-class Head(msgspec.Struct, frozen=True):
+class DeadLetterHead(msgspec.Struct, frozen=True):
     """What is known about a dead chunk.
 
     Attributes:
@@ -65,7 +65,7 @@ class Letter:
     """One dead letter on disk."""
 
     path: Path
-    head: Head
+    head: DeadLetterHead
 
     @property
     def name(self) -> str:
@@ -131,7 +131,7 @@ class DeadLetterStore:
         Raises:
             DeliveryError: there is no room for it.
         """
-        head = Head(chunk.id, chunk.tag, chunk.count, reason, self._clock.time_ns())
+        head = DeadLetterHead(chunk.id, chunk.tag, chunk.count, reason, self._clock.time_ns())
         try:
             async with self._writing:
                 await asyncio.to_thread(self._write, output, head, chunk.parts)
@@ -140,7 +140,7 @@ class DeadLetterStore:
                 f"the dead letter cannot be written to {self._directory}: {error.strerror}"
             ) from error
 
-    def _write(self, output: str, head: Head, parts: tuple[bytes, ...]) -> None:
+    def _write(self, output: str, head: DeadLetterHead, parts: tuple[bytes, ...]) -> None:
         packed = msgspec.msgpack.encode(head)
         size = _FRAME.size + len(packed) + sum(map(len, parts))
         self._check_limit(size)
@@ -202,7 +202,7 @@ class DeadLetterStore:
         """Files that cannot be understood; they are left where they are."""
         return [path for path, head in self._files(None) if head is None]
 
-    def _files(self, output: str | None) -> Iterator[tuple[Path, Head | None]]:
+    def _files(self, output: str | None) -> Iterator[tuple[Path, DeadLetterHead | None]]:
         for path in sorted(self._paths(), key=lambda path: path.name):
             directory = path.parent.parent if path.parent.name == _REPLAY else path.parent
             if output is None or directory.name == output:
@@ -236,7 +236,7 @@ def _sync_directory(directory: Path) -> None:
         os.close(fd)
 
 
-def _read_head(path: Path) -> Head:
+def _read_head(path: Path) -> DeadLetterHead:
     with path.open("rb") as file:
         frame = file.read(_FRAME.size)
         if len(frame) < _FRAME.size:
@@ -245,12 +245,12 @@ def _read_head(path: Path) -> Head:
         if magic != _MAGIC:
             raise MalformedData(f"{path} is no dead letter")
         try:
-            return msgspec.msgpack.decode(file.read(min(length, 1 << 20)), type=Head)
+            return msgspec.msgpack.decode(file.read(min(length, 1 << 20)), type=DeadLetterHead)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise MalformedData(f"the head of the dead letter {path} is damaged: {error}") from error
 
 
-def _read(path: Path) -> tuple[Head, bytes]:
+def _read(path: Path) -> tuple[DeadLetterHead, bytes]:
     head = _read_head(path)
     data = path.read_bytes()
     _, length, checksum = _FRAME.unpack_from(data)

@@ -24,7 +24,7 @@ _LOG_AGAIN_S = 60.0
 _log = logging.getLogger("logflow.filters")
 
 
-class Complaints:
+class FilterComplaints:
     """Counts the events for which one filter failed, and says so once a minute."""
 
     def __init__(self, step: Component, clock: Clock) -> None:
@@ -70,7 +70,7 @@ class GuardedFilter:
         self.step = step
         self.name = step.context.name
         self._on_error: str = getattr(step.config, "on_error", "keep")
-        self._complain = Complaints(step, clock)
+        self._complain = FilterComplaints(step, clock)
         self._reason = reason(step)
         self.tells = step.tells
         self.seen = 0

@@ -32,7 +32,7 @@ _CACHED_TAGS = 10_000
 UNROUTED = "(none)"
 
 
-class Condition(Protocol):
+class RouteCondition(Protocol):
     """What a ``where:`` says: which events of a batch it is true for."""
 
     def split(self, batch: Batch) -> tuple[Batch, Batch]:
@@ -80,7 +80,7 @@ class Route:
     filters: Sequence[Filter | Stage]
     targets: Sequence[Target]
     discards: Account
-    where: Condition | None = None
+    where: RouteCondition | None = None
     onward: bool = False
     name: str = ""
     clock: Clock = field(default_factory=SystemClock)

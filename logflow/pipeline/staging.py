@@ -33,7 +33,7 @@ from logflow.batch import Batch, DeliveryKey, Origin, Span
 from logflow.clock import Clock
 from logflow.component import Stage
 from logflow.pipeline.flow import Flow, Passage, Way
-from logflow.pipeline.guard import WHAT, Complaints, describe, reason
+from logflow.pipeline.guard import WHAT, FilterComplaints, describe, reason
 from logflow.receipt import Receipt
 
 _OPEN_S = 5.0
@@ -87,7 +87,7 @@ class StageHost:
         self._clock = clock
         self._boundaries = boundaries
         self._reroute = reroute
-        self._complain = Complaints(stage, clock)
+        self._complain = FilterComplaints(stage, clock)
         self._on_error: str = getattr(stage.config, "on_error", "keep")
         self._reason = reason(stage)
         self._lost = False

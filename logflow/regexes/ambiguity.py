@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from logflow.regexes.syntax import Choice, Group, Look, Node, One, Pattern, Ranges, Repeat, Row
+from logflow.regexes.syntax import Alternation, Concatenation, Group, Look, Node, One, Pattern, Ranges, Repeat
 
 MAX_STATES = 1500
 """Most states of an automaton that is looked at; a larger one counts as exponential."""
@@ -93,12 +93,12 @@ class _Automaton:
                 return _Part([], [], 1)
             case Group(_, _, body):
                 return self._build(body)
-            case Row(parts):
+            case Concatenation(parts):
                 row = _Part([], [], 1)
                 for part in parts:
                     row = self._in_row(row, self._build(part))
                 return row
-            case Choice(branches):
+            case Alternation(branches):
                 return self._choice([self._build(branch) for branch in branches])
             case Repeat(body, least, most, _):
                 return self._repeat(body, least, most)
@@ -234,9 +234,9 @@ def _is_anchored(node: Node) -> bool:
             return _is_anchored(body)
         case Repeat(body, least, _, _):
             return least > 0 and _is_anchored(body)
-        case Row(parts):
+        case Concatenation(parts):
             return bool(parts) and _is_anchored(parts[0])
-        case Choice(branches):
+        case Alternation(branches):
             return all(map(_is_anchored, branches))
     return False
 

@@ -74,20 +74,20 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Concatenation:
     """One after another."""
 
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Alternation:
     """One of several; an earlier one is preferred."""
 
     branches: tuple[Node, ...]
 
 
-Node: TypeAlias = One | Look | Repeat | Group | Row | Choice
+Node: TypeAlias = One | Look | Repeat | Group | Concatenation | Alternation
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +269,7 @@ class _Parser:
         branches = [self._row(flags)]
         while self._take("|"):
             branches.append(self._row(flags))
-        return branches[0] if len(branches) == 1 else Choice(tuple(branches))
+        return branches[0] if len(branches) == 1 else Alternation(tuple(branches))
 
     def _row(self, flags: _Flags) -> Node:
         parts: list[Node] = []
@@ -278,7 +278,7 @@ class _Parser:
                 self._until(")", "a comment")
                 continue
             parts.append(self._repeat(self._atom(flags)))
-        return parts[0] if len(parts) == 1 else Row(tuple(parts))
+        return parts[0] if len(parts) == 1 else Concatenation(tuple(parts))
 
     def _atom(self, flags: _Flags) -> Node:
         char = self._next()
@@ -478,7 +478,7 @@ def _check_repeats(node: Node, fail: Callable[[str], NoReturn], *, repeated: boo
             if repeated and name is not None:
                 fail(f"the group {name!r} stands inside a repeat; put it around: (?P<{name}>(?:...)*)")
             _check_repeats(body, fail, repeated=repeated)
-        case Row(parts) | Choice(parts):
+        case Concatenation(parts) | Alternation(parts):
             for part in parts:
                 _check_repeats(part, fail, repeated=repeated)
 
@@ -494,9 +494,9 @@ def may_be_empty(node: Node) -> bool:
             return least == 0 or may_be_empty(body)
         case Group(_, _, body):
             return may_be_empty(body)
-        case Row(parts):
+        case Concatenation(parts):
             return all(map(may_be_empty, parts))
-        case Choice(branches):
+        case Alternation(branches):
             return any(map(may_be_empty, branches))
 
 
@@ -508,7 +508,7 @@ def _size(node: Node) -> int:
             return max(least, most or 0, 1) * _size(body)
         case Group(_, _, body):
             return _size(body)
-        case Row(parts) | Choice(parts):
+        case Concatenation(parts) | Alternation(parts):
             return 1 + sum(map(_size, parts))
 
 
@@ -521,7 +521,7 @@ def _groups(node: Node) -> Iterator[tuple[int | str, str]]:
             yield from _groups(body)
         case Repeat(body, _, 1, _):
             yield from _groups(body)
-        case Row(parts) | Choice(parts):
+        case Concatenation(parts) | Alternation(parts):
             for part in parts:
                 yield from _groups(part)
 
@@ -553,12 +553,12 @@ class _Writer:
             case Group(name, number, body):
                 kept = f"P<g{number}>" if self._numbered else ":" if name is None else f"P<{name}>"
                 return f"(?{kept}{self.write(body)})"
-            case Row(parts):
+            case Concatenation(parts):
                 return "".join(
-                    f"(?:{self.write(part)})" if isinstance(part, Choice) else self.write(part)
+                    f"(?:{self.write(part)})" if isinstance(part, Alternation) else self.write(part)
                     for part in parts
                 )
-            case Choice(branches):
+            case Alternation(branches):
                 return "|".join(map(self.write, branches))
 
 

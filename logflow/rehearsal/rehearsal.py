@@ -25,7 +25,7 @@ from logflow.testing.clock import FakeClock
 _decode = msgspec.json.Decoder().decode_lines
 
 
-class Place(NamedTuple):
+class NamedStep(NamedTuple):
     """A route, or a filter of a route or an output, as messages name it."""
 
     path: str
@@ -48,7 +48,7 @@ class Outcome:
     dropped: Counter[str]
     complaints: list[str]
     failed: int
-    reached: set[Place] = field(default_factory=set)
+    reached: set[NamedStep] = field(default_factory=set)
 
 
 class Rehearsal:
@@ -63,12 +63,12 @@ class Rehearsal:
         self._clock = FakeClock(time_ns)
         self._given = {name: _Remembering(name, self._clock) for name in settings.outputs}
         self.pipeline: Pipeline = build(settings, self._clock, self._given.__getitem__)
-        self._reached: set[Place] = set()
+        self._reached: set[NamedStep] = set()
         self._refused: Counter[str] = Counter()
         for place, component in self._filters():
             setattr(component, "apply", self._noting(place, component.apply))  # noqa: B010 - one instance's
 
-    def _filters(self) -> Iterator[tuple[Place, Filter | Stage]]:
+    def _filters(self) -> Iterator[tuple[NamedStep, Filter | Stage]]:
         """Every filter of a route or an output, with its place."""
         chains: dict[str, tuple[str, Sequence[Filter | Stage]]] = {}
         for index, route in enumerate(self.pipeline.router.routes):
@@ -79,9 +79,9 @@ class Rehearsal:
                     chains[f"outputs.{target.output}"] = (target.output, steps)
         for path, (name, components) in chains.items():
             for step, component in enumerate(components):
-                yield Place(f"{path}.filters[{step}]", f"{name}: {component.context.name}"), component
+                yield NamedStep(f"{path}.filters[{step}]", f"{name}: {component.context.name}"), component
 
-    def _noting(self, place: Place, apply: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
+    def _noting(self, place: NamedStep, apply: Callable[[Batch], Any]) -> Callable[[Batch], Any]:
         def noted(batch: Batch) -> Any:
             if batch.count:
                 self._reached.add(place)
@@ -114,7 +114,7 @@ class Rehearsal:
         await router.close()
         for index, route in enumerate(router.routes):
             if any(account.read for account in route.accounts):
-                self._reached.add(Place(f"routes[{index}]", route.pattern))
+                self._reached.add(NamedStep(f"routes[{index}]", route.pattern))
         return Outcome(
             {name: self._records(buffer.batches) for name, buffer in self._given.items()},
             self._refused + _dropped(self.pipeline.ledger.accounts()),
@@ -127,13 +127,16 @@ class Rehearsal:
         to_ndjson = self.pipeline.engine.to_ndjson
         return [record for batch in batches for record in _decode(to_ndjson(batch.entries, batch.tag))]
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[NamedStep]:
         """Every route, and every filter of a route or an output."""
         filters = [place for place, _ in self._filters()]
-        places: list[Place] = []
+        places: list[NamedStep] = []
         for index, route in enumerate(self.pipeline.router.routes):
             path = f"routes[{index}]"
-            places += [Place(path, route.pattern), *(each for each in filters if each.path.startswith(path))]
+            places += [
+                NamedStep(path, route.pattern),
+                *(each for each in filters if each.path.startswith(path)),
+            ]
         return [*places, *(each for each in filters if each.path.startswith("outputs."))]
 
 
@@ -145,7 +148,7 @@ def _dropped(accounts: Sequence[Account]) -> Counter[str]:
     return sum(by_route.values(), Counter())
 
 
-class Complaints(logging.Handler):
+class LoggedProblems(logging.Handler):
     """Remembers what the pipeline logs while it is in a ``with`` block, and keeps it from stderr."""
 
     def __init__(self) -> None:

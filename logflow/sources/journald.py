@@ -26,7 +26,7 @@ from logflow.component import Context, Emit, Source
 from logflow.config.fields import NonEmpty
 from logflow.config.options import SourceConfig
 from logflow.registry import load
-from logflow.sources.progress import Progress
+from logflow.sources.progress import SavedProgress
 
 _READ_BYTES = 256 << 10
 _LINE_BYTES = 4 << 20
@@ -72,7 +72,7 @@ class JournaldSource(Source):
         )
         self._clean = context.engine.modify([("remove", name, None) for name in _CLOCKS], {})
         self._cursor: str | None = None
-        self._progress = Progress[str](self._save)
+        self._progress = SavedProgress[str](self._save)
         self._oversized = context.counter(
             "entries_too_large", "Entries that were cut, as they are too large."
         )

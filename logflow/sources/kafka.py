@@ -20,7 +20,7 @@ from logflow import extras
 from logflow.component import Context, Emit
 from logflow.config.fields import NonEmpty
 from logflow.net.kafka import Kafka, KafkaConfig
-from logflow.sources.messages import MessagesConfig, MessageSource, Progress
+from logflow.sources.messages import MessageProgress, MessagesConfig, MessageSource
 
 _POLL_MS = 500
 _MOST_MESSAGES = 10_000
@@ -58,7 +58,7 @@ class KafkaSource(MessageSource):
         self._kafka = Kafka(self.config, what)
         self._listener = extras.load("aiokafka.abc", "kafka", what).ConsumerRebalanceListener
         self._consumer: Any = None
-        self._progress: dict[Any, Progress] = {}
+        self._progress: dict[Any, MessageProgress] = {}
 
     def undelivered(self, error: Exception) -> Exception:
         """Return the error with what to do."""
@@ -115,7 +115,7 @@ class KafkaSource(MessageSource):
         """Hand on what came of a partition; it counts as progress once it is safe."""
         if place not in self._consumer.assignment():
             return  # another member reads it
-        progress = self._progress.setdefault(place, Progress())
+        progress = self._progress.setdefault(place, MessageProgress())
         for tag, of_tag in groupby(messages, key=self._tag_of):
             run = list(of_tag)
             step = progress.begin(run[-1].offset + 1)

@@ -151,7 +151,7 @@ class _Step:
     done: bool = False
 
 
-class Progress:
+class MessageProgress:
     """How far a sequence of messages is safe: up to the first of which something is not."""
 
     def __init__(self) -> None:

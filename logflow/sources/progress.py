@@ -14,7 +14,7 @@ from logflow.receipt import Receipt
 T = TypeVar("T")
 
 
-class Progress(Generic[T]):
+class SavedProgress(Generic[T]):
     """Saves the latest place before which everything is safe."""
 
     def __init__(self, save: Callable[[T], None]) -> None:

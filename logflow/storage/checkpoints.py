@@ -41,7 +41,7 @@ _COMPACT_BYTES = 8 << 20
 _log = logging.getLogger("logflow.checkpoints")
 
 
-class Mark(NamedTuple):
+class BufferMark(NamedTuple):
     """What a disk buffer held, so that it is noticed when something of it is gone without a trace.
 
     Attributes:
@@ -88,7 +88,7 @@ class Checkpoints:
         self._cuts: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(dict)
         self._accepted: dict[str, dict[str, int]] = defaultdict(dict)
         self._notes: dict[str, dict[bytes, str]] = defaultdict(dict)
-        self._marks: dict[str, Mark] = {}
+        self._marks: dict[str, BufferMark] = {}
         self._unwritten_marks: set[str] = set()
         self._changed = asyncio.Event()
 
@@ -221,14 +221,14 @@ class Checkpoints:
 
     # -- marks: made by disk buffers --------------------------------------------------------------
 
-    def mark(self, output: str, mark: Mark) -> None:
+    def mark(self, output: str, mark: BufferMark) -> None:
         """Note what the buffer of an output holds; only the last mark is kept."""
         if self._marks.get(output) != mark:
             self._marks[output] = mark
             self._unwritten_marks.add(output)
             self._changed.set()
 
-    def marked(self, output: str) -> Mark | None:
+    def marked(self, output: str) -> BufferMark | None:
         """What the buffer of an output held a moment ago; ``None`` if that is not known."""
         return self._marks.get(output)
 
@@ -307,7 +307,7 @@ class Checkpoints:
             case ["accept", output, stream, end]:
                 self._accepted[stream][output] = end
             case ["mark", output, size, events]:
-                self._marks[output] = Mark(size, events)
+                self._marks[output] = BufferMark(size, events)
             case ["note", output, key, ""]:
                 self._notes[output].pop(key, None)
             case ["note", output, key, text]:

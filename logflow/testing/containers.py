@@ -33,7 +33,7 @@ _LINE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class ContainerName:
     """Names one container of one pod."""
 
     namespace: str
@@ -94,7 +94,7 @@ def read_container(directory: Path) -> bytes:
 class ContainerLog:
     """The log file of one container, with its link and its rotated predecessors."""
 
-    def __init__(self, node: Path, container: Container, *, keep_files: int = 5) -> None:
+    def __init__(self, node: Path, container: ContainerName, *, keep_files: int = 5) -> None:
         directory = f"{container.namespace}_{container.pod}_{container.uid}"
         self.path = node.resolve() / "pods" / directory / container.name / "0.log"
         self.path.parent.mkdir(parents=True)

@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from logflow.testing.oracle import Oracle, Verdict
+from logflow.testing.oracle import DeliveryVerdict, Oracle
 from logflow.testing.processes import Process, free_ports, stop_all
 from logflow.testing.sinks import read_deliveries, read_requests, without_repeats
-from logflow.testing.stage import Member, Stage, ready_config, start
+from logflow.testing.stage import Member, ProcessStage, ready_config, start
 from logflow.testing.writer import Plan
 
 AGGREGATORS = ("aggregator-0", "aggregator-1")
@@ -60,7 +60,7 @@ class Arrivals:
         self.http = sum(request.lines for request in requests)
 
 
-class LocalPipeline(Stage):
+class LocalPipeline(ProcessStage):
     """Starts, kills and stops the processes; leaving the ``with`` block ends all of them."""
 
     def __init__(self, directory: Path) -> None:
@@ -120,7 +120,7 @@ class LocalPipeline(Stage):
         """A count of the lines that have arrived."""
         return Arrivals(self)
 
-    def verdict_of_files(self) -> Verdict:
+    def verdict_of_files(self) -> DeliveryVerdict:
         """What became of the written lines in the aggregators' files."""
         return self.judge_files(self.directory / name / "archive" for name in AGGREGATORS).verdict()
 

@@ -57,7 +57,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DeliveryVerdict:
     """What became of the written lines at one destination, in numbers of lines.
 
     Attributes:
@@ -142,12 +142,12 @@ class Oracle:
                     rest += block
         self.feed(rest, flow=str(path))
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> DeliveryVerdict:
         """Say what became of the lines so far."""
         examples = [*self._examples, *self._lost_examples(_EXAMPLES - len(self._examples))]
         written = sum(map(len, self._seen.values()))
         lost = sum(seen.count(0) for seen in self._seen.values())
-        return Verdict(
+        return DeliveryVerdict(
             written, written - lost, lost, self._doubled, self._disordered, self._damaged, self._unknown,
             tuple(examples),
         )  # fmt: skip

@@ -30,7 +30,7 @@ from logflow.config.fields import parse_address
 _MAX_BODY_BYTES = 256 << 20
 
 
-class Request(msgspec.Struct, frozen=True):
+class SinkRequest(msgspec.Struct, frozen=True):
     """One request that was answered with 200.
 
     Attributes:
@@ -78,29 +78,29 @@ class StoringSink:
         received_ns = time.time_ns()
         key = http.headers.get("Idempotency-Key", "")
         offset = os.lseek(self._bodies.fileno(), 0, os.SEEK_END)
-        request = Request(received_ns, key, http.path, offset, len(body), body.count(b"\n"))
+        request = SinkRequest(received_ns, key, http.path, offset, len(body), body.count(b"\n"))
         self._bodies.write(body)
         self._requests.write(msgspec.json.encode(request) + b"\n")
         return web.Response(text="ok\n")
 
 
-def read_requests(directory: Path) -> list[Request]:
+def read_requests(directory: Path) -> list[SinkRequest]:
     """Every request that the sink of a directory has answered with 200, in order."""
     try:
         lines = (directory / "requests.jsonl").read_bytes()
     except FileNotFoundError:
         return []
     whole = lines[: lines.rfind(b"\n") + 1]  # a killed sink may leave a torn one, which it did not answer
-    return msgspec.json.Decoder(Request).decode_lines(whole)
+    return msgspec.json.Decoder(SinkRequest).decode_lines(whole)
 
 
-def read_deliveries(directories: Iterable[Path]) -> Iterator[tuple[Request, bytes]]:
+def read_deliveries(directories: Iterable[Path]) -> Iterator[tuple[SinkRequest, bytes]]:
     """Every request of several sinks with its body, in the order in which they came."""
     each = [_deliveries(directory) for directory in directories]
     return heapq.merge(*each, key=lambda delivery: delivery[0].received_ns)
 
 
-def _deliveries(directory: Path) -> Iterator[tuple[Request, bytes]]:
+def _deliveries(directory: Path) -> Iterator[tuple[SinkRequest, bytes]]:
     requests = read_requests(directory)
     if not requests:
         return
@@ -110,7 +110,7 @@ def _deliveries(directory: Path) -> Iterator[tuple[Request, bytes]]:
             yield request, bodies.read(request.length)
 
 
-def without_repeats(deliveries: Iterable[tuple[Request, bytes]]) -> Iterator[tuple[Request, bytes]]:
+def without_repeats(deliveries: Iterable[tuple[SinkRequest, bytes]]) -> Iterator[tuple[SinkRequest, bytes]]:
     """Leave out requests whose ``Idempotency-Key`` was seen before, as a store does."""
     seen = set()
     for request, body in deliveries:

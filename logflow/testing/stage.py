@@ -25,7 +25,7 @@ import yaml
 
 from logflow.testing.oracle import Oracle
 from logflow.testing.processes import Process, stop_all
-from logflow.testing.writer import Plan, Progress, read_progress
+from logflow.testing.writer import Plan, WriterProgress, read_progress
 
 _START_S = 30.0
 """How long a process may take until it answers."""
@@ -92,7 +92,7 @@ class Member:
         return events
 
 
-class Stage(ExitStack):
+class ProcessStage(ExitStack):
     """Makes processes; every one of them is killed when the ``with`` block is left.
 
     Attributes:
@@ -155,7 +155,7 @@ class Stage(ExitStack):
         return self.module("writer", "logflow.testing.writer", self.node, *options)
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> WriterProgress:
         """What the writer has written."""
         return read_progress(self.node)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from logflow.testing.containers import PIECE_BYTES, Container, ContainerLog, cri_lines
+from logflow.testing.containers import PIECE_BYTES, ContainerLog, ContainerName, cri_lines
 from logflow.testing.oracle import Text, numbered_line
 
 _TICK_S = 0.01
@@ -51,7 +51,7 @@ class Plan:
     long_share: float = 0.001
 
 
-class Progress(msgspec.Struct):
+class WriterProgress(msgspec.Struct):
     """What ``written.json`` holds: whole lines that are in the files."""
 
     written: dict[str, int]
@@ -64,12 +64,12 @@ class Progress(msgspec.Struct):
         return sum(self.written.values())
 
 
-def read_progress(node: Path) -> Progress:
+def read_progress(node: Path) -> WriterProgress:
     """Read how far the writer of ``node`` has come; nothing yet before it has begun."""
     try:
-        return msgspec.json.decode((node / "written.json").read_bytes(), type=Progress)
+        return msgspec.json.decode((node / "written.json").read_bytes(), type=WriterProgress)
     except FileNotFoundError:
-        return Progress({})
+        return WriterProgress({})
 
 
 class _Speaker:
@@ -79,7 +79,7 @@ class _Speaker:
         app = _APPS[index % len(_APPS)]
         self._name = f"{app}-{index // len(_APPS)}"
         uid = f"{rng.getrandbits(128):032x}"
-        container = Container("shop", self._name, app, uid, f"{rng.getrandbits(256):064x}")
+        container = ContainerName("shop", self._name, app, uid, f"{rng.getrandbits(256):064x}")
         self._plan = plan
         self._rng = rng
         self._log = ContainerLog(node, container, keep_files=plan.keep_files)
@@ -133,7 +133,7 @@ class _Speaker:
         self._log.close()
 
 
-class Writer:
+class ContainerWriter:
     """Writes the containers of one node; :meth:`stop` may be called from a signal handler."""
 
     def __init__(self, node: Path, plan: Plan) -> None:
@@ -177,7 +177,7 @@ class Writer:
 
     def _report(self, *, finished: bool = False) -> None:
         written = {series: count for speaker in self._speakers for series, count in speaker.written.items()}
-        progress = Progress(written, sum(speaker.rotations for speaker in self._speakers), finished)
+        progress = WriterProgress(written, sum(speaker.rotations for speaker in self._speakers), finished)
         temporary = self._node / "written.json.tmp"
         temporary.write_bytes(msgspec.json.encode(progress))
         temporary.rename(self._node / "written.json")
@@ -215,7 +215,7 @@ def main(argv: list[str] | None = None) -> int:
         default = getattr(defaults, name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     options = vars(parser.parse_args(argv))
-    writer = Writer(options.pop("node"), Plan(**options))
+    writer = ContainerWriter(options.pop("node"), Plan(**options))
     signal.signal(signal.SIGTERM, lambda *_: writer.stop())
     writer.run()
     return 0

@@ -11,8 +11,8 @@ from logflow.cli import demo
 from logflow.cli.main import build_parser, main
 from logflow.testing.local import LocalPipeline
 from logflow.testing.oracle import Text, numbered_line
-from logflow.testing.sinks import Request
-from logflow.testing.writer import Plan, Progress
+from logflow.testing.sinks import SinkRequest
+from logflow.testing.writer import Plan, WriterProgress
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def finished_demo(directory: Path, *, files: range, http: range, written: int = 
     archive = directory / "aggregator-0" / "archive"
     for path in (pipeline.node, archive, directory / "sink-0"):
         path.mkdir(parents=True)
-    progress = Progress({"web-0/stdout": written} if written else {}, finished=True)
+    progress = WriterProgress({"web-0/stdout": written} if written else {}, finished=True)
     (pipeline.node / "written.json").write_bytes(msgspec.json.encode(progress))
     (archive / "a.jsonl").write_bytes(lines(files))
     (directory / "sink-0" / "bodies.jsonl").write_bytes(lines(http))
-    requests = [Request(2_000_000, "k", "/", 0, len(lines(http)), len(http))] * 2
+    requests = [SinkRequest(2_000_000, "k", "/", 0, len(lines(http)), len(http))] * 2
     (directory / "sink-0" / "requests.jsonl").write_bytes(
         b"".join(msgspec.json.encode(request) + b"\n" for request in requests)
     )

@@ -8,12 +8,12 @@ import pytest
 
 from logflow import registry
 from logflow.config.models import Settings
-from logflow.config.reference import Row, _write, reference, rows
+from logflow.config.reference import ReferenceRow, _write, reference, rows
 
 COMPONENTS = [(kind, name) for kind in get_args(registry.Kind) for name in registry.built_in(kind)]
 
 
-def row(kind: registry.Kind, name: str, key: str) -> Row:
+def row(kind: registry.Kind, name: str, key: str) -> ReferenceRow:
     return next(row for row in rows(registry.load(kind, name).Config) if row.key == key)
 
 

@@ -15,10 +15,10 @@ import msgspec
 import pytest
 
 from logflow.cli.main import main
-from logflow.testing.containers import Container, ContainerLog, cri_lines
+from logflow.testing.containers import ContainerLog, ContainerName, cri_lines
 from logflow.testing.processes import Process, free_ports
 from logflow.testing.sinks import read_deliveries
-from logflow.testing.stage import Stage, ready_config, start
+from logflow.testing.stage import ProcessStage, ready_config, start
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = (
@@ -27,7 +27,7 @@ CONFIGS = (
 _TIMEOUT_S = 20.0
 
 
-class Runner(Stage):
+class Runner(ProcessStage):
     """Starts processes that end with the test."""
 
     def run(self, config: str, env: dict[str, str], *, stdin: bytes | None = None) -> Process:
@@ -137,7 +137,7 @@ def test_every_variable_has_a_default_and_is_documented(name: str) -> None:
 
 @pytest.mark.slow
 def test_the_agent_delivers_to_the_aggregator_that_is_up(runner: Runner) -> None:
-    log = ContainerLog(runner.directory / "node", Container("shop", "web-0", "web", "u1", "c" * 64))
+    log = ContainerLog(runner.directory / "node", ContainerName("shop", "web-0", "web", "u1", "c" * 64))
     log.write(b"".join(cri_lines(1_700_000_000_000_000_001, "stdout", b'{"n": 1}')))
     aggregator, address = runner.aggregator()
     [nobody] = free_ports(1)

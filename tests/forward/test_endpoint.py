@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from logflow.forward.endpoint import Endpoint
+from logflow.forward.endpoint import ServerEndpoint
 
 
 @pytest.mark.parametrize(
     ("text", "endpoint", "written"),
     [
-        ("aggregator-0:24224", Endpoint("aggregator-0", 24224), "aggregator-0:24224"),
-        ("aggregator-0", Endpoint("aggregator-0", 24224), "aggregator-0:24224"),
-        ("[::1]:24224", Endpoint("::1", 24224), "[::1]:24224"),
-        ("unix:/run/logflow.sock", Endpoint(path="/run/logflow.sock"), "unix:/run/logflow.sock"),
-        ("unix:///run/logflow.sock", Endpoint(path="/run/logflow.sock"), "unix:/run/logflow.sock"),
+        ("aggregator-0:24224", ServerEndpoint("aggregator-0", 24224), "aggregator-0:24224"),
+        ("aggregator-0", ServerEndpoint("aggregator-0", 24224), "aggregator-0:24224"),
+        ("[::1]:24224", ServerEndpoint("::1", 24224), "[::1]:24224"),
+        ("unix:/run/logflow.sock", ServerEndpoint(path="/run/logflow.sock"), "unix:/run/logflow.sock"),
+        ("unix:///run/logflow.sock", ServerEndpoint(path="/run/logflow.sock"), "unix:/run/logflow.sock"),
     ],
 )
 def test_addresses_are_read_and_written(text, endpoint, written):
-    assert Endpoint.parse(text) == endpoint
+    assert ServerEndpoint.parse(text) == endpoint
     assert str(endpoint) == written
-    assert Endpoint.parse(endpoint) is endpoint
+    assert ServerEndpoint.parse(endpoint) is endpoint
 
 
 @pytest.mark.parametrize(
@@ -28,4 +28,4 @@ def test_addresses_are_read_and_written(text, endpoint, written):
 )
 def test_others_are_refused(text):
     with pytest.raises(ValueError):
-        Endpoint.parse(text)
+        ServerEndpoint.parse(text)

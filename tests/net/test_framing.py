@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logflow.net.framing import Frames
+from logflow.net.framing import Framing
 
 LIMIT = 480
 
 
 def cut(data, *, size=None, limit=LIMIT):
-    frames = Frames(limit, counted=True)
+    frames = Framing(limit, counted=True)
     found = []
     for start in range(0, len(data), size or len(data) or 1):
         found += frames.feed(data[start : start + (size or len(data))])
@@ -40,7 +40,7 @@ def test_a_long_message_is_cut_and_what_follows_is_sane(size):
 
 @pytest.mark.parametrize("size", [None, 1])
 def test_a_length_that_lies_ends_the_stream_after_what_came_before(size):
-    frames = Frames(LIMIT, counted=True)
+    frames = Framing(LIMIT, counted=True)
     data = b"5 <1>ab3 <2>abcd6 <3>abc"
     found = []
     for start in range(0, len(data), size or len(data)):
@@ -67,7 +67,7 @@ def test_counted_messages_come_as_they_are_however_they_arrive(messages, size):
 
 @given(st.binary(max_size=3000), st.integers(1, 500))
 def test_memory_is_bounded_whatever_comes(data, size):
-    frames = Frames(LIMIT, counted=True)
+    frames = Framing(LIMIT, counted=True)
     for start in range(0, len(data), size):
         found = frames.feed(data[start : start + size])
         if frames.broken:

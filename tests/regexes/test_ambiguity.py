@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logflow.regexes.ambiguity import cost
-from logflow.regexes.syntax import Choice, Group, Look, Node, One, Repeat, Row, parse_pattern
+from logflow.regexes.syntax import Alternation, Concatenation, Group, Look, Node, One, Repeat, parse_pattern
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,9 @@ class _Backtracking:
                 return (kind != "start" or at == 0) and (kind != "end" or at == len(self.text)) and go_on(at)
             case Group(_, _, body):
                 return self._match(body, at, go_on)
-            case Choice(branches):
+            case Alternation(branches):
                 return any(self._match(branch, at, go_on) for branch in branches)
-            case Row(parts):
+            case Concatenation(parts):
                 return self._row(parts, at, go_on)
             case Repeat():
                 return self._repeat(node, node.least, node.most, at, go_on)

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from logflow.sources.journald import JournaldSource
-from logflow.sources.progress import Progress
+from logflow.sources.progress import SavedProgress
 from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.metrics import Metrics
 from logflow.testing import Collector, make_context, run_source
@@ -163,7 +163,7 @@ def test_a_place_is_saved_only_when_all_before_it_is_safe():
     from logflow.receipt import Receipt
 
     saved = []
-    progress = Progress(saved.append)
+    progress = SavedProgress(saved.append)
     receipts = [Receipt(1) for _ in range(3)]
     for number, receipt in enumerate(receipts):
         progress.add(receipt, number)

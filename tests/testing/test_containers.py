@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from logflow.testing.containers import (
     PIECE_BYTES,
-    Container,
     ContainerLog,
+    ContainerName,
     cri_lines,
     cri_messages,
     format_time,
@@ -79,7 +79,7 @@ def test_what_containerd_would_not_write_is_an_error(bad: bytes) -> None:
 
 
 def test_rotation_renames_then_the_writer_goes_on_until_it_reopens(tmp_path: Path) -> None:
-    log = ContainerLog(tmp_path, Container("shop", "web-0", "web", "u1", "c1"))
+    log = ContainerLog(tmp_path, ContainerName("shop", "web-0", "web", "u1", "c1"))
     log.write(b"1\n")
     assert log.rotate()
     log.write(b"2\n")
@@ -95,7 +95,7 @@ def test_rotation_renames_then_the_writer_goes_on_until_it_reopens(tmp_path: Pat
 
 def test_a_second_rotation_within_a_second_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     freeze(monkeypatch, 0)
-    log = ContainerLog(tmp_path, Container("shop", "web-0", "web", "u1", "c1"))
+    log = ContainerLog(tmp_path, ContainerName("shop", "web-0", "web", "u1", "c1"))
     assert log.rotate()
     log.reopen()
     assert not log.rotate()
@@ -105,7 +105,7 @@ def test_a_second_rotation_within_a_second_waits(tmp_path: Path, monkeypatch: py
 def test_older_files_are_compressed_and_the_oldest_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = ContainerLog(tmp_path, Container("shop", "web-0", "web", "u1", "c1"), keep_files=4)
+    log = ContainerLog(tmp_path, ContainerName("shop", "web-0", "web", "u1", "c1"), keep_files=4)
     for second in range(6):
         freeze(monkeypatch, second)
         log.write(b"%d\n" % second)

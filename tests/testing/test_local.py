@@ -9,8 +9,8 @@ import pytest
 
 from logflow.testing.local import LocalPipeline
 from logflow.testing.oracle import Text, numbered_line
-from logflow.testing.sinks import Request
-from logflow.testing.writer import Progress
+from logflow.testing.sinks import SinkRequest
+from logflow.testing.writer import WriterProgress
 
 TEXT = Text.of("hello")
 
@@ -27,7 +27,10 @@ def delivered(*seqs: int) -> bytes:
 def pipeline(tmp_path: Path) -> LocalPipeline:
     """A pipeline that has run: four lines, of which one was sent over HTTP twice."""
     pipeline = LocalPipeline(tmp_path)
-    write(pipeline.node / "written.json", msgspec.json.encode(Progress({"web-0/stdout": 4}, finished=True)))
+    write(
+        pipeline.node / "written.json",
+        msgspec.json.encode(WriterProgress({"web-0/stdout": 4}, finished=True)),
+    )
     write(tmp_path / "aggregator-0" / "archive" / "t" / "2026-01-31.jsonl", delivered(0, 1, 3))
     write(tmp_path / "aggregator-1" / "archive" / "t" / "2026-01-31.jsonl", delivered(2))
     send(tmp_path / "sink-0", ("a", 1, delivered(0, 1)), ("b", 3, delivered(3)))
@@ -44,7 +47,7 @@ def send(directory: Path, *requests: tuple[str, int, bytes]) -> None:
     offset = 0
     index, bodies = b"", b""
     for key, received_ns, body in requests:
-        request = Request(received_ns, key, "/aggregator-0", offset, len(body), body.count(b"\n"))
+        request = SinkRequest(received_ns, key, "/aggregator-0", offset, len(body), body.count(b"\n"))
         index += msgspec.json.encode(request) + b"\n"
         bodies += body
         offset += len(body)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logflow.testing.oracle import Oracle, Text, Verdict, numbered_line, percentile
+from logflow.testing.oracle import DeliveryVerdict, Oracle, Text, numbered_line, percentile
 
 TEXT = Text.of('GET /caf\u00e9 "200"\n\t\\')
 
@@ -20,7 +20,7 @@ def arrived(seq: int, *, container: str = "web-0", stream: str = "stdout") -> by
     return msgspec.json.encode({"@timestamp": "x", "@tag": "t", **record, "stream": stream}) + b"\n"
 
 
-def judge(*seqs: int, written: int = 3) -> Verdict:
+def judge(*seqs: int, written: int = 3) -> DeliveryVerdict:
     oracle = Oracle({"web-0/stdout": written})
     oracle.feed(b"".join(map(arrived, seqs)))
     return oracle.verdict()

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from logflow.testing.processes import free_ports
-from logflow.testing.stage import Stage, ready_config, start, stop
+from logflow.testing.stage import ProcessStage, ready_config, start, stop
 
 
 @pytest.mark.parametrize("name", ["agent", "aggregator", "sidecar", "standalone"])
@@ -17,7 +17,7 @@ def test_ready_configurations_come_with_the_package(name: str) -> None:
 
 
 def test_a_configuration_is_written_with_its_place(tmp_path: Path) -> None:
-    with Stage(tmp_path) as stage:
+    with ProcessStage(tmp_path) as stage:
         member = stage.logflow("one", {"sources": {}}, 1234)
     assert yaml.safe_load((tmp_path / "one.yaml").read_text()) == {
         "data_dir": str(tmp_path / "one" / "data"),
@@ -36,7 +36,7 @@ def test_a_member_answers_and_ends_with_the_stage(tmp_path: Path) -> None:
         "routes": [{"match": "t", "outputs": ["out"]}],
         "outputs": {"out": {"type": "null"}},
     }
-    with Stage(tmp_path) as stage:
+    with ProcessStage(tmp_path) as stage:
         member = stage.logflow("one", config, port)
         assert member.status() is None
         assert member.waiting() == -1

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from logflow.testing.containers import cri_messages, read_container
-from logflow.testing.oracle import Oracle, Verdict
-from logflow.testing.writer import Plan, Progress, Writer, main, read_progress
+from logflow.testing.oracle import DeliveryVerdict, Oracle
+from logflow.testing.writer import ContainerWriter, Plan, WriterProgress, main, read_progress
 
 
-def judge(node: Path) -> Verdict:
+def judge(node: Path) -> DeliveryVerdict:
     """Compare what stands in the files with what the writer says."""
     oracle = Oracle(read_progress(node).written)
     for directory in node.glob("pods/*/*"):
@@ -27,7 +27,7 @@ def test_what_the_writer_says_it_wrote_is_in_the_files(tmp_path: Path, seed: int
     plan = Plan(
         containers=3, lines_per_s=20_000, duration_s=0.1, seed=seed, rotate_bytes=100_000, long_share=0.02
     )
-    Writer(tmp_path, plan).run()
+    ContainerWriter(tmp_path, plan).run()
     progress = read_progress(tmp_path)
     assert progress.finished
     assert (progress.lines, len(progress.written)) == (2000, 6)
@@ -36,14 +36,14 @@ def test_what_the_writer_says_it_wrote_is_in_the_files(tmp_path: Path, seed: int
 
 
 def test_streams_interleave_in_the_middle_of_long_lines(tmp_path: Path) -> None:
-    Writer(tmp_path, Plan(containers=1, lines_per_s=10_000, duration_s=0.03, long_share=0.3)).run()
+    ContainerWriter(tmp_path, Plan(containers=1, lines_per_s=10_000, duration_s=0.03, long_share=0.3)).run()
     [directory] = tmp_path.glob("pods/*/*")
     pieces = re.findall(rb"^\S+ (stdout|stderr) ([PF]) ", read_container(directory), re.MULTILINE)
     assert any(tag == b"P" and following != stream for (stream, tag), (following, _) in pairwise(pieces))
 
 
 def test_a_stopped_writer_finishes_its_lines(tmp_path: Path) -> None:
-    writer = Writer(tmp_path, Plan(duration_s=3600))
+    writer = ContainerWriter(tmp_path, Plan(duration_s=3600))
     writer.stop()
     writer.run()
     assert read_progress(tmp_path).finished
@@ -51,7 +51,7 @@ def test_a_stopped_writer_finishes_its_lines(tmp_path: Path) -> None:
 
 
 def test_before_the_writer_has_begun_nothing_is_written(tmp_path: Path) -> None:
-    assert read_progress(tmp_path) == Progress({})
+    assert read_progress(tmp_path) == WriterProgress({})
 
 
 def test_the_command_takes_every_part_of_the_plan(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import yaml
 
 from logflow.testing.processes import free_ports
-from logflow.testing.stage import Member, Stage
+from logflow.testing.stage import Member, ProcessStage
 from tools.rig import aggregator_config, file_output
 
 SHUTDOWN_S = 3.0
@@ -52,7 +52,7 @@ class Target:
 Attack: TypeAlias = Callable[[Target, Random], Awaitable[None]]
 
 
-class AttackStage(Stage):
+class AttackStage(ProcessStage):
     """The aggregator and its ports."""
 
     def __init__(self, directory: Path, engine: str) -> None:

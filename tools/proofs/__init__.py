@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from logflow.testing.oracle import Verdict
+from logflow.testing.oracle import DeliveryVerdict
 from logflow.testing.processes import free_ports
 from tools.client import Client, packed_request
 from tools.disks import fill_disk, flip_bit, small_disk
@@ -42,7 +42,7 @@ class Proof:
         figures: what was counted and measured.
     """
 
-    verdict: Verdict
+    verdict: DeliveryVerdict
     figures: Mapping[str, float]
 
 

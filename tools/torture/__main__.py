@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from logflow.errors import LogflowError
-from logflow.testing.oracle import Oracle, Verdict
+from logflow.testing.oracle import DeliveryVerdict, Oracle
 from logflow.testing.sinks import read_deliveries, without_repeats
 from logflow.testing.stage import lines_in
 from tools.rig import ENDLESS, finish
@@ -160,7 +160,7 @@ def _judge(
     return files.verdict().exactly_once and whole
 
 
-def _print(where: str, verdict: Verdict) -> None:
+def _print(where: str, verdict: DeliveryVerdict) -> None:
     print(
         f"  {where}: {verdict.delivered} delivered, {verdict.lost} lost, {verdict.doubled} doubled, "
         f"{verdict.disordered} out of order, {verdict.damaged} damaged, {verdict.unknown} unknown"

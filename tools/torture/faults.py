@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from logflow.errors import ComponentError
-from logflow.testing.containers import Container, ContainerLog, cri_lines
+from logflow.testing.containers import ContainerLog, ContainerName, cri_lines
 from logflow.testing.oracle import Text, numbered_line
 from logflow.testing.stage import Member
 from tools.client import Client
@@ -172,7 +172,9 @@ class Faults:
         """Kill the agent within milliseconds of the delivery of a new file's first line."""
         agent, name = self._stage.agent, f"new-{len(self._new)}"
         await up(agent)
-        container = Container("shop", name, "app", f"{self._rng.getrandbits(128):032x}", f"{name[4:]:0>64}")
+        container = ContainerName(
+            "shop", name, "app", f"{self._rng.getrandbits(128):032x}", f"{name[4:]:0>64}"
+        )
         log = ContainerLog(self._stage.node, container)
         self._new[f"{name}/stdout"] = _NEW_LINES
         for seq in range(_NEW_LINES):

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from logflow.testing.processes import free_ports
-from logflow.testing.stage import Member, Stage, stop
+from logflow.testing.stage import Member, ProcessStage, stop
 from tools.disks import small_disk
 from tools.rig import RETRY, agent_config, aggregator_config, file_output, up
 from tools.torture.proxy import CruelProxy
@@ -29,7 +29,7 @@ _REST = [{"type": "select", "drop": f"hash(seq) <= {_HALF}"}]
 """One output takes a sample, the other the rest: both together have each event once, whatever strikes."""
 
 
-class TortureStage(Stage):
+class TortureStage(ProcessStage):
     """Two sinks, two aggregators, two proxies and an agent, on loopback, below one directory.
 
     Args:

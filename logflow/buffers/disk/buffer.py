@@ -43,7 +43,7 @@ from logflow.clock import Clock
 from logflow.component import Counter
 from logflow.config.options import BufferOptions
 from logflow.receipt import Receipt
-from logflow.storage.checkpoints import Checkpoints, Mark
+from logflow.storage.checkpoints import BufferMark, Checkpoints
 from logflow.telemetry.ledger import Account
 
 _UNWRITTEN_BYTES = 32 << 20
@@ -174,7 +174,7 @@ class DiskBuffer(Buffer):
 
     def _account_for_missing(self, found: Recovered, account_of: Callable[[str], Account]) -> None:
         """Account for what is gone without a trace: files that are shorter than they were, unknown damage."""
-        mark = self._checkpoints.marked(self._name) or Mark(0, 0)
+        mark = self._checkpoints.marked(self._name) or BufferMark(0, 0)
         missing_bytes = max(0, mark.size - found.size)
         if missing_bytes:
             self._log.error("%d bytes that were stored are missing in %s.", missing_bytes, self._directory)
@@ -262,7 +262,7 @@ class DiskBuffer(Buffer):
 
     def _mark(self) -> None:
         """Note what is held, so that it is noticed when something of it is gone."""
-        self._checkpoints.mark(self._name, Mark(self._files.segments.size, self._stock.events))
+        self._checkpoints.mark(self._name, BufferMark(self._files.segments.size, self._stock.events))
 
     def _oldest_ns(self) -> int | None:
         """Since when the oldest batch waits; of very many tags, as it was up to a second ago."""

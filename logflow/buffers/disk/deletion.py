@@ -16,7 +16,7 @@ from logflow.buffers.disk.segments import Segment
 from logflow.buffers.disk.stock import Stock
 from logflow.buffers.disk.threads import InThread, run_beside
 from logflow.buffers.disk.writer import Writer
-from logflow.storage.checkpoints import Checkpoints, Mark
+from logflow.storage.checkpoints import BufferMark, Checkpoints
 
 
 class Deletion:
@@ -71,7 +71,9 @@ class Deletion:
 
     async def _delete(self, segment: Segment) -> None:
         left_bytes = self._files.segments.size - segment.size
-        self._checkpoints.mark(self._name, Mark(left_bytes, self._stock.events))  # it is not missing then
+        self._checkpoints.mark(
+            self._name, BufferMark(left_bytes, self._stock.events)
+        )  # it is not missing then
         if self._synced:
             await self._checkpoints.sync()
         else:

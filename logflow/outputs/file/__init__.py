@@ -35,9 +35,9 @@ from logflow.outputs.file.appending import AppendingWriter
 from logflow.outputs.file.disk import Disk
 from logflow.outputs.file.journal import FileJournal
 from logflow.outputs.file.render import Renderer
-from logflow.outputs.file.retention import Limits, Retention
+from logflow.outputs.file.retention import RetentionLimits, Retention
 from logflow.outputs.file.whole import Part, WholeOptions, WholeWriter
-from logflow.outputs.file.writer import CACHED_BYTES, Writer, WriterOptions
+from logflow.outputs.file.writer import CACHED_BYTES, FileWriter, WriterOptions
 from logflow.packing import unpack_entries
 from logflow.parquet import ColumnTypes, ParquetWriter
 from logflow.storage.fs import Fs
@@ -207,7 +207,7 @@ class FileOutput(Output):
             directory_mode=config.directory_mode,
             root=self._template.root,
         )
-        writer = Writer(
+        writer = FileWriter(
             self._journal, options, disk=self.disk, clock=context.clock, log=context.log,
             retention=self._retention,
         )  # fmt: skip
@@ -242,7 +242,7 @@ class FileOutput(Output):
             counter("bytes_removed", "Bytes of old files that were removed."),
         )
         return Retention(
-            self.context.data_dir / "files", self._template.root, Limits(config.age, config.size),
+            self.context.data_dir / "files", self._template.root, RetentionLimits(config.age, config.size),
             fs=self.fs, log=self.context.log, removed=removed,
         )  # fmt: skip
 

@@ -72,7 +72,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Limits:
+class RetentionLimits:
     """What may stay.
 
     Attributes:
@@ -100,7 +100,7 @@ class Retention:
     """
 
     def __init__(
-        self, path: Path, root: Path, limits: Limits, *, fs: Fs, log: logging.Logger,
+        self, path: Path, root: Path, limits: RetentionLimits, *, fs: Fs, log: logging.Logger,
         removed: tuple[Counter, Counter],
     ) -> None:  # fmt: skip
         """Keep the list at ``path``.

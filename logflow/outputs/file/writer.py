@@ -124,7 +124,7 @@ class _File:
     written_ns: int = 0
 
 
-class Writer:
+class FileWriter:
     """Writes chunks in groups. :meth:`write` may be called from several threads."""
 
     def __init__(

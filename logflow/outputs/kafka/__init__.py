@@ -29,8 +29,8 @@ from logflow.config.fields import ExpressionField, NonEmpty, Size, parse_size
 from logflow.config.options import GroupOutputConfig, Options, OutputConfig
 from logflow.errors import ChunkTooLarge, ComponentError, DeliveryError
 from logflow.net.kafka import Kafka, KafkaConfig
-from logflow.outputs.kafka.ledger import Ledger
-from logflow.outputs.kafka.messages import Batches, EventTooLarge, MessageMaker
+from logflow.outputs.kafka.ledger import TransactionLedger
+from logflow.outputs.kafka.messages import EventTooLarge, MessageMaker, RecordBatches
 from logflow.templates import PathTemplate
 
 _TRANSACTIONAL_ID = re.compile(r"logflow-.+-[0-9a-f]{16}")
@@ -109,7 +109,7 @@ class KafkaOutput(Output):
         self._maker = MessageMaker(config.topic, config.key, config.time_key, config.tag_key, context)
         self._turn = asyncio.Lock()
         self._producer: Any = None
-        self._ledger: Ledger | None = None
+        self._ledger: TransactionLedger | None = None
         self._made: set[str] = set()
 
     async def open(self) -> None:
@@ -151,11 +151,11 @@ class KafkaOutput(Output):
                 raise self._kafka.undelivered(error) from error
         return [failed.get(chunk.id) for chunk in chunks]
 
-    async def _make(self, chunks: Sequence[Chunk]) -> tuple[Batches, dict[bytes, Exception]]:
+    async def _make(self, chunks: Sequence[Chunk]) -> tuple[RecordBatches, dict[bytes, Exception]]:
         """Make batches of messages of those chunks of which that can be done."""
         by_topic = await asyncio.to_thread(self._maker.topics, chunks)
         counts = {topic: await self._partitions(topic) for topic in by_topic}
-        batches = Batches(self._producer.create_batch, counts)
+        batches = RecordBatches(self._producer.create_batch, counts)
         failed: dict[bytes, Exception] = {}
         for chunk in chunks:
             try:
@@ -168,7 +168,7 @@ class KafkaOutput(Output):
         await asyncio.to_thread(self._maker.fill, kept, batches)
         return batches, failed
 
-    async def _store(self, batches: Batches, chunks: Sequence[Chunk]) -> None:
+    async def _store(self, batches: RecordBatches, chunks: Sequence[Chunk]) -> None:
         """One transaction: the messages, and the ids of their chunks."""
         assert self._ledger is not None
         producer, ledger = self._producer, self._ledger
@@ -215,7 +215,7 @@ class KafkaOutput(Output):
         await self._drop_producer()
         transactional_id = await asyncio.to_thread(self._transactional_id)
         if self._ledger is None:
-            self._ledger = Ledger(self.config.chunk_topic, transactional_id, self._kafka)
+            self._ledger = TransactionLedger(self.config.chunk_topic, transactional_id, self._kafka)
         try:
             self._producer = self._kafka.library.AIOKafkaProducer(
                 **self._kafka.options(), transactional_id=transactional_id, acks="all",

@@ -28,7 +28,7 @@ _POLL_MS = 500
 _PATIENCE_S = 30.0
 
 
-class Ledger:
+class TransactionLedger:
     """See the module's text."""
 
     def __init__(self, topic: str, transactional_id: str, kafka: Kafka) -> None:

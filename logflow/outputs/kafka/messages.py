@@ -35,7 +35,7 @@ class EventTooLarge(Exception):
     """An event of a chunk makes a message that is too large."""
 
 
-class Batches:
+class RecordBatches:
     """Batches under construction, by topic and partition."""
 
     def __init__(self, new: Callable[[], Any], partitions: Mapping[str, int]) -> None:
@@ -97,7 +97,7 @@ class MessageMaker:
             if max(map(len, lines), default=0) + 2 * len(chunk.tag) + _AROUND > limit:
                 raise EventTooLarge
 
-    def fill(self, chunks: Sequence[Chunk], batches: Batches) -> None:
+    def fill(self, chunks: Sequence[Chunk], batches: RecordBatches) -> None:
         """Add the messages of chunks, in order."""
         for chunk in chunks:
             tag = chunk.tag.encode("utf-8", "backslashreplace")

@@ -31,7 +31,7 @@ from logflow.config.options import GroupOutputConfig, OutputConfig
 from logflow.config.secrets import SecretField
 from logflow.config.tls import ClientTls
 from logflow.errors import DeliveryError, LimitExceeded
-from logflow.outputs.postgres.rows import Rows
+from logflow.outputs.postgres.rows import CopyRows
 
 _NAME = re.compile(r'[^\0".]{1,63}')
 _KEPT_DAYS = 30
@@ -102,7 +102,7 @@ class PostgresOutput(Output):
     def __init__(self, config: PostgresOutput.Config, context: Context) -> None:
         super().__init__(config, context)
         self._asyncpg = extras.load("asyncpg", "postgres", f"output {context.name} (postgres)")
-        self._rows = Rows([*config.columns.values()], context, record=config.record_column is not None)
+        self._rows = CopyRows([*config.columns.values()], context, record=config.record_column is not None)
         self._tls: ssl.SSLContext | bool = False
         self._idle: list[Any] = []
 

@@ -30,7 +30,7 @@ _SLICE_BYTES = 256 << 10
 _decode = msgspec.msgpack.decode
 
 
-class Rows:
+class CopyRows:
     """Makes rows. Pure; may be used from any thread."""
 
     def __init__(self, columns: Sequence[Expression], context: Context, *, record: bool) -> None:

@@ -19,7 +19,7 @@ _CONNECT_S = 10.0
 _ANSWER_S = 30.0
 
 
-class Container(msgspec.Struct, frozen=True):
+class DockerContainer(msgspec.Struct, frozen=True):
     """What is known of a container."""
 
     id: str
@@ -77,11 +77,11 @@ class Api:
         )
         return [container.id for container in listed]
 
-    async def inspect(self, container: str) -> Container:
+    async def inspect(self, container: str) -> DockerContainer:
         """Describe a container."""
         found = msgspec.json.decode(await self._ask(f"/containers/{container}/json", {}), type=_Inspected)
         config = found.config
-        return Container(
+        return DockerContainer(
             found.id, found.name.removeprefix("/"), config.image, config.labels or {}, config.tty,
             found.state.running,
         )  # fmt: skip

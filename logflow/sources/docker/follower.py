@@ -12,10 +12,10 @@ from logflow.batch import Batch
 from logflow.component import Context, Emit
 from logflow.engine.api import LineParser
 from logflow.errors import MalformedData
-from logflow.sources.docker.api import Api, Container
+from logflow.sources.docker.api import Api, DockerContainer
 from logflow.sources.docker.frames import Frames, time_of
 from logflow.sources.lines import LineCounters
-from logflow.sources.progress import Progress
+from logflow.sources.progress import SavedProgress
 from logflow.timestamps import parse_rfc3339
 
 Place = tuple[str, int]
@@ -27,7 +27,7 @@ class Follower:
 
     def __init__(
         self,
-        container: Container,
+        container: DockerContainer,
         tag: str,
         lines: LineParser,
         context: Context,
@@ -43,7 +43,7 @@ class Follower:
         self._context = context
         self._counters = counters
         self._place: Place = place or ("", 0)
-        self._progress = Progress[Place](save)
+        self._progress = SavedProgress[Place](save)
         self._carry = b""
         self._fields = {
             "container_id": container.id,

@@ -14,7 +14,7 @@ from logflow.component import Context, Emit, Source
 from logflow.config.fields import NonEmpty, ParserField, Size, parse_size
 from logflow.config.options import SourceConfig
 from logflow.errors import MalformedData
-from logflow.sources.docker.api import Api, Container
+from logflow.sources.docker.api import Api, DockerContainer
 from logflow.sources.docker.follower import Follower, Place
 from logflow.sources.lines import LineCounters
 
@@ -125,7 +125,7 @@ class DockerSource(Source):
                 self.context.name, container[:12], " ".join(str(error).split()) or type(error).__name__,
             )  # fmt: skip
 
-    def _make(self, container: Container) -> Follower:
+    def _make(self, container: DockerContainer) -> Follower:
         tag = self.config.tag.replace("{name}", _safe(container.name)).replace("{id}", container.id[:12])
         saved = self.context.state.get(container.id)
         place: Place | None = (saved[0], saved[1]) if saved else None

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from logflow.batch import Batch
 from logflow.component import Context, Emit, Source
 from logflow.config.fields import Address, NonEmpty
-from logflow.net.framing import Frames
+from logflow.net.framing import Framing
 from logflow.net.line_server import LineServer, LineServerConfig
 from logflow.sources.syslog.decoding import Decoder
 from logflow.timestamps import parse_timezone
@@ -82,7 +82,7 @@ class SyslogSource(Source):
 
     async def preview(self, data: bytes, path: str | None = None) -> Sequence[Batch]:  # noqa: ARG002
         """Return what a connection that sent ``data`` and ended would give."""
-        frames = Frames(self.config.max_message, counted=True)
+        frames = Framing(self.config.max_message, counted=True)
         messages = frames.feed(data)
         rest = frames.rest()
         return [self._batch([*messages, *([rest] if rest else [])], "")]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from logflow.sources.kafka import KafkaSource
-from logflow.sources.messages import Progress
+from logflow.sources.messages import MessageProgress
 from logflow.testing import Collector, make_context, run_source
 from tools.servers.kafka import KafkaServer
 
@@ -128,7 +128,7 @@ async def test_brokers_that_are_away_are_said_once(tmp_path: Path, caplog) -> No
 
 
 def test_progress_goes_as_far_as_everything_is_safe() -> None:
-    progress = Progress()
+    progress = MessageProgress()
     first, second, third = progress.begin(10), progress.begin(20), progress.begin(30)
     progress.finish(second)
     assert progress.safe is None

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from logflow.batch import Batch, Chunk
 from logflow.errors import DeliveryError, LimitExceeded
 from logflow.outputs.postgres import PostgresOutput
-from logflow.outputs.postgres.rows import Rows
+from logflow.outputs.postgres.rows import CopyRows
 from logflow.testing import make_context
 from tools.servers.postgres import PASSWORD, PostgresServer
 
@@ -81,7 +81,7 @@ async def test_events_are_rows(bench: Bench) -> None:
 def test_no_record_can_take_the_place_of_the_time(tmp_path: Path, engine: str) -> None:
     """The key under which the time is asked for cannot be foreseen; keys that look odd stay in the record."""
     records = [{"\x7ftime": "mine", "@timestamp": "x"}, {"": 1}]
-    rows = Rows([], make_context(tmp_path, engine=engine), record=True)
+    rows = CopyRows([], make_context(tmp_path, engine=engine), record=True)
     lines = b"".join(rows.of([chunk("app", *records)])).decode().splitlines()
     assert [line.split("\t")[0] for line in lines] == ["2023-11-14T22:13:20.123456789Z"] * 2
     assert [json.loads(line.split("\t")[2]) for line in lines] == records
