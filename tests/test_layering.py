@@ -120,6 +120,27 @@ def test_components_do_not_import_each_other(module: str) -> None:
             assert imported not in REGISTERED or own, f"{module} imports {imported}"
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports that are put off until they are needed count too."""
+    left = {
+        module: {name for name in imports(path) if name in MODULES} - {module}
+        for module, path in MODULES.items()
+    }
+    while leaves := {module for module, needed in left.items() if not needed & left.keys()}:
+        left = {module: needed for module, needed in left.items() if module not in leaves}
+    assert not left
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """Those that begin with an underscore are known to their module alone."""
+    homes: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
+
+
 def test_the_package_needs_neither_tools_nor_what_developers_install() -> None:
     """What needs more, such as hypothesis, lies in ``tools``, which is not in the wheel."""
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]

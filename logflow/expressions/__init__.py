@@ -9,6 +9,7 @@
 module          what it knows
 ==============  ===========================================================================
 ``tree``        what an expression consists of
+``event``       what an expression reads
 ``expression``  one that was checked; imports the others when they are needed
 ``parse``       Python's syntax to a tree, with errors that point at the place
 ``operations``  every operator and function: arguments, meaning, documentation
@@ -22,7 +23,8 @@ An expression never raises and never hangs: there are no loops, a missing field 
 do not fit an operation give ``None``. Every size is bounded, of the expression and of the values it makes.
 """
 
-from logflow.expressions.expression import Evaluate, Event, Expression, ExpressionError
+from logflow.expressions.event import Evaluate, Event
+from logflow.expressions.expression import Expression, ExpressionError
 
 __all__ = ["Evaluate", "Event", "Expression", "ExpressionError", "compile_expression"]
 

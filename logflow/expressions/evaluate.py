@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from logflow.event import NANOSECOND
 from logflow.expressions import values
-from logflow.expressions.expression import Evaluate, Event
+from logflow.expressions.event import Evaluate, Event
 from logflow.expressions.operations import FUNCTIONS, OPERATORS, OperationSpec
 from logflow.expressions.tree import Constant, Field, Node, Operation
 from logflow.expressions.values import Value

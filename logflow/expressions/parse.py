@@ -13,7 +13,8 @@ from difflib import get_close_matches
 
 from logflow.expressions import values
 from logflow.expressions.evaluate import evaluator
-from logflow.expressions.expression import Event, Expression, ExpressionError
+from logflow.expressions.event import Event
+from logflow.expressions.expression import Expression, ExpressionError
 from logflow.expressions.operations import FUNCTIONS, OPERATORS, OperationSpec
 from logflow.expressions.tree import Constant, Field, Node, Operation
 

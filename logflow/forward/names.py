@@ -88,7 +88,9 @@ class Name:
             endpoint = ServerEndpoint(address, self.endpoint.port)
             label, _, domain = (name or "").partition(".")
             own = f"{domain}.".startswith(f"{self.endpoint.host.rstrip('.')}.")
-            called = str(ServerEndpoint(f"{label}.{domain}", endpoint.port)) if label and own else str(endpoint)
+            called = (
+                str(ServerEndpoint(f"{label}.{domain}", endpoint.port)) if label and own else str(endpoint)
+            )
             found[str(endpoint) if called in found else called] = endpoint
         return found
 

@@ -35,7 +35,7 @@ from logflow.forward.identity import peer_identity
 from logflow.forward.intake import Opening, Part, Request, requests
 from logflow.forward.jsontext import FIRST_BYTES, JsonRequests, json_ack
 from logflow.forward.reader import FrameReader, Slab
-from logflow.forward.shared import Shared
+from logflow.forward.shared import ReceiverContext
 from logflow.net.turns import Turn
 from logflow.receipt import Receipt, all_of
 
@@ -66,7 +66,7 @@ _SCAN_SHARE = 4
 class Receiver(asyncio.BufferedProtocol):
     """One client's connection."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: ReceiverContext) -> None:
         self._shared = shared
         self._reader = FrameReader(shared.engine.scan_frames, shared.limits.max_frame, shared.pool)
         self._json: JsonRequests | None = None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Limits:
+class ReceiverLimits:
     """What a client may do.
 
     Attributes:
@@ -41,7 +41,7 @@ class Limits:
 
 
 @dataclass
-class Shared:
+class ReceiverContext:
     """What all connections of one source share.
 
     Attributes:
@@ -60,7 +60,7 @@ class Shared:
     clock: Clock
     log: logging.Logger
     emit: Emit
-    limits: Limits
+    limits: ReceiverLimits
     reading: Share
     opening: Share
     groups: bool

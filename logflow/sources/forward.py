@@ -27,7 +27,7 @@ from logflow.forward.heartbeats import Heartbeats
 from logflow.forward.intake import PART_BYTES, Part
 from logflow.forward.partials import Partials
 from logflow.forward.receiver import Receiver
-from logflow.forward.shared import Limits, Shared
+from logflow.forward.shared import ReceiverLimits, ReceiverContext
 from logflow.memory import Share
 from logflow.net.complaints import Complaints
 from logflow.net.listen import ListenerConfig, Listeners
@@ -99,7 +99,7 @@ class ForwardSource(Source):
     def __init__(self, config: ForwardSource.Config, context: Context) -> None:
         super().__init__(config, context)
         self.config: ForwardSource.Config = config
-        self._shared: Shared | None = None
+        self._shared: ReceiverContext | None = None
         self._listeners: Listeners | None = None
         self._complaints = Complaints(context)
         self._shares: tuple[Share, ...] = ()
@@ -175,7 +175,7 @@ class ForwardSource(Source):
             self._listeners.close()
             self._listeners = None
 
-    def _make_shared(self, emit: Emit, tasks: _Tasks) -> Shared:
+    def _make_shared(self, emit: Emit, tasks: _Tasks) -> ReceiverContext:
         config, context = self.config, self.context
         secrets = None
         if config.shared_key or config.users:
@@ -190,9 +190,9 @@ class ForwardSource(Source):
         opening = context.memory.share(half, alone_bytes=min(4 * PART_BYTES, half // 2))
         self._shares = (reading, opening)
         partials = Partials(context, emit, opening.lease(), tasks.spawn) if config.join_partial else None
-        return Shared(
+        return ReceiverContext(
             engine=context.engine, clock=context.clock, log=context.log, emit=emit, secrets=secrets,
-            limits=Limits(config.max_frame, config.max_connections, config.idle_timeout, config.read_timeout),
+            limits=ReceiverLimits(config.max_frame, config.max_connections, config.idle_timeout, config.read_timeout),
             reading=reading,
             opening=opening,
             groups=config.group_fields,
@@ -228,7 +228,7 @@ class ForwardSource(Source):
                 f"Left out events of {tag!r} from {address} that are no good: {reasons}.", address
             )
 
-    async def _expire_connections(self, shared: Shared) -> None:
+    async def _expire_connections(self, shared: ReceiverContext) -> None:
         config, clock = self.config, self.context.clock
         interval_s = min(config.idle_timeout / 4, config.read_timeout / 4, _CHECK_S)
         grants, next_s = 0, clock.monotonic() + interval_s
@@ -244,7 +244,7 @@ class ForwardSource(Source):
                     receiver.expire(now_s)
 
 
-def _make_way(shared: Shared, now_s: float) -> None:
+def _make_way(shared: ReceiverContext, now_s: float) -> None:
     """Take memory from those whose frames come slowest, as others have waited for a while."""
     slow = [(slowness, receiver) for receiver in shared.receivers if (slowness := receiver.slowness(now_s))]
     slow.sort(key=lambda pair: pair[0], reverse=True)

@@ -14,7 +14,7 @@ import msgspec
 from logflow.batch import Batch
 from logflow.buffers.disk.index import Row
 from logflow.buffers.disk.records import Kind, decode
-from logflow.buffers.disk.recovery import Recovered, State
+from logflow.buffers.disk.recovery import Recovered, RecoveredState
 from logflow.buffers.disk.scan import Found, Read, Scanner, check
 from logflow.buffers.disk.segments import HEADER_BYTES, Segment, find_segments, parse_header
 from logflow.errors import MalformedData
@@ -76,7 +76,7 @@ def survey(directory: Path, *, bodies: bool = False) -> Survey:
     fs = Fs()
     result.found.segments = find_segments(fs, directory, ".segment")
     result.found.key_files = find_segments(fs, directory, ".keys")
-    state = State(result.found)
+    state = RecoveredState(result.found)
     for segment in [*result.found.key_files, *result.found.segments]:
         with suppress(FileNotFoundError):  # delivered and deleted meanwhile
             _read_segment(segment, state, result, bodies=bodies)
@@ -85,7 +85,7 @@ def survey(directory: Path, *, bodies: bool = False) -> Survey:
     return result
 
 
-def _read_segment(segment: Segment, state: State, result: Survey, *, bodies: bool) -> None:
+def _read_segment(segment: Segment, state: RecoveredState, result: Survey, *, bodies: bool) -> None:
     with _reading(segment.path) as (read, size):
         result.size += size
         header = read(HEADER_BYTES, 0)

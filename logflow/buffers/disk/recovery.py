@@ -96,7 +96,7 @@ def recover(
     found = Recovered(
         segments=find_segments(fs, directory, ".segment"), key_files=find_segments(fs, directory, ".keys")
     )
-    state = State(found)
+    state = RecoveredState(found)
     unfinished = {*found.key_files, *found.segments[-1:]}
     for segment in [*found.key_files, *found.segments]:
         newest = segment in unfinished
@@ -119,7 +119,7 @@ def recover(
     return found
 
 
-class State:
+class RecoveredState:
     """Collects what records say; files are read in the order in which they were written."""
 
     def __init__(self, result: Recovered) -> None:
@@ -231,7 +231,9 @@ class _Ranges:
 class _Mender:
     """Reads one file, hands what it finds to the state, and mends it."""
 
-    def __init__(self, file: SegmentFile, state: State, log: logging.Logger, *, newest: bool) -> None:
+    def __init__(
+        self, file: SegmentFile, state: RecoveredState, log: logging.Logger, *, newest: bool
+    ) -> None:
         self._file = file
         self._segment = file.segment
         self._state = state

@@ -24,9 +24,9 @@ from logflow.engine.api import LineFormat
 from logflow.kubernetes.names import is_container_log
 from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content, NoContent, is_compressed, open_content
-from logflow.sources.tail.copies import COPYING_S, Copies, Kind
+from logflow.sources.tail.copies import COPYING_S, Copies, CopyKind
 from logflow.sources.tail.descriptors import Descriptors
-from logflow.sources.tail.discovery import Finder, Found, Search
+from logflow.sources.tail.discovery import Finder, FoundFile, Search
 from logflow.sources.tail.file import LogFile
 from logflow.sources.tail.findings import Told, tell
 from logflow.sources.tail.identity import HEAD_BYTES, TAIL_BYTES, FileState, Known, Mark, Verdict
@@ -163,7 +163,7 @@ class Catalogue:
         else:
             self._miss(path)
 
-    async def _see(self, found: Found, *, first: bool) -> None:
+    async def _see(self, found: FoundFile, *, first: bool) -> None:
         """A file is at a configured path: go on with it, or take it up."""
         known = self._by_inode.get(found.place)
         if known is None:
@@ -177,7 +177,7 @@ class Catalogue:
         if found.size != file.point.offset or found.mtime_ns != file.mtime_ns:
             self._wake(lane)
 
-    async def _see_new(self, found: Found, *, first: bool) -> None:
+    async def _see_new(self, found: FoundFile, *, first: bool) -> None:
         """A file that is not followed is at a configured path, which may be that of a rotated file."""
         if is_compressed(found.path):
             await self._see_packed(found, first=first)
@@ -185,9 +185,9 @@ class Catalogue:
         lane = next((self.lanes[base] for base in bases(found.path) if base in self.lanes), None)
         if lane is not None:
             kind = self._copies.judge(found, lambda: self._is_read(lane, found))
-            if kind is Kind.UNCERTAIN and found.size:
+            if kind is CopyKind.UNCERTAIN and found.size:
                 self._look_later(found.path, COPYING_S)
-            if kind is not Kind.OTHER:
+            if kind is not CopyKind.OTHER:
                 return
             last = lane.files[-1] if lane.files else None
             if lane.gone:  # it may be what was there last
@@ -198,7 +198,7 @@ class Catalogue:
         if found.place not in self._by_inode:
             await self._take_up(found.path, first=first)
 
-    async def _see_packed(self, found: Found, *, first: bool) -> None:
+    async def _see_packed(self, found: FoundFile, *, first: bool) -> None:
         """A compressed file is read once and whole, unless what it holds was read as it was written."""
         if self._copies.is_done(found):
             return
@@ -213,10 +213,10 @@ class Catalogue:
             states += self._known.finished(path)
         is_read = await self._shared.in_thread(partial(rotated.is_read, found.path, states))
         kind = self._copies.judge(found, lambda: is_read)
-        if kind is Kind.OTHER:
+        if kind is CopyKind.OTHER:
             self._copies.done(found)
             await self._take_up(found.path, first=False)
-        elif kind is Kind.UNCERTAIN and found.size:
+        elif kind is CopyKind.UNCERTAIN and found.size:
             self._look_later(found.path, COPYING_S)
 
     def reopen(self, file: LogFile) -> None:
@@ -302,7 +302,7 @@ class Catalogue:
                 return True
         return False
 
-    def _is_old(self, found: Found) -> bool:
+    def _is_old(self, found: FoundFile) -> bool:
         """Whether a file that was never seen is too old to be looked at."""
         if self._ignore_older_s is None:
             return False
@@ -312,7 +312,7 @@ class Catalogue:
             found.path, found.path, place
         )
 
-    def _is_read(self, lane: Lane, found: Found) -> bool:
+    def _is_read(self, lane: Lane, found: FoundFile) -> bool:
         """Whether all that a file holds, or its beginning, was read as one of the lane's."""
         content = self._open_content(found.path)
         if content is None:
@@ -525,7 +525,7 @@ class Catalogue:
 
     # -- after a restart ---------------------------------------------------------------------------
 
-    async def _restore(self, found: Sequence[Found]) -> None:
+    async def _restore(self, found: Sequence[FoundFile]) -> None:
         """Find the files again whose positions were saved."""
         states = saved_states(self._shared.context, self._finder)
         self._looked_ns = max((state.mtime_ns for _, state in states), default=0)

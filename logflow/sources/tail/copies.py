@@ -12,14 +12,14 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from logflow.clock import Clock
-from logflow.sources.tail.discovery import Found
+from logflow.sources.tail.discovery import FoundFile
 
 COPYING_S = 1.0
 """How long a file of unknown content, whose name says that it is a rotation of a known one, must not have
 grown before it is read: it may be a copy that is not whole yet."""
 
 
-class Kind(Enum):
+class CopyKind(Enum):
     """What a file beside a known one is."""
 
     COPY = auto()
@@ -47,19 +47,19 @@ class Copies:
         """Forget all files but those."""
         self._seen = {place: seen for place, seen in self._seen.items() if place in places}
 
-    def is_done(self, found: Found) -> bool:
+    def is_done(self, found: FoundFile) -> bool:
         """Whether nothing of a file need be read, as it has not changed since that was found out."""
         seen = self._seen.get(found.place)
         return (
             seen is not None and seen.is_copy and (seen.size, seen.mtime_ns) == (found.size, found.mtime_ns)
         )
 
-    def done(self, found: Found) -> None:
+    def done(self, found: FoundFile) -> None:
         """What a file holds now is read, or need not be."""
         now_s = self._clock.monotonic()
         self._seen[found.place] = _Seen(found.size, found.mtime_ns, now_s, is_copy=True)
 
-    def judge(self, found: Found, is_read: Callable[[], bool]) -> Kind:
+    def judge(self, found: FoundFile, is_read: Callable[[], bool]) -> CopyKind:
         """Say what a file is; ``is_read``: whether all that it holds was read elsewhere."""
         now_s = self._clock.monotonic()
         seen = self._seen.get(found.place)
@@ -69,6 +69,6 @@ class Copies:
             seen = seen._replace(is_copy=True)
         self._seen[found.place] = seen
         if seen.is_copy:
-            return Kind.COPY
+            return CopyKind.COPY
         rests = found.size > 0 and now_s - seen.since_s >= COPYING_S
-        return Kind.OTHER if rests else Kind.UNCERTAIN
+        return CopyKind.OTHER if rests else CopyKind.UNCERTAIN

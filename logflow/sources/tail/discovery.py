@@ -28,7 +28,7 @@ _MOST_PATTERNS = 1000
 """What the braces of one path may become."""
 
 
-class Found(NamedTuple):
+class FoundFile(NamedTuple):
     """A file that a glob names; what the link leads to if it is one."""
 
     path: str
@@ -57,7 +57,7 @@ class Search:
         incomplete: there were too many names to look at all of them.
     """
 
-    files: list[Found] = field(default_factory=list)
+    files: list[FoundFile] = field(default_factory=list)
     directories: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
     dangling: list[str] = field(default_factory=list)
@@ -117,7 +117,7 @@ class Finder:
         """Whether a file whose path has no links may be read."""
         return self._roots is None or real.startswith(self._roots)
 
-    def look(self, path: str) -> Found | None:
+    def look(self, path: str) -> FoundFile | None:
         """Look at one path; ``None`` if nothing is there, it is a directory, or lies outside."""
         if self._roots is not None and not self.allows(os.path.realpath(path)):
             return None
@@ -127,7 +127,7 @@ class Finder:
             return None
         if stat.S_ISDIR(status.st_mode):
             return None
-        return Found(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        return FoundFile(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def wants(self, path: str) -> bool:
         """Whether a file at ``path`` would be found."""

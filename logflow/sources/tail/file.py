@@ -53,7 +53,7 @@ class RewrittenError(ReplacedError):
     """Only what was not read yet is not what it was: it was written anew, unless a copy says otherwise."""
 
 
-class Step(NamedTuple):
+class ReadStep(NamedTuple):
     """What one block gave."""
 
     parsed: Parsed
@@ -173,7 +173,7 @@ class LogFile:
             self._glimpse = Mark.of(head)
         return self.fresh and (bool(head) or self.mtime_ns != before_ns)
 
-    def read(self, lines: LineParser, sizes: Sizes, now_ns: int) -> Step | None:
+    def read(self, lines: LineParser, sizes: Sizes, now_ns: int) -> ReadStep | None:
         """Parse the next block of whole lines; ``None`` when there is no whole line now.
 
         The position does not change until :meth:`advance`.
@@ -214,7 +214,7 @@ class LogFile:
         """Whether everything that it is known to have was read; of what comes later its watch tells."""
         return self.content.grows and self.size <= self.point.offset and not self.searching
 
-    def _skip_hole(self, boundary: int | None, sizes: Sizes) -> Step | None:
+    def _skip_hole(self, boundary: int | None, sizes: Sizes) -> ReadStep | None:
         """Step over NULs that something follows: truncating below a writer that does not append leaves them.
 
         NULs up to the end of the file are room that a writer has taken ahead; they are waited for.
@@ -227,7 +227,7 @@ class LogFile:
         tail_start = max(end - TAIL_BYTES, 0)
         point = Point(end, self._carry_at(end, carry), self.content.read(tail_start, end - tail_start))
         head = self._head + bytes(min(end - start, HEAD_BYTES - len(self._head)))
-        return Step(Parsed(b"", 0, 0, carry, 0, 0, 0, 0), start, point, head, end - start)
+        return ReadStep(Parsed(b"", 0, 0, carry, 0, 0, 0, 0), start, point, head, end - start)
 
     def _after_nuls(self, offset: int, step_bytes: int) -> int | None:
         """Return where the NULs at ``offset`` end; ``None`` if nothing follows them yet."""
@@ -261,7 +261,7 @@ class LogFile:
             content, self.deleted, self.lost = NoContent(), True, True
         self.content = content
 
-    def break_line(self, lines: LineParser, sizes: Sizes, now_ns: int) -> Step | None:
+    def break_line(self, lines: LineParser, sizes: Sizes, now_ns: int) -> ReadStep | None:
         """Take what stands after the last newline for a whole line; ``None`` if nothing does, or too much.
 
         Its end is kept, so that it ends there as well when it is read again.
@@ -280,7 +280,7 @@ class LogFile:
         self.point = self.point._replace(carry=b"")
         return self.flushing
 
-    def _read_long_line(self, lines: LineParser, sizes: Sizes, now_ns: int) -> Step | None:
+    def _read_long_line(self, lines: LineParser, sizes: Sizes, now_ns: int) -> ReadStep | None:
         """Find the end of a line that is longer than a block, and parse what of it may be kept."""
         start = self.point.offset
         end = self._search_newline(sizes.block_bytes)
@@ -330,13 +330,13 @@ class LogFile:
 
     def _parse(
         self, lines: LineParser, block: memoryview, end: int, now_ns: int, *, ending: bytes = b""
-    ) -> Step:
+    ) -> ReadStep:
         start = self.point.offset
         text = _without_bom(block, start)
         offset = start + len(block) - len(text)
         parsed = lines.parse(bytes(text) + ending if ending else text, self.point.carry, now_ns, offset)
         point = Point(end, self._carry_at(end, parsed.carry), self._tail(block, end))
-        return Step(parsed, start, point, self._head_with(block))
+        return ReadStep(parsed, start, point, self._head_with(block))
 
     def _head_with(self, block: memoryview) -> bytes:
         missing = HEAD_BYTES - len(self._head)
@@ -357,7 +357,7 @@ class LogFile:
             self._boundaries.popleft()
         return self._boundaries[0] if self._boundaries else None
 
-    def read_rest(self, lines: LineParser, sizes: Sizes, now_ns: int, *, flush: bool) -> Step | None:
+    def read_rest(self, lines: LineParser, sizes: Sizes, now_ns: int, *, flush: bool) -> ReadStep | None:
         """Parse what is left of a file that will not grow; ``None`` when nothing is.
 
         Args:
@@ -381,7 +381,7 @@ class LogFile:
             carry = b""
         if not results:
             return None
-        return Step(together(results, carry), start, Point(end, carry), self._head)
+        return ReadStep(together(results, carry), start, Point(end, carry), self._head)
 
     def covers(self, head: bytes, size: int) -> bool:
         """Whether a file of this size that begins so holds a part of what was read, and nothing else."""
@@ -438,7 +438,7 @@ class LogFile:
 
     # -- progress ----------------------------------------------------------------------------------
 
-    def advance(self, step: Step, receipt: Receipt, on_safe: Callable[[LogFile], None]) -> None:
+    def advance(self, step: ReadStep, receipt: Receipt, on_safe: Callable[[LogFile], None]) -> None:
         """Go on after a block that was admitted; it is safe once its receipt resolves."""
         self.point = step.point
         self._head = step.head

@@ -31,7 +31,7 @@ from logflow.kubernetes.names import links, read_names
 from logflow.receipt import Receipt
 from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content, NoContent
-from logflow.sources.tail.file import LogFile, ReplacedError, RewrittenError, Step
+from logflow.sources.tail.file import LogFile, ReadStep, ReplacedError, RewrittenError
 from logflow.sources.tail.formats import DETECT_BYTES, detect
 from logflow.sources.tail.identity import FileState
 from logflow.sources.tail.shared import Shared
@@ -235,14 +235,14 @@ class Lane:
         file.format = self._format
         return self._shared.parser_for(self._format) if self._format else None
 
-    async def _step(self, file: LogFile, lines: LineParser) -> Step | None:
+    async def _step(self, file: LogFile, lines: LineParser) -> ReadStep | None:
         shared = self._shared
         now_ns = shared.context.clock.time_ns()
         if file.slow or (shared.parallel and file.size - file.point.offset > _THREAD_BYTES):
             return await shared.in_thread(lambda: file.read(lines, shared.sizes, now_ns))
         return file.read(lines, shared.sizes, now_ns)
 
-    async def _emit(self, file: LogFile, step: Step, emit: Emit) -> None:
+    async def _emit(self, file: LogFile, step: ReadStep, emit: Emit) -> None:
         parsed, start, end = step.parsed, step.start, step.point.offset
         span = Span(file.stream, start, end)
         receipt = await self._give(file, parsed, span, emit, broken=end == file.broken)

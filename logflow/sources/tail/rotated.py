@@ -49,7 +49,7 @@ def locate(state: FileState, elsewhere: str | None = None, *, copies_only: bool 
     """
     own = [] if copies_only else _entry(state.real)
     # Most files are where they were; then nobody has to read the directory.
-    again = _first([Candidate(s) for s in own if _is_inode(s, state)], state, (Verdict.SAME,))
+    again = _first([RotatedCandidate(s) for s in own if _is_inode(s, state)], state, (Verdict.SAME,))
     for _ in range(_LISTINGS):
         if again is not None:
             break
@@ -59,7 +59,7 @@ def locate(state: FileState, elsewhere: str | None = None, *, copies_only: bool 
     return again
 
 
-class Candidate(NamedTuple):
+class RotatedCandidate(NamedTuple):
     """A file that may be the one that is looked for; ``named``: as its name says that it was rotated."""
 
     sibling: Sibling
@@ -78,9 +78,9 @@ def _locate(
         moved.append(Sibling(elsewhere, state.device, state.inode, state.mtime_ns))
     copies = [s for s in reversed(rotated_among(beside, state.real)) if not _is_inode(s, state)]
     copies = copies if state.known.size else []
-    candidates = [Candidate(s) for s in moved] + [Candidate(s, named=True) for s in copies]
+    candidates = [RotatedCandidate(s) for s in moved] + [RotatedCandidate(s, named=True) for s in copies]
     if state.offset:
-        candidates += [Candidate(s) for s in own if s not in moved]
+        candidates += [RotatedCandidate(s) for s in own if s not in moved]
     # What was seen of it but not read may have been written anew in place: that is believed last.
     again = _first(candidates, state, (Verdict.SAME, Verdict.COPY))
     if again is None:
@@ -88,7 +88,9 @@ def _locate(
     return again, again is None and entries(directory) != beside
 
 
-def _first(candidates: Sequence[Candidate], state: FileState, wanted: Sequence[Verdict]) -> Again | None:
+def _first(
+    candidates: Sequence[RotatedCandidate], state: FileState, wanted: Sequence[Verdict]
+) -> Again | None:
     """The first file that is wanted."""
     for sibling, named in candidates:
         try:
