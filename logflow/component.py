@@ -211,8 +211,8 @@ class Source(Component):
         """Return what the source would emit if it read some bytes: for tests. Opens nothing.
 
         Args:
-            data: what stands in a file, comes through a pipe, or is the body of a request.
-            path: the file that it stands in.
+            data: the content of a file, of a pipe, or of the body of a request.
+            path: the file, if there is one.
 
         Raises:
             Unsupported: it cannot tell.

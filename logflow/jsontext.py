@@ -49,7 +49,7 @@ def json_text(value: Any) -> str:
 
 
 def decode_object(text: bytes) -> Record | None:
-    """Parse one JSON object; ``None`` when the text is none, or breaks a rule."""
+    """Parse one JSON object; None if the text is not a JSON object or breaks a rule."""
     if text[:1] not in _MAY_BEGIN:
         return None  # sooner than by an exception
     try:

@@ -153,7 +153,7 @@ def _entry(item: Any) -> tuple[EventTime, Record]:
     match item:
         case [EventTime() as time, dict() as record]:
             return time, record
-    raise MalformedData("the packed entries hold something that is no entry")
+    raise MalformedData("the packed entries hold something that is not an entry")
 
 
 def _decode_ext(code: int, data: bytes) -> object:

@@ -42,7 +42,7 @@ def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Read a message: numbers of its fields, and their values: integers, or bytes as they stand.
 
     Raises:
-        MalformedData: it is none.
+        MalformedData: the bytes are not one.
     """
     at, end = 0, len(data)
     while at < end:

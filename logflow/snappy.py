@@ -31,7 +31,7 @@ def unpack(block: bytes, limit_bytes: int) -> bytes:
 
     Raises:
         LimitExceeded: it says that it is longer than ``limit_bytes``.
-        MalformedData: it is none.
+        MalformedData: the bytes are not one.
     """
     size, at = _length(block)
     if size > limit_bytes:

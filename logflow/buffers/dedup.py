@@ -17,7 +17,7 @@ MAX_KEYS = 200_000
 
 
 class AcceptedKeys:
-    """The keys accepted of late, oldest first. Every operation takes constant time (amortised).
+    """Recently accepted keys, oldest first. Every operation takes constant time (amortised).
 
     Ages are told by the wall clock, because they must survive a restart. Where it jumps back, keys
     are kept longer; ``max_keys`` still bounds them.

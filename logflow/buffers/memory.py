@@ -170,7 +170,7 @@ class _Group:
 
 
 class MemoryBuffer(Buffer):
-    """See the module's text."""
+    """Keeps batches in memory, a queue for each tag, and makes stable chunks of them."""
 
     def __init__(self, name: str, options: BufferOptions, checkpoints: Checkpoints, clock: Clock) -> None:
         """Make the buffer of the output called ``name``."""

@@ -74,7 +74,9 @@ def _move(settings: Settings, buffers: dict[str, Path], names: list[str]) -> int
     source, target = names
     stranded = {directory.name: directory for _, directory in _stranded(settings, None)}
     if source not in stranded:
-        raise ComponentError(f"{source!r} is no stranded buffer; those are: {', '.join(stranded) or 'none'}")
+        raise ComponentError(
+            f"{source!r} is not a stranded buffer; those are: {', '.join(stranded) or 'none'}"
+        )
     if target not in buffers:
         raise ComponentError(
             f"no output {target!r} has a disk buffer; those are: {', '.join(buffers) or 'none'}"

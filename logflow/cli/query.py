@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         if settings is not None and not args.paths:
             files = [*_of_outputs(settings, args.output, Path(directory))]
         if not files:
-            raise ComponentError("there are no files to ask; check the PATH")
+            raise ComponentError("there are no files to query; check the PATH")
         answer = ask(duckdb, args.sql, files, Path(directory))
         _print(answer, args.format)
     return 0

@@ -170,7 +170,7 @@ def _guard(text: str, node: Node, secrets: dict[str, str]) -> str:
             text = text.replace(value, secrets[value])
     pieces = {piece for value in hidden for piece in [value, *re.findall(r"\w{3,}", value)]}
     if any(_word(piece).search(text) for piece in pieces):
-        return f"what {show(node)} stands for cannot be used here"
+        return f"the value of {show(node)} cannot be used here"
     text = " ".join(text.split())
     return text if len(text) <= _MESSAGE_CHARACTERS else f"{text[: _MESSAGE_CHARACTERS - 1]}…"
 

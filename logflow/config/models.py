@@ -73,7 +73,7 @@ class RouteOptions(Options):
     where: Annotated[ExpressionField, AfterValidator(_check_repeatable)] | None = Field(
         None,
         description="Only events for which this is true; the others go on to the routes below. What it says "
-        "about an event must not change, so `now()` cannot stand here.",
+        "about an event must not change, so `now()` cannot be used here.",
     )
     onward: bool = Field(
         default=False,
@@ -82,7 +82,7 @@ class RouteOptions(Options):
         "below.",
     )
     filters: list[StepField] = Field(
-        [], description="Changes and decisions, in this order; `{use: NAME}` stands for a named chain."
+        [], description="Changes and decisions, in this order; `{use: NAME}` inserts a named chain."
     )
     outputs: list[str] = Field(
         description="Names of outputs; each gets every event. An empty list drops them, counted."
@@ -109,7 +109,7 @@ class Settings(Options):
     log: LogOptions = Field(LogOptions(), description="logflow's own log, on stderr.")
     admin: AdminOptions = Field(AdminOptions(), description="Health, metrics and API.")
     include: list[str] = Field(
-        [], description="More files, as globs relative to this file; what stands in this file wins."
+        [], description="More files, as globs relative to this file; this file wins over them."
     )
     filters: dict[Name, list[FilterField]] = Field(
         {}, description="Chains of filters by name, for `{use: NAME}` in routes and outputs."

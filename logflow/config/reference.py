@@ -50,7 +50,7 @@ prints the same as a JSON Schema for editors, plugins included.
 - `-c` also takes a directory, of which `*.yaml` and `*.yml` are read, sorted, and `-`, which is stdin.
 - Top-level keys that begin with `x-` mean nothing: they are a place for YAML anchors.
 - `include:` takes globs relative to the file, sorted. What a file includes comes before the file itself,
-  so what stands in the file wins and its routes come last.
+  so the file itself wins and its routes come last.
 - `${NAME}` is an environment variable, `${NAME:-default}` the same with a default, `${file:/path}` the
   content of a file without its final newline, `$${` a literal `${`. They are replaced in values, after the
   YAML was parsed, and what they stand for is never shown in a message. Between braces they must be

@@ -346,7 +346,7 @@ class Engine(StoreForms, Protocol):
         dropped, and counted.
 
         Raises:
-            ValueError: a path is none.
+            ValueError: one of the paths cannot be read.
         """
         ...
 
@@ -379,7 +379,7 @@ class Engine(StoreForms, Protocol):
         changed are the shortest.
 
         Raises:
-            ValueError: an action is not one of these, or a path is none.
+            ValueError: an action is unknown, or a path cannot be read.
         """
         ...
 
@@ -429,7 +429,7 @@ class Engine(StoreForms, Protocol):
             detectors: what to look for.
             own: the user's patterns.
             fields: globs of the fields to look at, with all in them; ``None`` is all fields.
-            action: what stands there instead.
+            action: what takes its place.
             keys: whether the keys of wanted fields are looked at as well.
         """
         ...
@@ -476,7 +476,7 @@ class Engine(StoreForms, Protocol):
         """Compile paths at which values are put.
 
         Raises:
-            ValueError: a path is none.
+            ValueError: one of the paths cannot be read.
         """
         ...
 
@@ -520,7 +520,7 @@ class Engine(StoreForms, Protocol):
             array: whether it begins within an array.
 
         Raises:
-            MalformedData: something else than an object stands there.
+            MalformedData: there is something other than an object.
         """
         ...
 

@@ -62,7 +62,7 @@ class _Known(NamedTuple):
 
 
 class KubernetesFilter(Filter):
-    """Adds the field ``kubernetes``. See the module's text."""
+    """Adds the field ``kubernetes``, from the path or fields of an event and from the cluster."""
 
     class Config(FilterConfig):
         """Options of the filter ``kubernetes``."""

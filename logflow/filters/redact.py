@@ -80,7 +80,7 @@ class RedactFilter(Filter):
             if not self.detectors and not self.patterns:
                 raise ValueError("set detectors or patterns, such as detectors: [email, card]")
             if (self.action == "hash") != (self.key is not None):
-                raise ValueError("the action hash needs a key, and the others have none")
+                raise ValueError("the action hash needs a key; other actions take none")
             return self
 
     config: RedactFilter.Config

@@ -48,7 +48,7 @@ Target = Annotated[str, AfterValidator(_check_target)]
 
 
 class ScriptFilter(RecordFilter):
-    """Asks a user's function. See the module's text."""
+    """Calls a user's function with each record or batch."""
 
     class Config(FilterConfig):
         """Options of the filter ``script``."""

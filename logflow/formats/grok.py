@@ -147,7 +147,7 @@ def expand(pattern: str, own: dict[str, str]) -> tuple[str, dict[str, Kind]]:
         A regular expression with named groups, and the types of fields.
 
     Raises:
-        ValueError: a name is not known, a type is none, or it becomes too long.
+        ValueError: a name or a type is unknown, or the pattern becomes too long.
     """
     types: dict[str, Kind] = {}
     seen: set[str] = set()

@@ -380,7 +380,7 @@ class Connection(asyncio.Protocol):
             case [b"HELO", *_]:
                 raise DeliveryError("the server asks for a handshake; set shared_key")
             case _:
-                raise MalformedData("the server's answer is no ack")
+                raise MalformedData("the server's answer is not an ack")
 
     def _search_acks(self) -> None:
         """Look for acks wherever a map of one pair may begin."""

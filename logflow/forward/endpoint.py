@@ -30,7 +30,7 @@ class ServerEndpoint:
         """Read ``host:port``, ``host`` (with the port 24224) or ``unix:/path``.
 
         Raises:
-            ValueError: it is none of these.
+            ValueError: it is neither an address nor a path.
         """
         if isinstance(value, ServerEndpoint):
             return value

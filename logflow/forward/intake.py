@@ -75,7 +75,7 @@ def requests(data: Buffer, frames: Iterable[Frame]) -> Iterator[Request]:
     """Make requests of the frames that lie in ``data``.
 
     Raises:
-        MalformedData: a frame is none that we know; what came before it has been yielded.
+        MalformedData: a frame has no known form; what came before it has been yielded.
     """
     view = memoryview(data)
     pending: Request | None = None

@@ -70,7 +70,7 @@ class JsonRequests:
         if not self._pieces:
             text = text.lstrip()
             if text and text[0] != "[":
-                raise MalformedData("this is JSON, but no request of the Forward Protocol: not an array")
+                raise MalformedData("this is JSON, but not a request of the Forward Protocol: not an array")
         if text:
             self._pieces.append(text)
             self._size += len(text)
@@ -106,11 +106,11 @@ def _packed(text: str) -> bytes:
     try:
         request, end = _decoder.raw_decode(text)
     except json.JSONDecodeError as error:
-        raise MalformedData(f"this is no JSON: {error.msg}") from None
+        raise MalformedData(f"this is not JSON: {error.msg}") from None
     except (RecursionError, ValueError):  # the digits of a number are bounded, too
         raise LimitExceeded("a request in JSON nests too deep, or has too long a number") from None
     if not isinstance(request, list) or end != len(text):
-        raise MalformedData("this is JSON, but no request of the Forward Protocol: not an array")
+        raise MalformedData("this is JSON, but not a request of the Forward Protocol: not an array")
     return pack_value(request)
 
 

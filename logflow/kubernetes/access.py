@@ -58,8 +58,8 @@ class Access:
             return {}
         token = _read(self.token).strip() if isinstance(self.token, Path) else self.token.strip()
         if not token.isascii() or not token.isprintable():
-            raise ComponentError(f"the token in {self.token} is no token" if isinstance(self.token, Path)
-                                 else "the token in the kubeconfig is no token")  # fmt: skip
+            raise ComponentError(f"the token in {self.token} is not a token" if isinstance(self.token, Path)
+                                 else "the token in the kubeconfig is not a token")  # fmt: skip
         return {"Authorization": f"Bearer {token}"}
 
     def tls(self) -> ssl.SSLContext | None:
@@ -96,7 +96,8 @@ def in_cluster(environment: Mapping[str, str] = os.environ, directory: Path = SE
     host = environment.get("KUBERNETES_SERVICE_HOST")
     if not host:
         raise ComponentError(
-            "this is no pod of a cluster (KUBERNETES_SERVICE_HOST is not set); outside of one, set kubeconfig"
+            "this process is not in a pod of a cluster (KUBERNETES_SERVICE_HOST is not set); outside of one, "
+            "set kubeconfig"
         )
     port = environment.get("KUBERNETES_SERVICE_PORT", "443")
     return Access(

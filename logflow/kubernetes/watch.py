@@ -36,7 +36,7 @@ _PAGE_BYTES = 64 << 20
 _LINE_BYTES = 4 << 20
 """Longest event; etcd takes objects of up to 1.5 MB."""
 _ANSWER_BYTES = 4096
-"""What is read of an answer that is none."""
+"""Most bytes that are read of an answer that refuses a request."""
 _LIST_S = 60.0
 _CONNECT_S = 10.0
 _SILENCE_S = 150.0

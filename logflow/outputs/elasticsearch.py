@@ -13,8 +13,8 @@ its answer never came, and all is well. The answer tells for each document what 
     401, 403, 404; no such pipeline or alias  held: tried again, as somebody will mend it
     other 4xx                                 a dead letter with the store's reason
 
-An answer that is none (HTML of a proxy, a torn text) says nothing, so the request is sent again: ids make
-that harmless. Sources: the pages "Bulk API" of both projects' references.
+An answer that is not one of `_bulk` (HTML of a proxy, a torn text) says nothing, so the request is sent
+again: ids make that harmless. Sources: the pages "Bulk API" of both projects' references.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class _Message(NamedTuple):
 
 
 class NatsOutput(Output):
-    """Publishes to a JetStream. See the module's text."""
+    """Publishes to a JetStream, with ids by which the stream recognises repeats."""
 
     groups = True
 

@@ -40,8 +40,9 @@ class CsvParser(TypedParser):
         def _check(self) -> CsvParser.Config:
             if self.delimiter == self.quote:
                 raise ValueError("delimiter and quote must differ")
-            if len(set(self.columns)) != len(self.columns):
-                raise ValueError("columns: a name stands there twice")
+            twice = next((name for name in self.columns if self.columns.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"columns: duplicate name {twice!r}")
             return self
 
     config: Config

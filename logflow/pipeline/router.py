@@ -192,7 +192,9 @@ class Router:
         if tag not in self._warned and len(self._warned) <= _WARNED_TAGS:
             self._warned.add(tag)
             if len(self._warned) > _WARNED_TAGS:
-                _log.warning("No route takes events of more than %d tags; no more are named.", _WARNED_TAGS)
+                _log.warning(
+                    "Events of more than %d tags match no route; further tags are not named.", _WARNED_TAGS
+                )
             else:
                 what = "are held back" if self._refuses else "are dropped"
                 _log.warning("No route takes events of the tag %s: they %s.", tag, what)

@@ -359,7 +359,7 @@ class _Parser:
         last = self._class_item()
         single = all(len(ranges) == 1 and ranges[0][0] == ranges[0][1] for ranges in (first, last))
         if not single or first[0][0] > last[0][0]:
-            self._fail(f"the range that ends at {self._at} is none")
+            self._fail(f"the range that ends at {self._at} is empty or reversed")
         return ((first[0][0], last[0][0]),)
 
     def _class_item(self) -> Ranges:
@@ -476,7 +476,7 @@ def _check_repeats(node: Node, fail: Callable[[str], NoReturn], *, repeated: boo
             _check_repeats(body, fail, repeated=repeated or several)
         case Group(name, _, body):
             if repeated and name is not None:
-                fail(f"the group {name!r} stands inside a repeat; put it around: (?P<{name}>(?:...)*)")
+                fail(f"the group {name!r} is inside a repeat; put it around the repeat: (?P<{name}>(?:...)*)")
             _check_repeats(body, fail, repeated=repeated)
         case Concatenation(parts) | Alternation(parts):
             for part in parts:

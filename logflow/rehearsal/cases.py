@@ -44,7 +44,7 @@ class Case(Options):
 
     name: NonEmpty = Field(description="What is tested, as a sentence.")
     source: NonEmpty | None = Field(None, description="Name of the source that reads `input`.")
-    file: NonEmpty | None = Field(None, description="Path of the file that `input` stands in.")
+    file: NonEmpty | None = Field(None, description="Path of the file that contains `input`.")
     input: str | None = Field(None, description="What the source reads, such as lines.")
     tag: NonEmpty | None = Field(None, description="Tag of `records`.")
     records: list[dict[str, Any]] | None = Field(None, description="Records that come in under `tag`.")

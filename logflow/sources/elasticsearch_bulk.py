@@ -54,7 +54,7 @@ _decode = msgspec.json.Decoder(dict[str, dict[str, Any]]).decode
 
 
 class ElasticsearchBulkSource(HttpIntake):
-    """Takes bulk requests. See the module's text."""
+    """Accepts bulk requests to Elasticsearch."""
 
     class Config(HttpIntakeConfig):
         """Options of the source ``elasticsearch_bulk``."""

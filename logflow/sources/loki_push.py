@@ -77,7 +77,7 @@ class _Stream(NamedTuple):
 
 
 class LokiPushSource(HttpIntake):
-    """Takes pushes. See the module's text."""
+    """Accepts pushes to Loki."""
 
     class Config(HttpIntakeConfig):
         """Options of the source ``loki_push``."""
@@ -209,7 +209,7 @@ def _labels(text: str) -> dict[str, str]:
     """
     inside = text.strip()
     if not (inside.startswith("{") and inside.endswith("}")):
-        raise MalformedData("labels stand in braces")
+        raise MalformedData("labels must be in braces")
     inside, at, labels = inside[1:-1].strip(), 0, dict[str, str]()
     while at < len(inside):
         match = _LABEL.match(inside, at)

@@ -70,7 +70,7 @@ class MessageReader:
         return self._tags.limit(Batch(tag, parsed.entries, parsed.events))
 
     def _objects(self, values: Sequence[bytes]) -> bytes:
-        """Put each object on a line; what is none stays a line as it is."""
+        """Put each object on a line of its own; anything else stays as it is."""
         if (lines := self._lines_of(b"\n".join([*values, b""]))) is not None:
             return lines
         one_by_one = (self._lines_of(value) for value in values)

@@ -41,7 +41,7 @@ _LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
 
 
 class OtlpSource(HttpIntake):
-    """Takes logs over OTLP/HTTP. See the module's text."""
+    """Accepts logs over OTLP/HTTP."""
 
     class Config(HttpIntakeConfig):
         """Options of the source ``otlp``."""

@@ -27,7 +27,7 @@ def _check(name: str) -> str:
         "".encode(name)
         codecs.getincrementaldecoder(name)
     except LookupError as error:
-        raise ValueError(f"{name!r} is no text encoding that Python knows") from error
+        raise ValueError(f"{name!r} is not a text encoding that Python knows") from error
     return codecs.lookup(name).name
 
 

@@ -42,7 +42,7 @@ _CODES = {401: 2, 400: 6, 413: 6, 429: 9, 503: 9}
 
 
 class SplunkHecSource(HttpIntake):
-    """Takes what the collector takes. See the module's text."""
+    """Accepts what clients send to an HTTP Event Collector."""
 
     class Config(HttpIntakeConfig):
         """Options of the source ``splunk_hec``."""

@@ -45,7 +45,7 @@ Record: TypeAlias = list[Any]
 """The name of what it says, and its fields."""
 
 DAMAGED = "damaged"
-"""Name of the record that stands where damage was."""
+"""Name of the record that takes the place of damage."""
 
 _FRAME = struct.Struct("<IQ")
 _HEADER_BYTES = 8
@@ -350,7 +350,7 @@ class Journal:
 
 
 def _write_new(fs: Fs, path: Path, data: bytes) -> None:
-    """Make a file with this content, synced; when that fails there is none."""
+    """Create a file with this content, synced; if that fails, no file is left."""
     fd = fs.open_new(path)
     try:
         try:

@@ -7,7 +7,7 @@
 
 :mod:`logflow.templates.pieces` has the language.
 
-What stands in for a placeholder never leaves its place in the path. The mapping, in this order:
+The value of a placeholder never leaves its place in the path. The mapping, in this order:
 
 1. nothing (no such field, part or text) becomes ``_``;
 2. ``/``, ``%`` and every character that is not printable (NUL and newline among them) become ``%XX`` for each

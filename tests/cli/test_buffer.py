@@ -143,4 +143,4 @@ def test_moving_what_is_not_stranded_is_a_clear_error(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["buffer", "move", "sink", "sink", "-c", str(config)]) == 1
-    assert "is no stranded buffer" in capsys.readouterr().err
+    assert "is not a stranded buffer" in capsys.readouterr().err

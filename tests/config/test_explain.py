@@ -195,7 +195,7 @@ def test_a_short_value_from_outside_is_not_shown_either(problems_of: Problems) -
     (problem,) = problems_of(out("note: 'a ${PIN}'"), PIN="9")
     assert problem == "agent.yaml:3: outputs.out.note: 'a' is followed by a blank; write one word"
     (problem,) = problems_of(out("note: '${PIN} a'"), PIN="9")
-    assert problem == "agent.yaml:3: outputs.out.note: what '${PIN} a' stands for cannot be used here"
+    assert problem == "agent.yaml:3: outputs.out.note: the value of '${PIN} a' cannot be used here"
 
 
 def test_a_value_from_outside_is_named_by_its_expression(problems_of: Problems) -> None:

@@ -145,7 +145,7 @@ def test_types(text: str, kind: FieldType, expected: object) -> None:
         ("regex", {"pattern": r"(?P<a>b)\1"}, "refers to a group"),
         ("csv", {}, "Field required"),
         ("csv", {"columns": []}, "at least 1 item"),
-        ("csv", {"columns": ["a", "a"]}, "stands there twice"),
+        ("csv", {"columns": ["a", "a"]}, "duplicate name 'a'"),
         ("csv", {"columns": ["a"], "delimiter": ",,"}, "one ASCII character"),
         ("csv", {"columns": ["a"], "delimiter": "'", "quote": "'"}, "must differ"),
     ],

@@ -157,7 +157,7 @@ def tried_record(chunk_id: bytes, attempts: int) -> Record:
 
 
 def describe_origin(origin: Origin) -> SpanDescription | bytes | None:
-    """The origin as it stands in a description."""
+    """The origin as a description holds it."""
     match origin:
         case Span(_, start, end) as span:
             return SpanDescription(span.name, start, end)
@@ -194,7 +194,7 @@ def length_of(record: Record) -> int:
 
 
 def description_length(data: bytes, start: int, marker: bytes) -> int | None:
-    """How long the description of a head (or tail) is, by its first 28 bytes; ``None``: it is none."""
+    """How long the description of a head (or tail) is, by its first 28 bytes; None if they are not a head."""
     if len(data) - start < FIXED_BYTES or not data.startswith(marker, start):
         return None
     length: int = _FIXED.unpack_from(data, start)[2]

@@ -257,7 +257,9 @@ class _Mender:
         segment = self._segment
         if len(header) < HEADER_BYTES or parse_header(header, segment.path) is not None:
             return  # nothing was ever written behind a header that is not whole
-        self._log.error("The header of %s is damaged; the file's name stands in for it.", segment.path)
+        self._log.error(
+            "The header of %s is damaged; its values are taken from the file's name.", segment.path
+        )
         self._file.set_aside(0, HEADER_BYTES)
         self._file.write_over(pack_header(segment, 0), 0)
 

@@ -65,7 +65,7 @@ Place: TypeAlias = tuple[Segment, int]
 
 
 def segment_of(path: Path) -> Segment | None:
-    """Read a segment's name; ``None`` when the file is none."""
+    """Read a segment's name; None if the file is not a segment."""
     match = _NAME.fullmatch(path.name)
     return Segment(int(match[1], 16), bytes.fromhex(match[2]), path) if match else None
 

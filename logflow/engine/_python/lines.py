@@ -338,13 +338,13 @@ def _load_open(key: str, value: list[Any]) -> Open:
     _check_types(value, (int, int, bytes, bool, int, int, bytes, list, *[int] * len(places[:1])))
     time_ns, last_ns, text, cut, number, lines, attrs, held = value[:8]
     if not key.endswith(OPEN_MARK) or not (0 <= number < 1 << 32 and 0 <= lines < 1 << 32):
-        raise MalformedData("an open event is none")
+        raise MalformedData("the state of an open event cannot be read")
     try:
         whole = not attrs or skip(attrs, 0, MAX_DEPTH - 1) == len(attrs)
     except Short:
         whole = False
     if not whole:
-        raise MalformedData("the attributes of an open event are no value")
+        raise MalformedData("the attributes of an open event cannot be read")
     stream = key.removesuffix(OPEN_MARK)
     extra: Record = {"attrs": msgspec.Raw(attrs)} if attrs else {}
     if stream:

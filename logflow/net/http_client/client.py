@@ -44,7 +44,7 @@ class Post:
         key: names the request, the same whenever it is sent again.
         body: in slices, compressed as the configuration says.
         content_type: of the body before it was compressed.
-        tag: stands in the URL where that has ``{tag}``.
+        tag: replaces ``{tag}`` in the URL.
         headers: of this request alone.
         path: behind the endpoint's own path, such as ``/_bulk?refresh=false``.
         method: of the request.
@@ -97,7 +97,7 @@ class HttpClient:
         config: endpoints, credentials, timeouts.
         context: of the output that it works for.
         answer_bytes: how much of an answer's body is kept.
-        identity: headers with secrets that the kind of server wants, each with what stands before the secret.
+        identity: headers with secrets that the kind of server wants, each with the text before the secret.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ def object_lines(engine: Engine, body: bytes, start: int = 0) -> Iterator[tuple[
         start: where to begin.
 
     Raises:
-        MalformedData: something else than an object stands there, or the body ends within one.
+        MalformedData: there is something other than an object, or the body ends within one.
     """
     array, size = False, PIECE_BYTES
     while start < len(body):

@@ -78,7 +78,7 @@ def read_protobuf(body: bytes, events: Events) -> Iterator[LogRecord]:
         events: told of the work.
 
     Raises:
-        MalformedData: it is none.
+        MalformedData: the bytes are not one.
         LimitExceeded: it has too many parts.
     """
     for resource_logs in _messages(memoryview(body), 1):
@@ -173,7 +173,7 @@ def read_json(body: bytes, events: Events) -> Iterator[LogRecord]:
                 for record in scope_logs.log_records:
                     yield _json_record(_decode(record), *shared)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
-        raise MalformedData(f"the body is no export of logs in JSON: {type(error).__name__}") from None
+        raise MalformedData(f"the body is not an export of logs in JSON: {type(error).__name__}") from None
 
 
 def _json_record(

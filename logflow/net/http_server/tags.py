@@ -29,7 +29,7 @@ def check_tag_template(text: str) -> str:
     """Check a tag with placeholders in braces.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a template of tags.
     """
     check_tag(_PLACEHOLDER.sub("x", text))
     return text

@@ -35,7 +35,7 @@ from logflow.outputs.file.appending import AppendingWriter
 from logflow.outputs.file.disk import Disk
 from logflow.outputs.file.journal import FileJournal
 from logflow.outputs.file.render import Renderer
-from logflow.outputs.file.retention import RetentionLimits, Retention
+from logflow.outputs.file.retention import Retention, RetentionLimits
 from logflow.outputs.file.whole import Part, WholeOptions, WholeWriter
 from logflow.outputs.file.writer import CACHED_BYTES, FileWriter, WriterOptions
 from logflow.packing import unpack_entries
@@ -78,7 +78,7 @@ class RetainConfig(ConfigModel):
     @model_validator(mode="after")
     def _check_any(self) -> RetainConfig:
         if self.age is None and self.size is None:
-            raise ValueError("retain says nothing; set age, size or both")
+            raise ValueError("retain is empty; set age, size or both")
         return self
 
 
@@ -88,7 +88,7 @@ def _check_path(text: str) -> str:
 
 
 class FileOutput(Output):
-    """Appends to files. See the module's text."""
+    """Appends to files, so that each event is in them exactly once."""
 
     keeps_state = True
     groups = True

@@ -76,7 +76,7 @@ class Written(NamedTuple):
 
 
 class FileJournal:
-    """See the module's text. May be called from several threads."""
+    """Records which chunks are in which files. May be called from several threads."""
 
     def __init__(self, path: Path, fs: Fs, log: logging.Logger) -> None:
         """Use the journal at ``path``."""

@@ -24,7 +24,7 @@ cache, for those who follow it, and what lies before is given up as the file gro
 as the memory is used again at once.
 
 If a write fails (no space), the files are cut back at once; if even that fails, before the next write.
-A commit that was not written whole is none.
+A commit that was not written whole does not count.
 
 Others may move, cut or replace a file (logrotate): before each write the name must still lead to our
 file, and the file be as long as we left it. If not, we begin anew with what is there, and never cut

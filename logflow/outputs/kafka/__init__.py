@@ -47,7 +47,7 @@ class TopicOptions(Options):
 
 
 class KafkaOutput(Output):
-    """Produces in transactions. See the module's text."""
+    """Produces in transactions that also record the ids of the chunks."""
 
     keeps_state = True
     groups = True

@@ -29,7 +29,7 @@ _PATIENCE_S = 30.0
 
 
 class TransactionLedger:
-    """See the module's text."""
+    """Reads the topic that records which chunks were stored, and adds to it."""
 
     def __init__(self, topic: str, transactional_id: str, kafka: Kafka) -> None:
         self.topic = topic

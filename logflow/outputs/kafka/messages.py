@@ -69,7 +69,7 @@ class RecordBatches:
 
 
 class MessageMaker:
-    """See the module's text; may be used in a thread."""
+    """Makes the messages of a topic from chunks; may be used in a thread."""
 
     def __init__(
         self, topic: str, key: Expression | None, time_key: str | None, tag_key: str | None, context: Context

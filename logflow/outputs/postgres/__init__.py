@@ -40,7 +40,7 @@ _END = object()
 
 
 class PostgresOutput(Output):
-    """Copies into a table. See the module's text."""
+    """Copies rows into a table, in one transaction with the ids of their chunks."""
 
     groups = True
 
@@ -68,7 +68,7 @@ class PostgresOutput(Output):
             "record", description="Column of the whole record, `jsonb`; `null`: none."
         )
         columns: dict[NonEmpty, ExpressionField] = Field(
-            {}, description="Further columns, and the expressions that give what stands in them."
+            {}, description="Further columns, and the expressions that compute their values."
         )
         connect_timeout: Duration = Field(10.0, description="Longest time until a connection is made.")
 

@@ -55,7 +55,7 @@ class _Part:
 
 
 class S3Output(Output):
-    """Makes objects. See the module's text."""
+    """Puts objects, each made of parts of many chunks."""
 
     keeps_state = True
     groups = True

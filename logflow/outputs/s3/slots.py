@@ -58,7 +58,7 @@ class Slot:
 
 
 class Slots:
-    """See the module's text. May be called from several threads."""
+    """Records which chunks are in which objects. May be called from several threads."""
 
     def __init__(self, path: Path, fs: Fs, log: logging.Logger) -> None:
         """Use the journal at ``path``."""

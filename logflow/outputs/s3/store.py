@@ -48,7 +48,8 @@ class BucketConfig(OutputConfig):
         examples=["http://minio:9000"],
     )
     virtual_host: bool = Field(
-        default=False, description="The bucket's name stands in the host name of `endpoint`, not in the path."
+        default=False,
+        description="Put the bucket's name into the host name of `endpoint`, not into the path.",
     )
     access_key_id: NonEmpty | None = Field(
         None, description="Access key; found as AWS's tools find it unless set."

@@ -84,7 +84,7 @@ class SyslogOptions(GroupOutputConfig, OutputConfig):
     @classmethod
     def _check_facility(cls, name: str) -> str:
         if name not in _FACILITIES:
-            raise ValueError(f"{name!r} is no facility; write one such as local0 or daemon")
+            raise ValueError(f"{name!r} is not a facility; write one such as local0 or daemon")
         return name
 
     @model_validator(mode="after")
@@ -93,7 +93,7 @@ class SyslogOptions(GroupOutputConfig, OutputConfig):
             raise ValueError("tls needs protocol: tcp")
         for name in self.structured_data:
             if not name or len(name) > _NAME_LETTERS or _NOT_IN_NAMES.search(name):
-                raise ValueError(f"{name!r} is no id of structured data; write one such as meta@32473")
+                raise ValueError(f"{name!r} is not an id of structured data; write one such as meta@32473")
         return self
 
 

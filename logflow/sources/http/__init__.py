@@ -32,7 +32,7 @@ from logflow.sources.http.requests import TagHandler
 
 
 class HttpSource(HttpIntake):
-    """Listens for HTTP. See the module's text."""
+    """Accepts events that clients post under their tag."""
 
     class Config(HttpIntakeConfig):
         """Options of the source ``http``."""

@@ -109,7 +109,7 @@ class BodyReader:
             done = self._engine.normalize(entries, now_ns)
             if done.skipped:
                 reasons = ", ".join(f"{events} ({reason})" for reason, events in done.skipped.items())
-                raise MalformedData(f"some of the body are no events: {reasons}")
+                raise MalformedData(f"parts of the body are not events: {reasons}")
             if done.consumed < len(entries):
                 raise MalformedData("the body ends in the middle of an event")
             yield Entries(done.entries, done.events)

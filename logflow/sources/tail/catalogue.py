@@ -46,7 +46,7 @@ _FILES_AT_ONCE = 64
 
 
 class Catalogue:
-    """See the module's text."""
+    """Finds files, recognises those that were renamed, and keeps a lane for each path."""
 
     def __init__(
         self,

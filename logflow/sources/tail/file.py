@@ -86,7 +86,7 @@ class _Flight:
 
 
 class LogFile:
-    """See the module's text."""
+    """One incarnation of a log file, and how far it was read and is safe."""
 
     def __init__(self, stream: str, state: FileState, content: Content, tail: bytes) -> None:
         """Go on with a file where ``state`` says; ``tail`` is what stands before that place."""

@@ -79,7 +79,7 @@ class Host(Protocol):
 
 
 class Lane:
-    """See the module's text."""
+    """Reads the files at one path, one after another."""
 
     def __init__(
         self, shared: Shared, host: Host, *, path: str, real: str, tag: str, line_format: LineFormat | None

@@ -82,7 +82,7 @@ class Positions:
 
 @dataclass(eq=False)
 class Shared:
-    """See the module's text.
+    """What all files of one source work with.
 
     Attributes:
         context: of the source.

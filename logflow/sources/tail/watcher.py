@@ -43,7 +43,7 @@ class Listener(Protocol):
 
 
 class Watcher:
-    """See the module's text. ``complete`` says whether everything that was asked for is watched."""
+    """Watches files and directories. ``complete`` says whether everything that was asked for is watched."""
 
     def __init__(self, listener: Listener, log: logging.Logger, *, enabled: bool) -> None:
         self.complete = False
