@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import site
@@ -16,6 +17,7 @@ import pytest
 from aiohttp import web
 
 from logflow.batch import Batch, Chunk
+from logflow.errors import ComponentError
 from logflow.testing import Collector, FakeClock, make_context, run_source
 from logflow.testing.processes import free_ports
 
@@ -39,7 +41,7 @@ def test_each_is_short_and_uses_public_names_only(path: Path) -> None:
     lines = [
         line for line in path.read_text().splitlines() if line.strip() and not line.lstrip().startswith("#")
     ]
-    assert len(lines) < 70
+    assert len(lines) < 60
     assert not [
         line for line in lines if line.startswith(("from logflow", "import logflow")) and "._" in line
     ]
@@ -56,6 +58,43 @@ async def test_the_source_emits_the_lines_of_datagrams(tmp_path: Path) -> None:
         await emit.wait_for(3)
     await source.close()
     assert emit.records() == [{"message": "one"}, {"message": "two"}, {"message": "caf\ufffd"}]
+
+
+async def test_the_toy_of_syslog_takes_lines_and_datagrams_of_many_peers(tmp_path: Path) -> None:
+    source_type, emit = component("toy_syslog", "ToySyslogSource"), Collector()
+    source = source_type(source_type.Config(listen="127.0.0.1:0", max_message=480), make_context(tmp_path))
+    async with run_source(source, emit):
+        writers = [(await asyncio.open_connection("127.0.0.1", source.port))[1] for _ in range(2)]
+        for number, writer in enumerate(writers):
+            writer.write(b"12 is no length here\n" + b"x" * 1000 + b"\n<14>last %d" % number)
+            await writer.drain()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"<11>datagram", ("127.0.0.1", source.port))
+        await emit.wait_for(5)
+        peers = {"{}:{}".format(*writer.get_extra_info("sockname")) for writer in writers}
+    for writer in writers:
+        writer.close()
+    records = sorted(emit.records(), key=lambda record: record["message"])
+    assert records[:3] == [{"message": "12 is no length here"}] * 2 + [{"severity": 3, "message": "datagram"}]
+    assert records[3:5] == [{"severity": 6, "message": f"last {number}"} for number in (0, 1)]
+    assert records[5:] == [{"message": "x" * 480}] * 2
+    assert peers < {batch.attributes["peer"] for batch in emit.batches}
+
+
+async def test_the_filter_adds_who_sent_a_batch(tmp_path: Path) -> None:
+    filter_type = component("add_peer", "AddPeerFilter")
+    (tmp_path / "teams.json").write_text('{"192.0.2.1": "shop"}')
+    add = filter_type(filter_type.Config(teams=tmp_path / "teams.json"), make_context(tmp_path))
+    await add.open()
+    events = [(1, {"n": 1}), (2, {"sender": "own"})]
+    batch = Batch.from_events("app", events, attributes={"peer": "192.0.2.1:7"})
+    expected = [{"n": 1, "sender": {"address": "192.0.2.1", "team": "shop"}}, {"sender": "own"}]
+    assert [record for _, record in add.apply(batch).events()] == expected
+    unchanged = Batch.from_events("app", events)
+    assert add.apply(unchanged) is unchanged
+    (tmp_path / "teams.json").write_text("{")
+    with pytest.raises(ComponentError, match="mend the file"):
+        await add.open()
 
 
 def lines(*messages: str) -> list[tuple[int, dict[str, Any]]]:
@@ -114,6 +153,8 @@ async def test_the_output_pushes_several_tags_in_one_request(tmp_path: Path) -> 
     ("kind", "module", "name"),
     [
         ("source", "udp_lines", "UdpLinesSource"),
+        ("source", "toy_syslog", "ToySyslogSource"),
+        ("filter", "add_peer", "AddPeerFilter"),
         ("filter", "join_lines", "JoinLinesStage"),
         ("output", "loki", "LokiOutput"),
     ],
@@ -141,9 +182,13 @@ def test_installed_in_an_environment_of_its_own_the_suite_and_the_command_know_i
     schema = subprocess.run(
         [python, "-m", "logflow", "check", "--schema"], check=True, capture_output=True, env=env, cwd=tmp_path
     )
-    assert {"source.udp_lines", "filter.join_lines", "output.loki"} <= json.loads(schema.stdout)[
-        "$defs"
-    ].keys()
+    assert {
+        "source.udp_lines",
+        "source.toy_syslog",
+        "filter.join_lines",
+        "filter.add_peer",
+        "output.loki",
+    } <= json.loads(schema.stdout)["$defs"].keys()
     suites = [
         "tests/conformance",
         "tests/config/test_reference.py",
