@@ -25,7 +25,7 @@ from logflow.component import Context, Stage
 from logflow.config.fields import ExpressionField, FieldName
 from logflow.config.multiline import MultilineConfig
 from logflow.config.options import FilterConfig
-from logflow.engine.api import Regex
+from logflow.engine.changes import Regex
 from logflow.event import NANOSECOND
 from logflow.expressions import compile_expression
 from logflow.multiline import END, Multiline
