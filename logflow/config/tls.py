@@ -166,4 +166,6 @@ def _load_authorities(context: ssl.SSLContext, path: Path) -> None:
 
 
 def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.lower().replace("_", " ")
     return error.strerror or str(error)

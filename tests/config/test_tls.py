@@ -94,6 +94,7 @@ def test_a_certificate_whose_key_comes_a_moment_later_is_used_then(tmp_path, cap
     renew(tmp_path, ["ca.pem", "server.pem"])
     with pytest.raises(ssl.SSLError):  # the old one, which the new authority did not sign
         shaken(server, client)
-    assert "cannot be used" in caplog.text
+    assert "cannot be used: cannot use certificate" in caplog.text
+    assert "key values mismatch; what was read before" in caplog.text
     (tmp_path / "other" / "server.key").replace(files.server_key)
     assert shaken(server, client)[0] not in first
