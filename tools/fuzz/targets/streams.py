@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import cache
 
 from logflow.errors import LogflowError
-from logflow.net.framing import Frames
+from logflow.net.framing import Framing
 from logflow.net.proxy_protocol import read_header
 from logflow.packing import unpack_entries
 from logflow.sources.docker.frames import Frames as DockerFrames
@@ -27,7 +27,7 @@ def _syslog(data: bytes) -> None:
     """The same messages are found however the stream is cut, and both engines decode them alike."""
     found = []
     for parts in ([data[1:]], cut(data)):
-        frames = Frames(_MOST, counted=True)
+        frames = Framing(_MOST, counted=True)
         messages = [message for part in parts for message in frames.feed(part)]
         assert frames.held <= 2 * _MOST + len(data) or frames.held < 1 << 34
         found.append((messages, frames.truncated, frames.broken))
