@@ -192,7 +192,9 @@ class ForwardSource(Source):
         partials = Partials(context, emit, opening.lease(), tasks.spawn) if config.join_partial else None
         return ReceiverContext(
             engine=context.engine, clock=context.clock, log=context.log, emit=emit, secrets=secrets,
-            limits=ReceiverLimits(config.max_frame, config.max_connections, config.idle_timeout, config.read_timeout),
+            limits=ReceiverLimits(
+                config.max_frame, config.max_connections, config.idle_timeout, config.read_timeout
+            ),
             reading=reading,
             opening=opening,
             groups=config.group_fields,
