@@ -19,6 +19,7 @@ from typing_extensions import Buffer
 from logflow.component import Parser
 from logflow.engine.api import (
     MAX_FRAMES,
+    Engine,
     Frame,
     JsonLines,
     LineFormat,
@@ -32,7 +33,6 @@ from logflow.engine.changes import (
     Computation,
     Condition,
     DetectorName,
-    Engine,
     FieldParser,
     Grep,
     Limited,

@@ -61,7 +61,7 @@ class Request:
     messages: bool = False
 
 
-class Part(NamedTuple):
+class RequestPart(NamedTuple):
     """A part of a request."""
 
     batch: Batch
@@ -191,7 +191,7 @@ class Opening:
         """Whether the next part is as large as the request and no larger."""
         return self._request.option.compressed == "none"
 
-    def next(self) -> Part | None:
+    def next(self) -> RequestPart | None:
         """Open the next part; ``None`` after the last one. Takes its time where that is large.
 
         Raises:
@@ -218,7 +218,7 @@ class Opening:
         origin = part_key(self._key, self._parts) if self._key else None
         self._parts += 1
         batch = Batch(self.tag, normal.entries, normal.events, origin, self._attributes)
-        return Part(batch, normal.skipped, normal.mended)
+        return RequestPart(batch, normal.skipped, normal.mended)
 
     def _begin(self, data: Buffer, *, last: bool) -> None:
         """Look at the payload as a whole, as far as that is needed."""

@@ -32,7 +32,7 @@ from logflow.forward.acks import AckQueue
 from logflow.forward.frames import pack_ack
 from logflow.forward.handshake import ServerHandshake
 from logflow.forward.identity import peer_identity
-from logflow.forward.intake import Opening, Part, Request, requests
+from logflow.forward.intake import Opening, RequestPart, Request, requests
 from logflow.forward.jsontext import FIRST_BYTES, JsonRequests, json_ack
 from logflow.forward.reader import FrameReader, Slab
 from logflow.forward.shared import ReceiverContext
@@ -441,7 +441,7 @@ class Receiver(asyncio.BufferedProtocol):
             lease.release()
             self._steer()
 
-    async def _emit(self, opening: Opening, part: Part | None, receipts: list[Receipt]) -> None:
+    async def _emit(self, opening: Opening, part: RequestPart | None, receipts: list[Receipt]) -> None:
         if part is None:
             return
         if part.skipped or part.mended:
@@ -455,7 +455,7 @@ class Receiver(asyncio.BufferedProtocol):
         """Whether a request that the client will send again waits under back-pressure right now."""
         return self._emitting is not None and bool(self._emitting.option.chunk)
 
-    async def _open(self, opening: Opening, size: int) -> Part | None:
+    async def _open(self, opening: Opening, size: int) -> RequestPart | None:
         if opening.quick and size <= _INLINE_BYTES[self._shared.engine.name]:
             return opening.next()
         return await asyncio.get_running_loop().run_in_executor(None, opening.next)

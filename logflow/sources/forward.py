@@ -24,7 +24,7 @@ from logflow.config.secrets import StaticSecret
 from logflow.forward.endpoint import DEFAULT_PORT
 from logflow.forward.handshake import ServerSecrets
 from logflow.forward.heartbeats import Heartbeats
-from logflow.forward.intake import PART_BYTES, Part
+from logflow.forward.intake import PART_BYTES, RequestPart
 from logflow.forward.partials import Partials
 from logflow.forward.receiver import Receiver
 from logflow.forward.shared import ReceiverLimits, ReceiverContext
@@ -218,7 +218,7 @@ class ForwardSource(Source):
             ),
         )  # fmt: skip
 
-    def _account(self, emit: Emit, tag: str, address: str, part: Part) -> None:
+    def _account(self, emit: Emit, tag: str, address: str, part: RequestPart) -> None:
         """Account for events that are no good, or were put right."""
         for reason, events in part.skipped.items():
             emit.dropped(tag, events, reason)

@@ -15,7 +15,7 @@ from logflow.batch import Batch, DeliveryKey
 from logflow.compression import compress
 from logflow.engine.api import Engine
 from logflow.errors import LimitExceeded, MalformedData
-from logflow.forward.intake import PART_BYTES, Opening, Part, Request, requests
+from logflow.forward.intake import PART_BYTES, Opening, Request, RequestPart, requests
 from logflow.testing.forwarding import fluentd_request
 
 LIMIT = 1 << 20
@@ -32,7 +32,7 @@ def split(engine: Engine, data: bytes) -> list[Request]:
 
 def parts_of(
     engine: Engine, request: Request, peer: bytes = b"address 10.0.0.1", limit: int = LIMIT
-) -> list[Part]:
+) -> list[RequestPart]:
     opening = Opening(engine, request, peer, limit=limit, now_ns=NOW_NS)
     parts = []
     while (part := opening.next()) is not None:
@@ -40,7 +40,7 @@ def parts_of(
     return parts
 
 
-def read(engine: Engine, data: bytes, peer: bytes = b"address 10.0.0.1") -> list[Part]:
+def read(engine: Engine, data: bytes, peer: bytes = b"address 10.0.0.1") -> list[RequestPart]:
     return [part for request in split(engine, data) for part in parts_of(engine, request, peer)]
 
 

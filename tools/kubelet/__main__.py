@@ -14,7 +14,7 @@ from typing import Any
 
 from logflow.errors import ComponentError
 from logflow.testing.processes import free_ports
-from logflow.testing.stage import Stage, start, stop
+from logflow.testing.stage import ProcessStage, start, stop
 from tools.kubelet.judge import Verdict, judge
 from tools.kubelet.node import Node, Plan
 
@@ -54,7 +54,7 @@ def run(directory: Path, plan: Plan, seconds: float, kills: int) -> tuple[Verdic
     (port,) = free_ports(1)
     archive = directory / "archive"
     moments = sorted(rng.uniform(1.0, seconds) for _ in range(kills))
-    with Stage(directory) as stage:
+    with ProcessStage(directory) as stage:
         node = Node(directory / "node", plan)
         agent = stage.logflow("agent", agent_config(node.directory, archive), port)
         start(agent)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from logflow.testing.containers import Container, ContainerLog, cri_lines
+from logflow.testing.containers import ContainerLog, ContainerName, cri_lines
 from tools.kubelet.speech import Event, Speaker
 
 STREAMS = ("stdout", "stderr")
@@ -75,7 +75,7 @@ class Pod:
 
     def __init__(self, node: Path, name: str, plan: Plan, rng: random.Random, now_s: float) -> None:
         self.name = name
-        container = Container(
+        container = ContainerName(
             "shop", name, "app", f"{rng.getrandbits(128):032x}", f"{rng.getrandbits(256):064x}"
         )
         self.log = ContainerLog(node, container, keep_files=plan.keep_files)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from logflow.batch import Chunk
 from logflow.outputs.file.journal import FileJournal
 from logflow.outputs.file.render import Renderer
-from logflow.outputs.file.writer import Pieces, Writer
+from logflow.outputs.file.writer import FileWriter, Pieces
 
 
 class AppendingWriter:
-    """Gives chunks to a :class:`Writer` in groups. :meth:`write` may be called from several threads."""
+    """Gives chunks to a :class:`FileWriter` in groups. :meth:`write` may be called from several threads."""
 
     def __init__(
-        self, renderer: Renderer, writer: Writer, journal: FileJournal, *, max_open: int, sized: bool
+        self, renderer: Renderer, writer: FileWriter, journal: FileJournal, *, max_open: int, sized: bool
     ) -> None:
         """Write with ``writer``.
 
