@@ -32,7 +32,7 @@ from logflow.forward.acks import AckQueue
 from logflow.forward.frames import pack_ack
 from logflow.forward.handshake import ServerHandshake
 from logflow.forward.identity import peer_identity
-from logflow.forward.intake import Opening, RequestPart, Request, requests
+from logflow.forward.intake import Opening, Request, RequestPart, requests
 from logflow.forward.jsontext import FIRST_BYTES, JsonRequests, json_ack
 from logflow.forward.reader import FrameReader, Slab
 from logflow.forward.shared import ReceiverContext

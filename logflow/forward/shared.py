@@ -12,7 +12,7 @@ from logflow.clock import Clock
 from logflow.component import Counter, Emit
 from logflow.engine.api import Engine
 from logflow.forward.handshake import ServerSecrets
-from logflow.forward.intake import Part
+from logflow.forward.intake import RequestPart
 from logflow.forward.partials import Partials
 from logflow.forward.reader import BufferPool
 from logflow.memory import Share
@@ -66,7 +66,7 @@ class ReceiverContext:
     groups: bool
     tags: Tags
     partials: Partials | None
-    account: Callable[[str, str, Part], None]
+    account: Callable[[str, str, RequestPart], None]
     secrets: ServerSecrets | None
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     complain: Callable[[str, str], None]

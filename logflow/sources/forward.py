@@ -27,7 +27,7 @@ from logflow.forward.heartbeats import Heartbeats
 from logflow.forward.intake import PART_BYTES, RequestPart
 from logflow.forward.partials import Partials
 from logflow.forward.receiver import Receiver
-from logflow.forward.shared import ReceiverLimits, ReceiverContext
+from logflow.forward.shared import ReceiverContext, ReceiverLimits
 from logflow.memory import Share
 from logflow.net.complaints import Complaints
 from logflow.net.listen import ListenerConfig, Listeners

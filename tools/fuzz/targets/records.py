@@ -9,7 +9,8 @@ from typing import Any
 
 import msgpack
 
-from logflow.engine.api import DETECTORS, Engine, RedactAction
+from logflow.engine.api import Engine
+from logflow.engine.changes import DETECTORS, RedactAction
 from logflow.engine.keyed import Measure
 from logflow.errors import LogflowError
 from logflow.expressions import compile_expression
