@@ -56,7 +56,7 @@ def test_the_work_is_in_proportion_to_what_comes(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("text", [b"[1 2]", b"[}]", b'["a":1]', b"[nul]"])
 def test_what_is_no_json_is_refused_at_its_end(text: bytes) -> None:
-    with pytest.raises(MalformedData, match="no JSON"):
+    with pytest.raises(MalformedData, match="not JSON"):
         JsonRequests().feed(text)
 
 

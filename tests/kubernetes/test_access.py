@@ -89,5 +89,5 @@ def test_commands_of_a_kubeconfig_are_not_run(tmp_path):
 
 def test_a_token_that_could_forge_headers_is_refused(tmp_path):
     path = kubeconfig(tmp_path / "config", {"token": "a\r\nHost: b"})
-    with pytest.raises(ComponentError, match="no token"):
+    with pytest.raises(ComponentError, match="not a token"):
         from_kubeconfig(path).headers()

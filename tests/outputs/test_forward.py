@@ -757,7 +757,7 @@ def hello(request: Received, writer: asyncio.StreamWriter) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "reason"),
-    [(other_ack, "another chunk"), (no_ack, "no ack"), (garbage, "damaged"), (hello, "set shared_key")],
+    [(other_ack, "another chunk"), (no_ack, "not an ack"), (garbage, "damaged"), (hello, "set shared_key")],
 )
 async def test_a_wrong_answer_is_no_delivery(open_output, answer, reason):
     async with scripted_server(answer) as server, open_output(where(server)) as output:

@@ -168,7 +168,7 @@ async def test_a_byte_order_mark_at_the_beginning_is_not_text(tmp_path: Path, pi
 
 def test_an_encoding_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     for name in ("utf-99", "hex", "rot13"):
-        with pytest.raises(ValueError, match="no text encoding"):
+        with pytest.raises(ValueError, match="not a text encoding"):
             make(tmp_path, 0, encoding=name)
 
 
