@@ -58,7 +58,6 @@ def run(directory: Path, plan: Plan, seconds: float, kills: int) -> tuple[Verdic
         node = Node(directory / "node", plan)
         agent = stage.logflow("agent", agent_config(node.directory, archive), port)
         start(agent)
-        _wait_until_read(archive, node)
         began_s = time.monotonic()
         while (passed_s := time.monotonic() - began_s) < seconds:
             node.tick()
@@ -75,17 +74,6 @@ def run(directory: Path, plan: Plan, seconds: float, kills: int) -> tuple[Verdic
         verdict = judge(node.written(), texts(archive))
         unread = sum(map(int, _UNREAD.findall(agent.process.log.read_text())))
     return verdict, node, unread
-
-
-def _wait_until_read(archive: Path, node: Node) -> None:
-    """Let the pods speak until something of each has arrived."""
-    until_s = time.monotonic() + _DRAIN_S
-    pods = list(node.pods)
-    while not all((archive / f"kube.shop.{pod.name}.app.jsonl").exists() for pod in pods if not pod.deleted):
-        if time.monotonic() > until_s:
-            raise ComponentError(f"not every pod was read within {_DRAIN_S:g} s")
-        node.tick()
-        time.sleep(_TICK_S)
 
 
 def _drain(archive: Path, node: Node) -> None:

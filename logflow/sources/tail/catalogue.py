@@ -99,8 +99,10 @@ class Catalogue:
         self._links: set[str] = set()
         self._said: Told | None = None
         self._restored = False
-        self._looked_ns = 0
-        """What was last written to before this time is not new: it was there at an earlier look."""
+        self._since_ns = 0
+        """What was rotated away before this time is left alone: reading began at the end then."""
+        self._awaited: dict[str, str] = {}
+        """Where links lead at whose end nothing is now, and these links."""
 
     @property
     def files(self) -> list[LogFile]:
@@ -110,6 +112,8 @@ class Catalogue:
     def paths_of(self, name: str) -> set[str]:
         """The configured paths that lead to ``name``."""
         paths = {name} if self._finder.wants(name) else set()
+        if name in self._awaited:
+            paths.add(self._awaited[name])
         return paths | {lane.path for lane in (self._by_real.get(name),) if lane is not None}
 
     # -- looking -----------------------------------------------------------------------------------
@@ -119,11 +123,13 @@ class Catalogue:
         search = await self._search()
         found = search.files
         self._links = search.links
+        self._awaited = {os.path.realpath(link): link for link in search.dangling}
         self._said = tell(self._shared.context.log, search, self._said)
         first = not self._restored
         if first:
             await self._restore(found)
             self._restored = True
+            self._since_ns = self._shared.context.clock.time_ns() if self._from_end else 0
         self._copies.keep({file.place for file in found})
         self._forget_all(self._known.expire(self._shared.context.clock.time_ns()))
         for index, file in enumerate(found):
@@ -131,7 +137,6 @@ class Catalogue:
             if index % _FILES_AT_ONCE == _FILES_AT_ONCE - 1:
                 await asyncio.sleep(0)
         self._shared.scans += 1
-        self._looked_ns = max(self._looked_ns, *(file.mtime_ns for file in found), 0)
         for path in self.lanes.keys() - {file.path for file in found}:
             self._miss(path)
         if self._close_inactive_s is not None:
@@ -256,10 +261,11 @@ class Catalogue:
             await self._come_back(lane)
         never_seen = not lane.files and lane.last is None
         from_end = first and self._from_end and never_seen
+        until = Until(content, lambda: state_of(lane.path, lane.real, content))
         if never_seen and not from_end and is_container_log(lane.real):
-            await self._take_up_unseen(lane, inode)
+            await self._take_up_unseen(lane, inode, until)
         else:
-            await self._take_up_rotated(lane, Until(content, lambda: state_of(lane.path, lane.real, content)))
+            await self._take_up_rotated(lane, until)
         if inode in self._by_inode:  # renamed, or taken up by another task, in this moment
             content.close()
             return
@@ -368,18 +374,29 @@ class Catalogue:
                     break
             return len(lane.files) > files
 
-    async def _take_up_unseen(self, lane: Lane, current: tuple[int, int]) -> None:
+    async def _take_up_unseen(self, lane: Lane, current: tuple[int, int], until: Until) -> None:
         """Add what a container wrote and had rotated away before its file was first seen.
 
         Only a container's: other paths come back, and what lies beside them may have been read long ago.
         """
-        async with lane.taking_up:
-            if lane.files:
+        for _ in range(_LISTINGS):
+            async with lane.taking_up:
+                if lane.files:
+                    return
+                look = partial(rotated.unseen, lane.real, current, self._oldest_ns(), self._read_of(lane))
+                siblings = await self._shared.in_thread(look)
+                if all(self._begin_rotated(lane, sibling, None) for sibling in siblings):
+                    return
+            if lane.files:  # one was compressed in this moment: what came after the last of these is found
+                await self._take_up_rotated(lane, until)
                 return
-            after_ns = self._looked_ns
-            siblings = await self._shared.in_thread(partial(rotated.unseen, lane.real, current, after_ns))
-            for sibling in siblings:
-                self._begin_rotated(lane, sibling, None)
+
+    def _oldest_ns(self) -> int:
+        """The time before which a rotated file of a new container is left alone."""
+        if self._ignore_older_s is None:
+            return self._since_ns
+        now_ns = self._shared.context.clock.time_ns()
+        return max(self._since_ns, now_ns - int(self._ignore_older_s * 1e9))
 
     def _begin_rotated(self, lane: Lane, sibling: Sibling, before: LogFile | None) -> bool:
         """Add a rotated file; ``False`` when it is not there any more: compressed by now, say."""
@@ -528,7 +545,6 @@ class Catalogue:
     async def _restore(self, found: Sequence[FoundFile]) -> None:
         """Find the files again whose positions were saved."""
         states = saved_states(self._shared.context, self._finder)
-        self._looked_ns = max((state.mtime_ns for _, state in states), default=0)
         for stream, state in states:
             if state.done:
                 self._forget_all(self._known.add(stream, state))

@@ -49,8 +49,8 @@ class Search:
 
     Attributes:
         files: in the order of their paths.
-        directories: existing ones in which a file that matches, or a directory or link on the way to it, may
-            appear.
+        directories: existing ones in which a file that matches, or that a link leads to, or a directory or
+            link on the way to it, may appear.
         links: links to directories that were followed on the way.
         dangling: links that match and lead nowhere.
         outside: files that match, but lie outside of where they may.
@@ -111,6 +111,9 @@ class Finder:
                 search.files.append(found)
             elif os.path.islink(name) and not os.path.exists(name):
                 search.dangling.append(name)
+                target = os.path.realpath(name).rpartition("/")[0]
+                if os.path.isdir(target):
+                    search.directories.add(target)
         return search
 
     def allows(self, real: str) -> bool:

@@ -223,16 +223,23 @@ def _newer(
     return [sibling for sibling in later if not _is_one_of(sibling, read)]
 
 
-def unseen(real: str, current: tuple[int, int], after_ns: int) -> list[Sibling]:
+def unseen(
+    real: str, current: tuple[int, int], after_ns: int = 0, read: Sequence[FileState] = ()
+) -> list[Sibling]:
     """The rotated predecessors of a file that was never seen before, oldest first; compressed ones too.
 
     Args:
         real: where the file is.
         current: its device and inode; it may be rotated away in this moment.
-        after_ns: what was not written to since then is older than the last look at the directory.
+        after_ns: what was last written to before this time is left out.
+        read: files of which something was read; these are left out.
     """
-    siblings = takewhile(lambda sibling: sibling.place != current, rotated(real))
-    return [sibling for sibling in siblings if sibling.mtime_ns > after_ns]
+    for _ in range(_LISTINGS):
+        siblings = takewhile(lambda sibling: sibling.place != current, rotated(real))
+        new = [sibling for sibling in siblings if sibling.mtime_ns > after_ns]
+        with suppress(FileNotFoundError):  # renamed or compressed meanwhile
+            return [sibling for sibling in new if not read or not _is_one_of(sibling, read)]
+    return new
 
 
 def _holds(sibling: Sibling, state: FileState) -> bool:

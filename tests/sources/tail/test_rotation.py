@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import pytest
 
-from logflow.sources.tail import rotated
+from logflow.sources.tail import catalogue, rotated
 from logflow.testing import Collector
 
 T = "2026-01-31T12:00:00Z"
@@ -692,6 +692,61 @@ async def test_what_is_older_than_the_last_look_was_read_then(tail: Any, pod: Ku
             await tail.lines(4)
             await tail.rest(10)
     assert sorted(tail.messages()) == ["known", "one", "three", "two"]
+
+
+async def test_the_agent_died_before_it_came_to_a_container(tail: Any, pod: Kubelet) -> None:
+    """What it knows of others is younger than what this one wrote before."""
+    paths = [f"{tail.logs}/*.log", f"{tail.logs}/{PODS}"]
+    pod.write("stdout F one")
+    pod.rotate()
+    age(Path(f"{pod.path}.20260131-000001"), 60)
+    tail.log.write_text("known\n")
+    async with tail.running(paths=[f"{tail.logs}/*.log"], exclude=["0.log"]):
+        await tail.read("known")
+    pod.write("stdout F two")
+    async with tail.running(paths=paths):
+        await tail.read("known", "one", "two")
+
+
+@pytest.mark.parametrize("inotify", [False, True])
+async def test_a_link_leads_nowhere_at_first_as_its_file_is_just_being_rotated(
+    tail: Any, pod: Kubelet, inotify: bool
+) -> None:
+    links = tail.logs / "containers"
+    links.mkdir()
+    (links / "web-0_shop_app-0123.log").symlink_to(pod.path)
+    tail.log.write_text("known\n")
+    pod.write("stdout F one")
+    pod.rename()
+    age(Path(f"{pod.path}.20260131-000001"), 60)
+    paths = [f"{tail.logs}/*.log", f"{links}/*.log"]
+    async with tail.running(paths=paths, inotify=inotify, scan_interval=3600 if inotify else 5):
+        await tail.read("known")
+        pod.reopen()
+        pod.write("stdout F two")
+        await tail.read("known", "one", "two")
+
+
+async def test_a_rotated_file_is_compressed_while_a_new_container_is_taken_up(
+    tail: Any, pod: Kubelet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for message in ("one", "two"):
+        pod.write(f"stdout F {message}")
+        pod.path.rename(f"{pod.path}.20260131-00000{pod._stamp}")
+        pod._stamp += 1
+        pod.reopen()
+    pod.write("stdout F three")
+    late = Path(f"{pod.path}.20260131-000001")
+    real_open = catalogue.open_content
+
+    def open_content(path: str) -> Any:
+        if path == str(late) and late.exists():
+            compress(late)
+        return real_open(path)
+
+    monkeypatch.setattr(catalogue, "open_content", open_content)
+    async with tail.running(paths=[f"{tail.logs}/{PODS}"]):
+        await tail.read("one", "two", "three")
 
 
 async def test_reading_from_the_end_leaves_rotated_files_alone(tail: Any, pod: Kubelet) -> None:
