@@ -25,7 +25,7 @@ from logflow.expressions import values
 from logflow.expressions.values import MAX_TEXT, Value, limited, number, text_of
 from logflow.jsontext import decode_object
 from logflow.packing import pack_value
-from logflow.regexes import compile_regex
+from logflow.regexes import compile_regex, parse_pattern
 from logflow.timestamps import TimeFormat
 
 Call = Callable[..., Value]
@@ -44,7 +44,8 @@ class OperationSpec:
         call: computes it from the values of its arguments.
         written: places of arguments that must be written out, as they are used when the expression is loaded.
         prepare: makes ``call`` from those written arguments; the call then takes the others.
-        native: describes those arguments to the native engine, where it cannot use them as they are.
+        native: the constants that the native engine is given for those arguments, where it cannot use them
+            as they are.
         folds: whether constant arguments give a constant.
         needs: what of the event it reads besides the record, or ``now``.
     """
@@ -57,7 +58,7 @@ class OperationSpec:
     call: Call | None = None
     written: tuple[int, ...] = ()
     prepare: Callable[..., Call] | None = None
-    native: Callable[..., Any] | None = None
+    native: Callable[..., list[Any]] | None = None
     folds: bool = True
     needs: str | None = None
 
@@ -112,7 +113,7 @@ _operator(
 
 def _function(
     signature: str, text: str, call: Call | None = None, *, written: Sequence[int] = (),
-    prepare: Callable[..., Call] | None = None, native: Callable[..., Any] | None = None, folds: bool = True,
+    prepare: Callable[..., Call] | None = None, native: Callable[..., list[Any]] | None = None, folds: bool = True,
     needs: str | None = None,
 ) -> None:  # fmt: skip
     name, _, inside = signature.rstrip(")").partition("(")
@@ -231,6 +232,11 @@ def _search(pattern: Value, group: Value = 0) -> Call:
     return lambda text: compiled.group(text, group) if isinstance(text, str) else None
 
 
+def _native_search(pattern: str, group: int | str = 0) -> list[Any]:
+    parsed = parse_pattern(pattern)
+    return [parsed.write_numbered("native"), {**parsed.groups(), 0: 0}[group]]
+
+
 def _written_text(what: str, value: Value) -> str:
     if not isinstance(value, str):
         raise ValueError(f"the {what} must be text, not {value!r}")
@@ -242,12 +248,14 @@ _function(
     "whether the regular expression is found anywhere in the text",
     written=[1],
     prepare=_matches,
+    native=lambda pattern: [parse_pattern(pattern).write("native")],
 )
 _function(
     "search(text, pattern, group=0)",
     "what the pattern, or a group of it, matched first; None without a match",
     written=[1, 2],
     prepare=_search,
+    native=_native_search,
 )
 
 
@@ -403,7 +411,7 @@ _function(
     "seconds since 1970 of a text or number in a `time_format`",
     written=[1, 2],
     prepare=_parse_time,
-    native=lambda form="iso8601", zone="UTC": TimeFormat(form, zone).native(),
+    native=lambda form="iso8601", zone="UTC": [TimeFormat(form, zone).native()],
 )
 _function(
     "format_time(seconds, format='%Y-%m-%dT%H:%M:%S.%fZ')",

@@ -24,5 +24,5 @@ def program(node: Node) -> list[Any]:
             if spec is not None and spec.native is not None:
                 # Written arguments were checked to be constants when the tree was made.
                 constants = [arg.value for arg in arguments[spec.written[0] :] if isinstance(arg, Constant)]
-                described[spec.written[0] :] = [["constant", spec.native(*constants)]]
+                described[spec.written[0] :] = [["constant", value] for value in spec.native(*constants)]
             return ["operation", name, described]

@@ -221,3 +221,24 @@ def test_mappings_with_very_many_keys_take_linear_time(engine: Engine) -> None:
     entry = b"\x92\xd7\x00" + bytes(8) + b"\x81\xa1a\xde\x00\x28" + pairs
     [packed] = engine.computation(compile_expression("a")).values(entry, "app", None, 0)
     assert list(msgpack.unpackb(packed).items()) == [(f"key{number}", number + 20) for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("search(a, '([5#[-z]+)=')", "[z="),
+        ("search(a, '[a&&b]+')", "&&"),
+        ("search(a, '[x~~]+')", "~"),
+        ("search(a, 'b{,3}]')", "b]"),
+        (r"search(a, '\\]\\Z')", "]"),
+        ("search(a, '(?P<m>z)(=)(~)?', 2)", "="),
+        ("search(a, '(z)(=)(?P<m>~)?', 'm')", None),
+        ("matches(a, '[[]')", True),
+    ],
+)
+def test_patterns_mean_the_same_where_matchers_have_syntaxes_of_their_own(
+    engine: Engine, expression: str, value: Any
+) -> None:
+    entries = Batch.from_events("app", [(1, {"a": "[z=&&~b]"})]).entries
+    packed = engine.computation(compile_expression(expression)).values(entries, "app", None, 0)
+    assert [msgpack.unpackb(each) for each in packed] == [value]
