@@ -113,8 +113,8 @@ _operator(
 
 def _function(
     signature: str, text: str, call: Call | None = None, *, written: Sequence[int] = (),
-    prepare: Callable[..., Call] | None = None, native: Callable[..., list[Any]] | None = None, folds: bool = True,
-    needs: str | None = None,
+    prepare: Callable[..., Call] | None = None, native: Callable[..., list[Any]] | None = None,
+    folds: bool = True, needs: str | None = None,
 ) -> None:  # fmt: skip
     name, _, inside = signature.rstrip(")").partition("(")
     arguments = [argument.strip() for argument in inside.split(",") if argument.strip()]

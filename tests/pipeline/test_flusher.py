@@ -481,7 +481,7 @@ async def test_a_restart_cuts_a_large_chunk_as_before(tmp_path: Path) -> None:
 
     await live(400, deliver=3)
     await live(1000, deliver=2)
-    await live(100, deliver=99)
+    await live(256, deliver=99)
     assert sorted(number for numbers in seen.values() for number in numbers) == list(range(100))
 
 

@@ -15,7 +15,7 @@ from logflow import registry
 from logflow.batch import Batch, Chunk
 from logflow.testing import make_context
 from logflow.testing.processes import free_ports
-from logflow.testing.stage import Stage, start
+from logflow.testing.stage import ProcessStage, start
 from tools.servers.otelcol import OtelcolServer
 
 T0 = 1_790_000_000_000_000_000
@@ -77,7 +77,7 @@ def test_what_its_exporter_sends_is_taken_once(otelcol: OtelcolServer, tmp_path:
     }
     lines = [f"line {n}." for n in range(1000)]
     otelcol.followed.write_text("\n".join(lines) + "\n")
-    with Stage(tmp_path) as stage:
+    with ProcessStage(tmp_path) as stage:
         member = stage.logflow("aggregator", config, free_ports(1)[0])
         start(member)
         member.process.wait_for(lambda: archive.exists() and len(_lines(archive)) >= 1000, "take all", 60.0)

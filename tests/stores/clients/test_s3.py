@@ -263,7 +263,9 @@ def test_a_hidden_library_is_missed_by_check(tmp_path: Path, monkeypatch, capsys
         "routes: [{match: '**', outputs: [archive]}]\noutputs: {archive: {type: s3, bucket: logs}}\n"
     )
     assert main(["check", "-c", str(config)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    warning, line = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: ")
+    assert "memory" in warning
     assert "output archive (s3) needs the library obstore" in line
     assert "pip install 'logflow-pipeline[s3]'" in line
 
