@@ -80,7 +80,9 @@ def parse_address(value: object) -> tuple[str, int]:
     if isinstance(value, tuple):
         return value
     match = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
-    if match is None or int(match[2]) > 65535:
+    if match is not None and int(match[2]) > 65535:
+        raise ValueError(f"{value!r} is not an address; write host:port, with a port of 65535 at most")
+    if match is None:
         raise ValueError(f"{value!r} is not an address; write host:port, such as 127.0.0.1:24224")
     return match[1].strip("[]"), int(match[2])
 

@@ -110,6 +110,7 @@ class Listeners:
             unix_datagrams: path of a unix socket for datagrams, and what makes what takes them.
         """
         self._name = context.name
+        self._log = context.log
         self._address = address
         self._config = config
         self._complain = complain
@@ -154,6 +155,20 @@ class Listeners:
                 f"source {self._name}: cannot listen on {error.filename}: {error.strerror or error}; "
                 "stop what listens there, or set another address"
             ) from error
+        self._log.info("Listens on %s.", ", ".join(self._places()))
+
+    def _places(self) -> list[str]:
+        """Where it listens, as text."""
+        ports = {
+            listener.getsockname()[1] for _, listener in self._noted if listener.family != socket.AF_UNIX
+        }
+        host = (
+            f"[{self._address[0]}]"
+            if self._address and ":" in self._address[0]
+            else (self._address or [""])[0]
+        )
+        unix = [self._unix, self._unix_datagrams[0] if self._unix_datagrams else None]
+        return [f"{host}:{port}" for port in sorted(ports)] + [str(path) for path in unix if path is not None]
 
     async def serve(self, accept: Callable[[], asyncio.BaseProtocol]) -> None:
         """Accept connections, those that came since :meth:`open` among them; once is enough.

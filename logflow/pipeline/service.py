@@ -16,11 +16,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
 from logflow.config.models import AdminOptions, Settings
+from logflow.config.options import ComponentConfig
 from logflow.errors import ComponentError, ConfigError
 from logflow.net.descriptors import raise_limit
 from logflow.pipeline.allocator import give_back_large_blocks
@@ -73,6 +74,8 @@ class Service:
         """Run until stopped; returns the exit status."""
         options = self._runner.pipeline.settings.admin
         self._admin = await self._open_admin(options)
+        settings = self._runner.pipeline.settings
+        _log.info("From %s to %s.", _named(settings.sources), _named(settings.outputs))
         try:
             return await self._runner.run()
         finally:
@@ -182,6 +185,10 @@ async def serve(
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
+
+
+def _named(components: Mapping[str, ComponentConfig]) -> str:
+    return ", ".join(f"{name} ({options.type})" for name, options in components.items())
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
