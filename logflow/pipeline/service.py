@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
+from logflow.component import ComponentConfig
 from logflow.config.models import AdminOptions, Settings
-from logflow.config.options import ComponentConfig
 from logflow.errors import ComponentError, ConfigError
 from logflow.net.descriptors import raise_limit
 from logflow.pipeline.allocator import give_back_large_blocks
