@@ -456,8 +456,8 @@ class LogFile:
 
     @property
     def all_safe(self) -> bool:
-        """Whether nothing is in flight."""
-        return not self._in_flight
+        """Whether nothing is in flight, open joins that were taken for whole included."""
+        return not self._in_flight and not self.flushing
 
     def hand_carry(self) -> bytes:
         """Give the open joins away, to the file that continues this one."""

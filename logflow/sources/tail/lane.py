@@ -332,6 +332,8 @@ class Lane:
             file.flushing = b""
             shared.positions.save(file)
             shared.positions.forget(stream)
+            if file.finished:
+                self.retire()
 
         shared.counters.add(parsed, 0)
         receipt.add_done_callback(safe)

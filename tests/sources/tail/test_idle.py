@@ -69,6 +69,33 @@ async def test_it_is_the_same_under_the_same_name_after_a_kill(tail: Any, delive
     assert sum(map(bool, received.values())) == 3
 
 
+async def test_what_was_taken_for_whole_survives_a_kill_after_its_file_was_rotated(tail: Any) -> None:
+    """Its bytes were delivered, so that the file was done with; the join itself was still on its way."""
+    tail.collector = first = Collector(settle=False)
+    append(tail.log, f"{T} stdout F one\n{T} stderr P last\n")
+    async with tail.running(idle_flush=5):
+        await tail.lines(2)
+        first.receipts[0].settle()
+        await tail.rest(1)
+        tail.log.rename(f"{tail.log}.1")
+        append(tail.log, f"{T} stdout F two\n")
+        await tail.lines(3)
+        first.receipts[2].settle()
+        await tail.rest(20)
+        on_disk = tail.checkpoints.streams("test")
+    for stream, state in on_disk.items():
+        tail.checkpoints.save("test", stream, state)
+    tail.collector = again = Collector()
+    async with tail.running(idle_flush=5):
+        await tail.lines(1)
+        await tail.rest(10)
+    assert tail.messages() == ["last"]
+    assert again.batches[0].origin == first.batches[1].origin
+    async with tail.running(idle_flush=5):
+        await tail.rest(10)
+    assert tail.messages() == ["last"]
+
+
 async def test_a_line_without_a_newline_is_delivered_after_a_while(tail: Any) -> None:
     append(tail.log, "one\ntwo")
     async with tail.running(idle_flush_line=30):
