@@ -123,7 +123,7 @@ class Catalogue:
         search = await self._search()
         found = search.files
         self._links = search.links
-        self._awaited = {os.path.realpath(link): link for link in search.dangling}
+        self._awaited = search.awaited
         self._said = tell(self._shared.context.log, search, self._said)
         first = not self._restored
         if first:
@@ -324,8 +324,7 @@ class Catalogue:
         if content is None:
             return True
         try:
-            states = self._read_of(lane, found.place)
-            if any(rotated.examine(content, s, named=True)[0] is not Verdict.OTHER for s in states):
+            if rotated.is_one_of(content, self._read_of(lane, found.place)):
                 return True
             head = content.read(0, HEAD_BYTES)
             return any(file.covers(head, found.size) for file in lane.files) or lane.is_copied(content)

@@ -53,6 +53,7 @@ class Search:
             link on the way to it, may appear.
         links: links to directories that were followed on the way.
         dangling: links that match and lead nowhere.
+        awaited: where these lead, and the links.
         outside: files that match, but lie outside of where they may.
         incomplete: there were too many names to look at all of them.
     """
@@ -61,6 +62,7 @@ class Search:
     directories: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
     dangling: list[str] = field(default_factory=list)
+    awaited: dict[str, str] = field(default_factory=dict)
     outside: list[str] = field(default_factory=list)
     incomplete: bool = False
 
@@ -111,9 +113,10 @@ class Finder:
                 search.files.append(found)
             elif os.path.islink(name) and not os.path.exists(name):
                 search.dangling.append(name)
-                target = os.path.realpath(name).rpartition("/")[0]
-                if os.path.isdir(target):
-                    search.directories.add(target)
+                target = os.path.realpath(name)
+                search.awaited[target] = name
+                if os.path.isdir(directory := target.rpartition("/")[0]):
+                    search.directories.add(directory)
         return search
 
     def allows(self, real: str) -> bool:

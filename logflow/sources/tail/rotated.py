@@ -162,9 +162,14 @@ def is_read(path: str, states: Sequence[FileState]) -> bool:
     except OSError:
         return False
     try:
-        return any(examine(content, state, named=True)[0] is not Verdict.OTHER for state in states)
+        return is_one_of(content, states)
     finally:
         content.close()
+
+
+def is_one_of(content: Content, states: Sequence[FileState]) -> bool:
+    """Whether an open file is one of those that are known, or a copy of one."""
+    return any(examine(content, state, named=True)[0] is not Verdict.OTHER for state in states)
 
 
 def is_still(content: Content, state: FileState) -> bool:
@@ -268,9 +273,7 @@ def _is_until(sibling: Sibling, content: Content, state: FileState) -> bool:
 
 def _is_one_of(sibling: Sibling, states: Sequence[FileState]) -> bool:
     with _opened(sibling) as content:
-        return content is not None and any(
-            examine(content, state, named=True)[0] is not Verdict.OTHER for state in states
-        )
+        return content is not None and is_one_of(content, states)
 
 
 def _is_copied_from(sibling: Sibling, content: Content) -> bool:
