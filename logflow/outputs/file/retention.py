@@ -25,6 +25,8 @@ from pathlib import Path
 import xxhash
 
 from logflow.component import Counter
+from logflow.errors import DeliveryError
+from logflow.outputs.file.disk import Disk, check_links
 from logflow.outputs.file.journal import Owned
 from logflow.storage.fs import Fs
 from logflow.storage.journal import Journal, Record
@@ -69,6 +71,22 @@ class Kept:
             return hash_tail(os.pread(fd, TAIL_BYTES, max(0, self.length - TAIL_BYTES))) == self.tail
         finally:
             os.close(fd)
+
+
+def remove_unchanged(file: Kept, disk: Disk, root: Path | None) -> bool:
+    """Remove a file if it is as the output left it; ``False`` if it was changed or a link is in the way.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    try:
+        check_links(file.path, root)
+    except DeliveryError:
+        return False
+    if not file.is_unchanged():
+        return False
+    disk.unlink(file.path)
+    return True
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from logflow.clock import Clock
 from logflow.errors import DeliveryError
 from logflow.outputs.file.disk import Disk, check_links
 from logflow.outputs.file.journal import FileJournal
-from logflow.outputs.file.retention import Kept, Retention
+from logflow.outputs.file.retention import Kept, Retention, remove_unchanged
 from logflow.templates import Splitter
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK
@@ -271,14 +271,7 @@ class WholeWriter:
         Raises:
             OSError: it cannot be removed.
         """
-        try:
-            check_links(file.path, self._options.root)
-        except DeliveryError:
-            return None
-        if not file.is_unchanged():
-            return None
-        self._disk.unlink(file.path)
-        return True
+        return remove_unchanged(file, self._disk, self._options.root) or None
 
     def close_idle(self) -> None:
         """Nothing stays open."""

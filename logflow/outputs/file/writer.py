@@ -54,7 +54,7 @@ from logflow.event import NANOSECOND
 from logflow.outputs.file.disk import Disk, check_links
 from logflow.outputs.file.journal import FileJournal, Owned, Written
 from logflow.outputs.file.retention import TAIL_BYTES as _TAIL_BYTES
-from logflow.outputs.file.retention import Kept, Retention
+from logflow.outputs.file.retention import Kept, Retention, remove_unchanged
 from logflow.outputs.file.retention import hash_tail as _hash
 from logflow.outputs.file.syncing import OnDisk, Syncing
 
@@ -452,14 +452,7 @@ class FileWriter:
         with self._lock:  # nobody opens it meanwhile
             if file.path in self._files:
                 return False
-            try:
-                check_links(file.path, self._options.root)
-            except DeliveryError:
-                return None
-            if not file.is_unchanged():
-                return None
-            self._disk.unlink(file.path)
-        return True
+            return remove_unchanged(file, self._disk, self._options.root) or None
 
     # -- recovery ---------------------------------------------------------------------------------
 
