@@ -305,7 +305,7 @@ class FileOutput(Output):
     async def _remove_old(self, retention: Retention) -> None:
         while True:
             await self.context.clock.sleep(_SWEEP_S)
-            await self._in_thread(lambda: retention.sweep(self.context.clock.time_ns(), self._writer.remove))
+            await self._in_thread(lambda: retention.sweep(self.context.clock.time_ns(), self._writer))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -31,6 +31,7 @@ class AppendingWriter:
         self._max_open = max_open
         self._sized = sized
         self.recover = writer.recover
+        self.uses = writer.uses
         self.remove = writer.remove
         self.close_idle = writer.close_idle
         self.close = writer.close

@@ -18,9 +18,10 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import xxhash
 
@@ -87,6 +88,22 @@ def remove_unchanged(file: Kept, disk: Disk, root: Path | None) -> bool:
         return False
     disk.unlink(file.path)
     return True
+
+
+class KeptFiles(Protocol):
+    """What the writer knows of the files, and does with them."""
+
+    def uses(self, path: str, /) -> bool:
+        """Whether a file is open, or is just being opened or rotated."""
+        ...
+
+    def remove(self, file: Kept) -> bool | None:
+        """Remove a file: ``True`` if done, ``False`` if it is in use, ``None`` if somebody else changed it.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -200,15 +217,9 @@ class Retention:
 
     # -- removing -----------------------------------------------------------------------------------
 
-    def sweep(self, now_ns: int, remove: Callable[[Kept], bool | None]) -> None:
-        """Remove what is too old or too much.
-
-        Args:
-            now_ns: the time.
-            remove: removes a file: ``True`` if it did, ``False`` if the file is in use, ``None`` if
-                somebody else changed it. Raises ``OSError`` if it cannot.
-        """
-        files, total = self._present()
+    def sweep(self, now_ns: int, writer: KeptFiles) -> None:
+        """Remove what is too old or too much."""
+        files, total = self._present(writer)
         old_ns = now_ns - int(self._limits.age_s * 1e9) if self._limits.age_s is not None else None
         most = self._limits.size
         done = _Done()
@@ -216,12 +227,12 @@ class Retention:
             is_old = old_ns is not None and file.written_ns < old_ns
             if not is_old and (most is None or total <= most):
                 break
-            if self._remove(file, size, remove, done):
+            if self._remove(file, size, writer, done):
                 total -= size
         self._report(done)
         self._settle()
 
-    def _present(self) -> tuple[list[tuple[Kept, int]], int]:
+    def _present(self, writer: KeptFiles) -> tuple[list[tuple[Kept, int]], int]:
         """The files that are there, the oldest first, each with its bytes; and the bytes of all."""
         with self._lock:
             listed = [file for path, file in self._files.items() if path.startswith(self._root)]
@@ -230,17 +241,16 @@ class Retention:
             try:
                 present.append((file, os.stat(file.path, follow_symlinks=False).st_size))  # noqa: PTH116
             except FileNotFoundError:
-                self._note_absent(file)
+                if not writer.uses(file.path):  # or it is being rotated, and is soon told to have moved
+                    self._note_absent(file)
             except OSError:
                 continue
         return present, sum(size for _, size in present)
 
-    def _remove(
-        self, file: Kept, size: int, remove: Callable[[Kept], bool | None], done: _Done
-    ) -> bool:  # fmt: skip
+    def _remove(self, file: Kept, size: int, writer: KeptFiles, done: _Done) -> bool:
         """Remove a file; returns whether it is of no concern any more."""
         try:
-            removed = remove(file)
+            removed = writer.remove(file)
         except FileNotFoundError:
             self._note_absent(file)
             return True

@@ -265,6 +265,10 @@ class WholeWriter:
         self._give_up([path for path, file in begun if file.chunk_ids is None and file.trusted])
         self._journal.settle(durable=self._options.durable)
 
+    def uses(self, _path: str, /) -> bool:
+        """No file is known to ``retain`` before it is whole, and in its place."""
+        return False
+
     def remove(self, file: Kept) -> bool | None:
         """Remove a file that was made before; ``None`` if somebody else changed it.
 

@@ -439,6 +439,11 @@ class FileWriter:
             self._retention.moved(owned.path, target)
         owned.path = target
 
+    def uses(self, path: str) -> bool:
+        """Whether a file is open, or is just being opened or rotated."""
+        with self._lock:
+            return path in self._files
+
     def remove(self, file: Kept) -> bool | None:
         """Remove a file that was written before.
 

@@ -57,9 +57,7 @@ class Archive:
     async def sweep(self):
         """Close what is not written to, and look for old files, as happens now and then."""
         await asyncio.to_thread(self.output._writer.close)
-        await asyncio.to_thread(
-            self.output._retention.sweep, self.clock.time_ns(), self.output._writer.remove
-        )
+        await asyncio.to_thread(self.output._retention.sweep, self.clock.time_ns(), self.output._writer)
 
     async def write_days(self, count, lines=1):
         for _ in range(count):
@@ -129,7 +127,7 @@ async def test_it_happens_by_itself_once_a_minute_and_not_at_a_write(archive, mo
 async def test_a_file_that_is_open_stays(archive):
     await archive.open(retain={"size": 1})
     await archive.write()
-    archive.output._retention.sweep(archive.clock.time_ns(), archive.output._writer.remove)
+    archive.output._retention.sweep(archive.clock.time_ns(), archive.output._writer)
     assert archive.names() == ["app/2023-11-14.log"]
     await archive.sweep()
     assert archive.names() == []
@@ -188,11 +186,11 @@ async def test_the_list_survives_a_restart_and_a_kill(archive):
     await archive.restart(retain={"age": "1d"})
     await archive.write()
     killed = archive.output  # without a close: the next one finds its files as it left them
+    killed._retention.close()  # first, as a sweep may be under way
+    killed._journal.close()
     for file in killed._writer.writer._files.values():
         os.close(file.fd)
     killed._writer.writer._files.clear()
-    killed._journal.close()
-    killed._retention.close()
     os.utime(archive.root / "app" / "2023-11-16.log", ns=(archive.clock.time_ns(),) * 2)
     await archive.open(retain={"age": "1d"})
     await archive.sweep()
@@ -221,15 +219,34 @@ async def test_a_kill_in_the_middle_of_a_rotation_does_not_lose_the_file(archive
         )
         with pytest.raises(KilledError):
             await archive.write()
+        archive.output._retention.close()  # first, as a sweep may be under way
+        archive.output._journal.close()
         for file in archive.output._writer.writer._files.values():
             os.close(file.fd)
         archive.output._writer.writer._files.clear()
-        archive.output._journal.close()
-        archive.output._retention.close()
     (name,) = archive.names()
     assert name.startswith("app.log.2023")
     os.utime(archive.root / name, ns=(archive.clock.time_ns(),) * 2)
     await archive.open(**options)
+    await archive.clock.advance(6 * DAY_S)
+    await archive.sweep()
+    assert archive.names() == []
+
+
+async def test_a_sweep_in_the_middle_of_a_rotation_does_not_lose_the_file(archive, monkeypatch):
+    await archive.open(path="app.log", rotate_every="1d", idle_close="9d", retain={"age": "5d"})
+    await archive.write()
+    await archive.clock.advance(DAY_S)
+    rename = archive.disk.rename
+
+    def rename_and_sweep(old, new):
+        rename(old, new)
+        archive.output._retention.sweep(archive.clock.time_ns(), archive.output._writer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.disk, "rename", rename_and_sweep)
+        await archive.write()
+    assert len(archive.names()) == 2
     await archive.clock.advance(6 * DAY_S)
     await archive.sweep()
     assert archive.names() == []
