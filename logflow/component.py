@@ -177,6 +177,10 @@ class Emit(Protocol):
         """Account for events that were received and can never be used, for a named reason."""
         ...
 
+    async def refused(self, batch: Batch, why: str) -> None:
+        """Keep such events as a dead letter, beside :meth:`dropped`, as far as there is room for them."""
+        ...
+
 
 class Source(Component):
     """Where events enter.

@@ -157,6 +157,9 @@ class _Sender:
     def dropped(self, tag: str, events: int, reason: str) -> None:
         """Take no notice: lines are never of no use."""
 
+    async def refused(self, batch: Batch, why: str) -> None:
+        """Take no notice: the same."""
+
     def end(self) -> None:
         """There is nothing more to come."""
         self._ended = True

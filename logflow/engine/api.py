@@ -63,6 +63,9 @@ from logflow.multiline import Multiline
 MAX_GROUP_BYTES = 8 << 10
 """Fields of a group that take more are left out, as they are repeated for each event."""
 
+MAX_REFUSED = 16
+"""Entries that are no good of which one call says where they are, so that they can be looked at."""
+
 MAX_FRAMES = 256
 """Frames that one scan returns at most: each takes many times the memory that the smallest has as bytes."""
 
@@ -179,6 +182,8 @@ class Normalized(NamedTuple):
     ``time_clamped``, ``group_too_large``."""
     group: bytes = b""
     """Fields of the group that is open at the end, to be given with what follows."""
+    refused: tuple[tuple[str, int, int], ...] = ()
+    """The first :data:`MAX_REFUSED` that were left out: the reason, where each begins, where it ends."""
 
 
 class JsonLines(NamedTuple):

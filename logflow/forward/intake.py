@@ -26,6 +26,7 @@ from logflow.engine.api import Engine, Frame
 from logflow.errors import LimitExceeded, MalformedData
 from logflow.forward.frames import MAX_TAG_BYTES, NO_OPTION, Option, read_option
 from logflow.forward.identity import Fingerprint, delivery_key, part_key
+from logflow.forward.refused import refused_events
 from logflow.packing import to_text
 
 _NIL = 0xC0
@@ -69,6 +70,8 @@ class RequestPart(NamedTuple):
     """Events that are no good, by reason."""
     mended: Mapping[str, int]
     """Events in which something was put right, by what it was."""
+    refused: Batch | None = None
+    """Some of those that are no good, made into events."""
 
 
 def requests(data: Buffer, frames: Iterable[Frame]) -> Iterator[Request]:
@@ -218,7 +221,10 @@ class Opening:
         origin = part_key(self._key, self._parts) if self._key else None
         self._parts += 1
         batch = Batch(self.tag, normal.entries, normal.events, origin, self._attributes)
-        return RequestPart(batch, normal.skipped, normal.mended)
+        refused = None
+        if normal.refused:
+            refused = refused_events(self._engine, data, normal, batch, self._now_ns)
+        return RequestPart(batch, normal.skipped, normal.mended, refused)
 
     def _begin(self, data: Buffer, *, last: bool) -> None:
         """Look at the payload as a whole, as far as that is needed."""

@@ -446,6 +446,9 @@ class Receiver(asyncio.BufferedProtocol):
             return
         if part.skipped or part.mended:
             self._shared.account(opening.tag, self._address, part)
+        if part.refused is not None:
+            why = f"from {self._address}: {', '.join(part.skipped)}"
+            await self._shared.emit.refused(self._shared.tags.limit(part.refused), why)
         if part.batch.count:
             partials = self._shared.partials
             emit = partials.emit if opening.messages and partials is not None else self._shared.emit

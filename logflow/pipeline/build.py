@@ -26,7 +26,7 @@ from logflow.pipeline.chain import Chain
 from logflow.pipeline.conditions import Where
 from logflow.pipeline.contexts import Contexts
 from logflow.pipeline.dead_letters import DeadLetterStore
-from logflow.pipeline.failures import keep_failed
+from logflow.pipeline.failures import keep_failed, keep_refused
 from logflow.pipeline.flusher import Flusher
 from logflow.pipeline.router import UNROUTED, Route, Router, SourceEmit, Target
 from logflow.services import Services
@@ -259,7 +259,7 @@ def build(
         ledger=ledger,
         metrics=contexts.metrics,
         sources=sources,
-        emits={name: _emit(router, name, source) for name, source in sources.items()},
+        emits={name: _emit(router, name, source, dead_letters) for name, source in sources.items()},
         router=router,
         flushers=flushers,
         dead_letters=dead_letters,
@@ -310,12 +310,14 @@ def draft(pipeline: Pipeline, settings: Settings) -> Draft:
         if name not in kept
     }
     emits = {name: pipeline.emits[name] for name in kept}
-    emits.update({name: _emit(router, name, source) for name, source in sources.items()})
+    letters = pipeline.dead_letters
+    emits.update({name: _emit(router, name, source, letters) for name, source in sources.items()})
     return Draft(settings, sources, kept, emits, flushers, router)
 
 
-def _emit(router: Router, name: str, source: Source) -> SourceEmit:
-    return SourceEmit(router, name, acknowledges=source.acknowledges)
+def _emit(router: Router, name: str, source: Source, letters: DeadLetterStore) -> SourceEmit:
+    refuse = partial(keep_refused, letters, name)
+    return SourceEmit(router, name, acknowledges=source.acknowledges, refuse=refuse)
 
 
 def _same_output(old: ComponentConfig, new: ComponentConfig) -> bool:

@@ -125,8 +125,8 @@ class DeadLetterStore:
         async with self._writing:
             await asyncio.to_thread(self._look)
 
-    async def put(self, chunk: Chunk, output: str, reason: str) -> None:
-        """Keep a chunk; it survives a power cut when this returns.
+    async def put(self, chunk: Chunk, output: str, reason: str, *, most: int | None = None) -> None:
+        """Keep a chunk, unless ``most`` of the output are there; it survives a power cut when this returns.
 
         Raises:
             DeliveryError: there is no room for it.
@@ -134,16 +134,18 @@ class DeadLetterStore:
         head = DeadLetterHead(chunk.id, chunk.tag, chunk.count, reason, self._clock.time_ns())
         try:
             async with self._writing:
-                await asyncio.to_thread(self._write, output, head, chunk.parts)
+                await asyncio.to_thread(self._write, output, head, chunk.parts, most)
         except OSError as error:
             raise DeliveryError(
                 f"the dead letter cannot be written to {self._directory}: {error.strerror}"
             ) from error
 
-    def _write(self, output: str, head: DeadLetterHead, parts: tuple[bytes, ...]) -> None:
+    def _write(self, output: str, head: DeadLetterHead, parts: tuple[bytes, ...], most: int | None) -> None:
         packed = msgspec.msgpack.encode(head)
         size = _FRAME.size + len(packed) + sum(map(len, parts))
         self._check_limit(size)
+        if most is not None and self.kept(output) >= most:
+            raise DeliveryError(f"there are {most} dead letters of {output} already")
         directory = self._directory / output
         _make_directory(directory)
         checksum = xxhash.xxh3_64(packed)

@@ -1,7 +1,9 @@
-"""Dead letters of filters: events for which one raised, kept until somebody decides.
+"""Dead letters of filters and sources: events for which one raised, and what came that is no event.
 
-They lie below ``dead-letters/filter.NAME`` and are replayed through the routes, filters included: what a
-filter was to take out of them never reaches an output without it.
+They lie below ``dead-letters/filter.NAME`` and ``dead-letters/source.NAME`` and are replayed through the
+routes, filters included: what a filter was to take out of them never reaches an output without it.
+
+Those of sources are samples of what strangers send: there are at most 64 of each source.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from contextlib import suppress
 
 from logflow.batch import Batch, Chunk, DeliveryKey, Span
 from logflow.clock import Clock
@@ -16,7 +19,8 @@ from logflow.errors import DeliveryError
 from logflow.pipeline.dead_letters import DeadLetterStore
 from logflow.pipeline.flow import Failed
 
-PREFIX = "filter."
+FILTER, SOURCE = "filter.", "source."
+_MOST_REFUSED = 64
 _TRY_AGAIN_S = 60.0
 
 _log = logging.getLogger("logflow.filters")
@@ -25,15 +29,27 @@ _log = logging.getLogger("logflow.filters")
 async def keep_failed(store: DeadLetterStore, clock: Clock, failed: Failed) -> None:
     """Keep events as a dead letter; waits while there is no room, as nobody decided to lose them."""
     batch = failed.batch
-    chunk = Chunk(_id(failed.filter, batch), batch.tag, (batch.entries,), batch.count)
+    chunk = _chunk(failed.filter, batch)
     while True:
         try:
-            await store.put(chunk, f"{PREFIX}{failed.filter}", f"filter {failed.filter}: {failed.why}")
+            await store.put(chunk, f"{FILTER}{failed.filter}", f"filter {failed.filter}: {failed.why}")
         except DeliveryError as error:
             _log.error("Events wait for which filter %s failed: %s.", failed.filter, error)
             await clock.sleep(_TRY_AGAIN_S)
         else:
             return
+
+
+async def keep_refused(store: DeadLetterStore, source: str, batch: Batch, why: str) -> None:
+    """Keep events that a source cannot use as a dead letter, if there is room for it."""
+    output = f"{SOURCE}{source}"
+    if store.kept(output) < _MOST_REFUSED:
+        with suppress(DeliveryError):
+            await store.put(_chunk(output, batch), output, why, most=_MOST_REFUSED)
+
+
+def _chunk(name: str, batch: Batch) -> Chunk:
+    return Chunk(_id(name, batch), batch.tag, (batch.entries,), batch.count)
 
 
 def _id(name: str, batch: Batch) -> bytes:

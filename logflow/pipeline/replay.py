@@ -38,7 +38,7 @@ class Replayer:
     ) -> None:
         """Put letters of each output into its buffer, accounted for in its account.
 
-        Those of filters go to what ``routed`` names: through the routes again.
+        Those of filters and sources go to what ``routed`` names: through the routes again.
         """
         self._store = store
         self._buffers = buffers
@@ -49,6 +49,7 @@ class Replayer:
     async def run(self) -> None:
         """Look until cancelled; an output that has no room holds up its own letters only."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._count())
             for output in (*self._buffers, *self._routed):
                 group.create_task(self._run(output))
 

@@ -480,9 +480,20 @@ async def _counted(blocked_on: Counter[str], what: str) -> AsyncIterator[None]:
 class SourceEmit:
     """The ``Emit`` of one source; remembers what it waits for."""
 
-    def __init__(self, router: Router, name: str = "", *, acknowledges: bool = False) -> None:
-        """Hand on what the source ``name`` emits; ``acknowledges`` as :attr:`Source.acknowledges`."""
+    def __init__(
+        self,
+        router: Router,
+        name: str = "",
+        *,
+        acknowledges: bool = False,
+        refuse: Callable[[Batch, str], Awaitable[None]] | None = None,
+    ) -> None:
+        """Hand on what the source ``name`` emits; ``acknowledges`` as :attr:`Source.acknowledges`.
+
+        ``refuse`` keeps events that can never be used.
+        """
         self._router = router
+        self._refuse = refuse
         self._attributes: dict[str, Any] = {"source": name} if name else {}
         if acknowledges:
             self._attributes["acknowledged"] = True
@@ -531,3 +542,8 @@ class SourceEmit:
     def dropped(self, tag: str, events: int, reason: str) -> None:
         """Account for events that can never be used."""
         self._router.drop(tag, events, reason)
+
+    async def refused(self, batch: Batch, why: str) -> None:
+        """Keep events that can never be used."""
+        if self._refuse is not None:
+            await self._refuse(batch, why)

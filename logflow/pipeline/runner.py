@@ -20,7 +20,7 @@ from logflow.component import Source
 from logflow.config.options import RetryOptions
 from logflow.errors import LogflowError
 from logflow.pipeline.build import Pipeline, disk_buffered
-from logflow.pipeline.failures import PREFIX
+from logflow.pipeline.failures import FILTER, SOURCE
 from logflow.pipeline.flusher import Flusher
 from logflow.pipeline.leaving import Leaving
 from logflow.pipeline.locking import locked
@@ -186,7 +186,7 @@ class Runner:
                         )  # fmt: skip
 
     def start_replaying(self) -> None:
-        """Look for dead letters to replay, for the outputs and filters that there are now."""
+        """Look for dead letters to replay, for the outputs, filters and sources that there are now."""
         assert self._group is not None
         pipeline = self.pipeline
         if self._replaying is not None:
@@ -195,7 +195,8 @@ class Runner:
             name: (flusher.buffer, pipeline.ledger.account("(replayed)", name))
             for name, flusher in pipeline.flushers.items()
         }
-        names = {f"{PREFIX}{step.context.name}" for step in pipeline.router.filters}
+        names = {f"{FILTER}{step.context.name}" for step in pipeline.router.filters}
+        names.update(f"{SOURCE}{name}" for name in pipeline.emits)
         routed = dict.fromkeys(names, SourceEmit(pipeline.router))
         replayer = Replayer(pipeline.dead_letters, buffers, pipeline.clock, routed)
         self._replaying = self._group.create_task(replayer.run())

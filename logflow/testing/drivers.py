@@ -70,6 +70,7 @@ class Collector:
         self.receipts: list[Receipt] = []
         self.blocked = False
         self.drops: Counter[str] = Counter()
+        self.letters: list[tuple[str, Batch]] = []
         self._settle = settle
         self._changed = asyncio.Condition()
 
@@ -97,6 +98,10 @@ class Collector:
     def dropped(self, tag: str, events: int, reason: str) -> None:  # noqa: ARG002
         """Count events that can never be used in :attr:`drops`, by reason."""
         self.drops[reason] += events
+
+    async def refused(self, batch: Batch, why: str) -> None:
+        """Keep events that can never be used in :attr:`letters`, with the reason."""
+        self.letters.append((why, batch))
 
     async def unblock(self) -> None:
         """Let waiting sources go on."""

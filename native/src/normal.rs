@@ -21,6 +21,8 @@ pub const MENDED: [&str; 4] = ["time_missing", "time_scaled", "time_clamped", "g
 
 /// Fields of a group that take more are left out, as they are repeated for each event.
 const MAX_GROUP: usize = 8 << 10;
+/// Entries that are no good of which it is said where they are.
+const MAX_REFUSED: usize = 16;
 /// What an EventTime can carry without being taken for the mark of a group.
 const SECONDS: f64 = 4_294_967_294.0;
 
@@ -49,6 +51,17 @@ pub struct Normalized {
     pub mended: [usize; 4],
     /// The open group's fields, a packed map; empty if there is none.
     pub group: Vec<u8>,
+    /// The first ones that were left out: a place in `SKIPPED`, and where each lies.
+    pub refused: Vec<(usize, Range<usize>)>,
+}
+
+impl Normalized {
+    fn refuse(&mut self, reason: usize, at: Range<usize>) {
+        self.skipped[reason] += 1;
+        if self.refused.len() < MAX_REFUSED {
+            self.refused.push((reason, at));
+        }
+    }
 }
 
 /// Bring entries to canonical form until `limit` bytes of them are made or the data ends.
@@ -111,9 +124,9 @@ pub fn normalize(data: &[u8], now_ns: i128, limit: usize, group: Option<&[u8]>) 
                     done.group.clear();
                     fields.clear();
                 }
-                None => done.skipped[BAD_TIME] += 1,
+                None => done.refuse(BAD_TIME, at..end),
             },
-            Err(reason) => done.skipped[reason] += 1,
+            Err(reason) => done.refuse(reason, at..end),
         }
         at = end;
     }

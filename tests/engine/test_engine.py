@@ -102,7 +102,7 @@ class _Stub(ModuleType):
         return (b"f", 1, 0, b"", 0, 0, 0, 0)
 
     def normalize(self, data: bytes, now_ns: int, limit: Any, group: Any) -> tuple[Any, ...]:
-        return (data, 1, 2, {"bad_time": 3}, {}, b"g")
+        return (data, 1, 2, {"bad_time": 3}, {}, b"g", (("bad_time", 0, 1),))
 
     def scan_frames(self, data: bytes, max_size: int, most: int) -> tuple[Any, ...]:
         return ([(b"t", "packed", 1, 2, -1, 3, 4)], 5, 6)
@@ -132,7 +132,8 @@ def test_the_adapter_gives_named_tuples(parser: Parser) -> None:
     )
     assert lines.parse(b"", b"", 0) == Parsed(b"e", 1, 2, b"c", 3, 4, 5, 6)
     assert lines.flush(b"", 0).entries == b"f"
-    assert engine.normalize(b"x", 0) == Normalized(b"x", 1, 2, {"bad_time": 3}, {}, b"g")
+    normal = engine.normalize(b"x", 0)
+    assert normal == Normalized(b"x", 1, 2, {"bad_time": 3}, {}, b"g", (("bad_time", 0, 1),))
     assert engine.scan_frames(b"", 1) == Scanned([Frame(b"t", "packed", 1, 2, -1, 3, 4)], 5, 6)
     assert engine.grep([], []) == "grep"
     assert engine.modify([], {}) == "modify"

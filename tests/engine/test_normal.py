@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from logflow.engine.api import MAX_DEPTH, MAX_GROUP_BYTES, Engine, Normalized
+from logflow.engine.api import MAX_DEPTH, MAX_GROUP_BYTES, MAX_REFUSED, Engine, Normalized
 from logflow.errors import MalformedData
 from logflow.event import MAX_TIME_NS, NANOSECOND
 from logflow.packing import pack_entry, unpack_entries
@@ -59,7 +59,7 @@ def test_every_form_of_an_entry_is_brought_to_one(
         first = time if metadata is None else head + time + metadata
         entry = head + first + RECORD
         done = engine.normalize(entry, NOW_NS)
-        assert done[1:] == (1, len(entry), {}, {}, b"")
+        assert done[1:] == (1, len(entry), {}, {}, b"", ())
         assert done.entries.startswith(b"\x92\xd7\x00")
         assert done.entries.endswith(RECORD)
         assert events_of(done) == [(time_ns, {"a": 1})]
@@ -164,6 +164,17 @@ def test_a_bad_event_is_left_out_and_its_neighbours_stay(engine: Engine, bad: by
         assert done.events == 99 == engine.count(done.entries)
         assert done.consumed == len(data)
         assert done.skipped == {reason: 1}
+        assert done.refused == ((reason, 50 * len(other), 50 * len(other) + len(bad)),)
+
+
+def test_it_says_where_the_first_bad_events_are(engine: Engine) -> None:
+    """As many as are worth being looked at."""
+    done = engine.normalize((CANONICAL + b"\x92\xa1x\x80") * 100, NOW_NS)
+    size = len(CANONICAL) + 4
+    assert done.skipped == {"bad_time": 100}
+    assert list(done.refused) == [
+        ("bad_time", size * (n + 1) - 4, size * (n + 1)) for n in range(MAX_REFUSED)
+    ]
 
 
 def test_what_nests_as_deep_as_allowed_is_kept(engine: Engine) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from logflow.batch import Batch, Chunk
+from logflow.batch import Batch, Chunk, DeliveryKey
 from logflow.buffers.memory import MemoryBuffer
 from logflow.cli.main import main
 from logflow.clock import SystemClock
 from logflow.config.options import BufferOptions
 from logflow.errors import DeliveryError, MalformedData
 from logflow.pipeline.dead_letters import DeadLetterStore
+from logflow.pipeline.failures import keep_refused
 from logflow.pipeline.replay import Replayer
 from logflow.storage.checkpoints import Checkpoints
 from logflow.telemetry.ledger import Account
@@ -46,6 +47,36 @@ async def test_letters_of_one_output(store: DeadLetterStore) -> None:
     await store.put(make_chunk(1), "a", "no")
     await store.put(make_chunk(2), "b", "no")
     assert [letter.head.id[-1] for letter in store.letters("b")] == [2]
+
+
+async def test_of_what_a_source_refuses_there_are_samples_only(store: DeadLetterStore) -> None:
+    """Strangers send it: it must not take the room of what outputs reject."""
+    for number in range(100):
+        batch = Batch.from_events("app", [(number, {})], DeliveryKey(b"%d" % number))
+        await keep_refused(store, "peers", batch, "bad_time")
+    assert len(list(store.letters("source.peers"))) == 64
+    await keep_refused(store, "others", batch, "bad_time")
+    await store.put(make_chunk(), "sink", "no")
+    assert len(list(store.letters())) == 66
+
+
+async def test_of_the_same_refused_events_there_is_one_letter(store: DeadLetterStore) -> None:
+    """Who gets no acknowledgement sends them again."""
+    batch = Batch.from_events("app", [(1, {})], DeliveryKey(b"1"))
+    for _ in range(2):
+        await keep_refused(store, "peers", batch, "bad_time")
+    assert len(list(store.letters())) == 1
+
+
+async def test_the_number_of_letters_follows_commands(store: DeadLetterStore) -> None:
+    """Which drop them while the service runs."""
+    await store.put(make_chunk(1), "sink", "no")
+    next(iter(store.letters())).drop()
+    clock = FakeClock()
+    running = asyncio.create_task(Replayer(store, {}, clock).run())
+    while store.kept("sink"):
+        await asyncio.sleep(0.001)
+    running.cancel()
 
 
 async def test_beyond_the_limit_nothing_is_kept_and_nothing_lost(tmp_path: Path) -> None:

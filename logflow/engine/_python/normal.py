@@ -20,7 +20,7 @@ import msgspec
 from logflow.engine._python.entries import MAP_HEADS, are_canonical, bounds_in_short
 from logflow.engine._python.records import splice_packed
 from logflow.engine._python.walk import Short, head, skip, skip_flat
-from logflow.engine.api import MAX_GROUP_BYTES, Normalized
+from logflow.engine.api import MAX_GROUP_BYTES, MAX_REFUSED, Normalized
 from logflow.errors import LimitExceeded, MalformedData
 from logflow.event import MAX_TIME_NS, NANOSECOND, EventTime
 from logflow.jsontext import MAX_DEPTH
@@ -103,6 +103,7 @@ class _Normalizer:
         self._size = 0
         self._skipped: Counter[str] = Counter()
         self._mended: Counter[str] = Counter()
+        self._refused: list[tuple[str, int, int]] = []
 
     def run(self, limit: int) -> Normalized:
         at, data = 0, self._data
@@ -115,11 +116,13 @@ class _Normalizer:
                 self._take(_read_event(data, at))
             except _SkippedError as skipped:
                 self._skipped[skipped.reason] += 1
+                if len(self._refused) < MAX_REFUSED:
+                    self._refused.append((skipped.reason, at, end))
             at = end
         entries = b"".join(self._parts)
         return Normalized(
             data if entries == data else entries, len(self._parts), at,
-            dict(self._skipped), dict(self._mended), self._group,
+            dict(self._skipped), dict(self._mended), self._group, tuple(self._refused),
         )  # fmt: skip
 
     def _take(self, event: _Event) -> None:

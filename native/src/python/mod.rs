@@ -100,8 +100,15 @@ fn run<T: Send>(py: Python<'_>, size: usize, work: impl Send + FnOnce() -> T) ->
     if size < SHORT { work() } else { py.detach(work) }
 }
 
-type Normalized<'py> =
-    (Bound<'py, PyBytes>, usize, usize, Bound<'py, PyDict>, Bound<'py, PyDict>, Bound<'py, PyBytes>);
+type Normalized<'py> = (
+    Bound<'py, PyBytes>,
+    usize,
+    usize,
+    Bound<'py, PyDict>,
+    Bound<'py, PyDict>,
+    Bound<'py, PyBytes>,
+    Bound<'py, PyTuple>,
+);
 
 #[pyfunction]
 fn normalize<'py>(
@@ -131,6 +138,7 @@ fn normalize<'py>(
         counts(normal::SKIPPED, done.skipped)?,
         counts(normal::MENDED, done.mended)?,
         PyBytes::new(py, &done.group),
+        PyTuple::new(py, done.refused.iter().map(|(why, at)| (normal::SKIPPED[*why], at.start, at.end)))?,
     ))
 }
 

@@ -78,6 +78,9 @@ async def test_one_bad_event_does_not_refuse_its_frame(start, caplog, bad, reaso
         assert await client.receive() == {b"ack": b"c"}
         assert [record["n"] for record in running.emit.records()] == [1, 2, 3]
         assert running.emit.drops == {reason: 1}
+        [(why, letter)] = running.emit.letters
+        assert why.endswith(f": {reason}")
+        assert [record for _, record in letter.events()] == [{"refused": reason, "event": bad}]
         assert running.counted("times_missing") == 2
         assert running.counted("frames_rejected") == 0
         await client.close()
