@@ -435,7 +435,7 @@ async def test_a_tag_that_looks_like_a_rotated_file_of_another_is_not_deleted(ma
 
 @pytest.mark.parametrize(
     ("kind", "problem"),
-    [("directory", "outside of"), ("file", "is a symbolic link"), ("hard", "another name")],
+    [("directory", "outside of"), ("file", "outside of"), ("hard", "another name")],
 )
 async def test_links_that_lead_elsewhere_are_not_followed(make, tmp_path, kind, problem):
     """Neither as a directory on the way, nor as the file; the root itself may be a link."""
@@ -458,6 +458,52 @@ async def test_links_that_lead_elsewhere_are_not_followed(make, tmp_path, kind, 
         await output.write(chunk({"n": 1}))
     assert (elsewhere / "x.jsonl").read_text() == "precious\n"
     await output.write(chunk({"n": 1}, tag="good"))
+
+
+async def test_a_link_within_the_directory_is_followed_and_its_file_has_everything_once(make, tmp_path):
+    """The file may be written under its own name too, even with the same chunk; it need not be there yet."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "current.jsonl").symlink_to("day/one.jsonl")
+    (out / "day").mkdir()
+    output = make("{where}.jsonl", time_key=None, tag_key=None)
+    output_of_day = {"where": "current"}, {"where": "day/one"}, {"where": "current"}
+    await output.open()
+    await output.write(chunk({"where": "current"}))
+    await output.write(chunk(*output_of_day))
+    (out / "current.jsonl").unlink()
+    (out / "current.jsonl").symlink_to(out / "two.jsonl")  # as one does at midnight
+    await output.write(chunk({"where": "current"}))
+    assert (out / "current.jsonl").is_symlink()
+    lines = {name: data.count(b"\n") for name, data in files(tmp_path).items()}
+    assert lines == {"current.jsonl": 1, "two.jsonl": 1, "day%2Fone.jsonl": 1, "day/one.jsonl": 3}
+
+
+async def test_two_names_of_one_file_do_not_wait_for_each_other(make, tmp_path):
+    """Both in one group, whatever their order."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.jsonl").symlink_to("b.jsonl")
+    (out / "c.jsonl").symlink_to("b.jsonl")
+    output = make(time_key=None, tag_key=None)
+    await output.open()
+    chunks = [chunk({"n": n}, tag=tag) for n, tag in enumerate("abcabc")]
+    assert await asyncio.wait_for(output.write_group(chunks), 5) == [None] * 6
+    assert [json.loads(line)["n"] for line in (out / "b.jsonl").read_text().splitlines()] == list(range(6))
+
+
+async def test_a_file_that_becomes_a_link_while_it_is_open_is_followed_at_the_next_try(make, tmp_path):
+    output = make(time_key=None, tag_key=None)
+    await output.open()
+    await output.write(chunk({"n": 1}))
+    path = tmp_path / "out/app.jsonl"
+    path.rename(tmp_path / "out/old.jsonl")
+    path.symlink_to("old.jsonl")
+    late = chunk({"n": 2})
+    with pytest.raises(DeliveryError, match="has just become a symbolic link"):
+        await output.write(late)
+    await output.write(late)
+    assert (tmp_path / "out/old.jsonl").read_text() == '{"n":1}\n{"n":2}\n'
 
 
 async def test_chunks_of_many_tags_may_be_written_at_once(make, tmp_path):

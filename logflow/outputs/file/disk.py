@@ -24,11 +24,25 @@ def check_links(path: str, root: Path | None) -> None:
     """
     if root is None:
         return
-    real, parent = (os.path.realpath(each) for each in (root, Path(path).parent))
-    if parent != real and not parent.startswith(f"{real.rstrip('/')}/"):
+    is_link = os.path.islink(path)  # noqa: PTH114
+    if not _is_within(str(Path(path).parent), root) or (is_link and not _is_within(path, root)):
+        real = os.path.realpath(root)
         raise DeliveryError(f"{path} leads outside of {real} over a symbolic link; remove it")
-    if Path(path).is_symlink():
-        raise DeliveryError(f"{path} is a symbolic link; move it away")
+    if is_link:
+        raise DeliveryError(f"{path} has just become a symbolic link; it is tried again")
+
+
+def followed(path: str, root: Path | None) -> str:
+    """Where a link in a file's place leads, if that is in the output's directory; else the path itself."""
+    if not os.path.islink(path):  # noqa: PTH114
+        return path
+    return os.path.realpath(path) if root is None or _is_within(path, root) else path
+
+
+def _is_within(path: str, root: Path) -> bool:
+    """Whether a path leads to the directory ``root``, or to something below it, over all links."""
+    real, found = os.path.realpath(root), os.path.realpath(path)
+    return found == real or found.startswith(f"{real.rstrip('/')}/")
 
 
 class Disk:

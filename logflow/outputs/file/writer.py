@@ -51,7 +51,7 @@ from typing import NamedTuple
 from logflow.clock import Clock
 from logflow.errors import DeliveryError
 from logflow.event import NANOSECOND
-from logflow.outputs.file.disk import Disk, check_links
+from logflow.outputs.file.disk import Disk, check_links, followed
 from logflow.outputs.file.journal import FileJournal, Owned, Written
 from logflow.outputs.file.retention import TAIL_BYTES as _TAIL_BYTES
 from logflow.outputs.file.retention import Kept, Retention, remove_unchanged
@@ -152,6 +152,7 @@ class FileWriter:
             For each chunk ``None`` if it was delivered, or why no file has anything of it.
         """
         answers: list[Exception | None] = [None] * len(chunks)
+        chunks = self._follow_links(chunks)
         try:
             with ExitStack() as stack:
                 # In one order for all, so that two groups never wait for each other.
@@ -167,6 +168,13 @@ class FileWriter:
         except OSError as error:
             return [answer or _undelivered(error, "the journal") for answer in answers]
         return answers
+
+    def _follow_links(self, chunks: Sequence[Pieces]) -> Sequence[Pieces]:
+        """Have what goes to a link written to its file, together with what goes there under other names."""
+        root = self._options.root
+        paths = {path for chunk in chunks for path in chunk.slices if path not in self._files}
+        links = {path: real for path in paths if (real := followed(path, root)) != path}
+        return [_renamed(chunk, links) for chunk in chunks] if links else chunks
 
     def _use_all(self, stack: ExitStack, chunks: Sequence[Pieces]) -> dict[str, _File | Exception]:
         """Get hold of every file; why not, for those with which that does not work."""
@@ -517,6 +525,14 @@ class FileWriter:
                 )
         finally:
             self._disk.close(fd)
+
+
+def _renamed(chunk: Pieces, names: Mapping[str, str]) -> Pieces:
+    slices: dict[str, Iterable[bytes]] = {}
+    for path, own in chunk.slices.items():
+        name = names.get(path, path)
+        slices[name] = [*slices[name], *own] if name in slices else own
+    return Pieces(chunk.id, slices)
 
 
 def _undelivered(error: OSError, where: str) -> DeliveryError:
