@@ -22,6 +22,7 @@ import msgspec
 
 from logflow.engine.api import LineFormat
 from logflow.kubernetes.names import is_container_log
+from logflow.sources.recoding import units_of
 from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content, NoContent, is_compressed, open_content
 from logflow.sources.tail.copies import COPYING_S, Copies, CopyKind
@@ -462,8 +463,9 @@ class Catalogue:
 
     def _last_line_end(self, content: Content, size: int) -> int:
         """Where the last whole line ends, as the rest of a line would be no line."""
-        start = max(size - self._shared.sizes.line_bytes, 0)
-        return start + content.read(start, size - start).rfind(b"\n") + 1
+        units = units_of(self._shared.encoding, content.read(0, 2))
+        start = units.whole(max(size - self._shared.sizes.line_bytes, 0))
+        return start + units.after_last(content.read(start, size - start))
 
     def adopt(self, file: LogFile, lane: Lane) -> None:
         """Know a file by its inode, and watch it."""

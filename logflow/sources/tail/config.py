@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from logflow.config.fields import Duration, NonEmpty, ParserField, Size, parse_size
 from logflow.config.multiline import MultilineConfig
 from logflow.config.options import SourceConfig
-from logflow.sources.recoding import UTF8, Encoding, keeps_newlines
+from logflow.sources.recoding import UTF8, Encoding, can_be_followed
 from logflow.sources.tail.discovery import expand_braces
 from logflow.sources.tail.tags import TagTemplate
 
@@ -70,7 +70,8 @@ class TailOptions(SourceConfig):
     encoding: Encoding = Field(
         UTF8,
         description="Of the text: any that Python knows and whose newline is the one of ASCII, such as "
-        "`latin-1`, `shift_jis`, `euc_jp` or `gbk`; so not `utf-16`.",
+        "`latin-1`, `shift_jis`, `euc_jp` or `gbk`; or `utf-16`, whose byte-order mark tells the order "
+        "(`utf-16-le` without one), `utf-16-le`, `utf-16-be`.",
     )
     path_key: NonEmpty | None = Field(
         None, description="A field that takes the path of the file, as `paths` found it."
@@ -111,7 +112,7 @@ class TailOptions(SourceConfig):
     @field_validator("encoding")
     @classmethod
     def _check_encoding(cls, value: str) -> str:
-        if not keeps_newlines(value):
+        if not can_be_followed(value):
             raise ValueError(f"files in {value} cannot be followed: its newline is not that of ASCII")
         return value
 

@@ -14,7 +14,6 @@ make has a span of its own too.
 from __future__ import annotations
 
 import os
-from codecs import BOM_UTF8
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -25,6 +24,7 @@ from typing import NamedTuple
 from logflow.engine.api import LineFormat, LineParser, Parsed
 from logflow.receipt import Receipt
 from logflow.sources.parsed import together
+from logflow.sources.recoding import UTF8, Units, units_of
 from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content, NoContent
 from logflow.sources.tail.identity import (
@@ -41,6 +41,7 @@ from logflow.sources.tail.identity import (
 LINE_OVERHEAD_BYTES = 64 * 1024
 """What a line may have around a message of ``max_line`` bytes: the container's format, escapes."""
 
+_BYTES = units_of(UTF8, b"")
 _SEARCH_BYTES = 64 << 20
 """How far one call looks for the end of a very long line."""
 
@@ -107,6 +108,9 @@ class LogFile:
         self.suspended = False
         """It is closed until there is more of it to read."""
         self.content = content
+        self.units = _BYTES
+        """What its text is made of; see :meth:`look_at_units`."""
+        self._units_known = False
         self.point = self.safe = Point(state.offset, self._carry_at(state.offset, state.carry), tail)
         self.size = state.offset
         """Bytes that it is known to have."""
@@ -173,6 +177,13 @@ class LogFile:
             self._glimpse = Mark.of(head)
         return self.fresh and (bool(head) or self.mtime_ns != before_ns)
 
+    def look_at_units(self, encoding: str) -> Units:
+        """Tell what its text is made of, if it is in this encoding: to be called before it is read."""
+        if not self._units_known:
+            head = self.content.read(0, 2) if encoding == "utf-16" else b"--"
+            self.units, self._units_known = units_of(encoding, head), len(head) == 2
+        return self.units
+
     def read(self, lines: LineParser, sizes: Sizes, now_ns: int) -> ReadStep | None:
         """Parse the next block of whole lines; ``None`` when there is no whole line now.
 
@@ -187,19 +198,20 @@ class LogFile:
         start = self.point.offset
         boundary = self._next_boundary()
         data, first = self._load(min(self._known_bytes(sizes), boundary - start if boundary else 1 << 62))
-        if data[first : first + 1] == b"\0":
+        units = self.units
+        if data.startswith(bytes(units.width), first):
             return self._skip_hole(boundary, sizes)
-        used = data.rfind(b"\n", first) + 1
+        used = units.after_last(data, first)
         if boundary and start + len(data) - first == boundary and used < len(data):
             if boundary != self.broken:
                 self._boundaries.remove(boundary)  # no end of a line: the journal knows another file
                 return self.read(lines, sizes, now_ns)
             if not used:
-                return self._parse(lines, memoryview(data)[first:], boundary, now_ns, ending=b"\n")
+                return self._parse(lines, memoryview(data)[first:], boundary, now_ns, ending=units.newline)
         if used > 0:
             return self._parse(lines, memoryview(data)[first:used], start + used - first, now_ns)
         if len(data) - first == sizes.block_bytes:
-            self._searched = start + len(data[first:].rstrip(b"\0"))
+            self._searched = start + len(units.without_nuls(data[first:]))
             return self._read_long_line(lines, sizes, now_ns)
         return None
 
@@ -240,9 +252,12 @@ class LogFile:
             data = self.content.read(offset, step_bytes)
             if not data:
                 return None
-            if text := data.lstrip(b"\0"):
-                return offset + len(data) - len(text)
-            offset += len(data)
+            nuls = self.units.nuls(data)
+            if nuls < self.units.whole(len(data)):
+                return offset + nuls
+            if not nuls:
+                return None
+            offset += nuls
 
     def suspend(self) -> None:
         """Close it until there is more of it to read; its watch tells of that, or a scan."""
@@ -267,11 +282,11 @@ class LogFile:
         Its end is kept, so that it ends there as well when it is read again.
         """
         data, first = self._load(sizes.block_bytes)
-        text = data[first:].rstrip(b"\0")
-        if not text or b"\n" in text or len(text) >= sizes.block_bytes:
+        text = self.units.without_nuls(data[first:])
+        if not text or self.units.after_next(text) or len(text) >= sizes.block_bytes:
             return None
         self.broken = self.point.offset + len(text)
-        return self._parse(lines, memoryview(text), self.broken, now_ns, ending=b"\n")
+        return self._parse(lines, memoryview(text), self.broken, now_ns, ending=self.units.newline)
 
     def flush_carry(self) -> bytes:
         """Take the open joins for whole; they are kept until :attr:`flushing` is emptied."""
@@ -286,12 +301,13 @@ class LogFile:
         end = self._search_newline(sizes.block_bytes)
         if end is None:
             return None
-        data, first = self._load(min(end - start, sizes.line_bytes))
+        newline, most = self.units.newline, self.units.whole(sizes.line_bytes)
+        data, first = self._load(min(end - start, most))
         self._searched = 0
         line = data[first:]
-        if end - start > sizes.line_bytes:
-            line += b"\n"
-        elif not line.endswith(b"\n"):
+        if end - start > most:
+            line += newline
+        elif not line.endswith(newline):
             return None  # it was written anew in this moment; the next turn sees that
         return self._parse(lines, memoryview(line), end, now_ns)
 
@@ -300,14 +316,16 @@ class LogFile:
         self.searching = False
         while offset < self._searched + _SEARCH_BYTES:
             data = self.content.read(offset, step_bytes)
-            if not data:
+            size = self.units.whole(len(data))
+            if not size:
                 return None
-            found = data.find(b"\n")
-            if found >= 0:
-                return offset + found + 1
-            if text := data.rstrip(b"\0"):  # NULs may be room that was taken ahead: look there again
+            if found := self.units.after_next(data):
+                return offset + found
+            if text := self.units.without_nuls(
+                data
+            ):  # NULs may be room that was taken ahead: look there again
                 self._searched = offset + len(text)
-            offset += len(data)
+            offset += size
         self._searched = offset
         self.searching = True
         return None
@@ -332,11 +350,16 @@ class LogFile:
         self, lines: LineParser, block: memoryview, end: int, now_ns: int, *, ending: bytes = b""
     ) -> ReadStep:
         start = self.point.offset
-        text = _without_bom(block, start)
+        text = self._without_bom(block, start)
         offset = start + len(block) - len(text)
         parsed = lines.parse(bytes(text) + ending if ending else text, self.point.carry, now_ns, offset)
         point = Point(end, self._carry_at(end, parsed.carry), self._tail(block, end))
         return ReadStep(parsed, start, point, self._head_with(block))
+
+    def _without_bom(self, block: memoryview, offset: int) -> memoryview:
+        """Leave out the byte-order mark that a file may begin with; it is no text."""
+        bom = self.units.bom
+        return block[len(bom) :] if offset == 0 and bytes(block[: len(bom)]) == bom else block
 
     def _head_with(self, block: memoryview) -> bytes:
         missing = HEAD_BYTES - len(self._head)
@@ -367,12 +390,14 @@ class LogFile:
             flush: open joins will never be finished: make events of them.
         """
         start, carry, _ = self.point
-        rest = b"" if self.lost else self.content.read(start, sizes.line_bytes)
+        units = self.units
+        rest = b"" if self.lost else self.content.read(start, units.whole(sizes.line_bytes))
         end = max(start + len(rest), self._searched) + 1
-        text = bytes(_without_bom(memoryview(rest), start)).lstrip(b"\0")
+        text = bytes(self._without_bom(memoryview(rest), start))
+        text = text[units.nuls(text) :]
         offset = start + len(rest) - len(text)
-        text = text.rstrip(b"\0")
-        results = [lines.parse(text.removesuffix(b"\n") + b"\n", carry, now_ns, offset)] if text else []
+        text, newline = units.without_nuls(text), units.newline
+        results = [lines.parse(text.removesuffix(newline) + newline, carry, now_ns, offset)] if text else []
         if results:
             carry = results[0].carry
         carry = self._carry_at(end, carry)
@@ -424,7 +449,7 @@ class LogFile:
     def head_bytes(self, size: int) -> bytes:
         """The file's beginning, to tell its format; what follows the hole that it may begin with."""
         head = self.content.read(0, size)
-        if head.startswith(b"\0"):
+        if head.startswith(bytes(self.units.width)):
             text = self._after_nuls(0, size)
             return b"" if text is None else self.content.read(text, size)
         return head
@@ -492,8 +517,3 @@ class LogFile:
             flushing=self.flushing,
             format=self.format or "",
         )
-
-
-def _without_bom(block: memoryview, offset: int) -> memoryview:
-    """Leave out the byte-order mark that a file may begin with; it is no text."""
-    return block[len(BOM_UTF8) :] if offset == 0 and bytes(block[: len(BOM_UTF8)]) == BOM_UTF8 else block

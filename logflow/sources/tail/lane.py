@@ -230,10 +230,12 @@ class Lane:
 
     def _lines(self, file: LogFile, *, whole: bool = False) -> LineParser | None:
         """The parser of the lane's lines; ``None`` as long as the first line is not whole."""
+        units = file.look_at_units(self._shared.encoding)
         if self._format is None:
-            self._format = detect(file.head_bytes(DETECT_BYTES), whole=whole or not file.content.grows)
+            head = units.readable(file.head_bytes(DETECT_BYTES * units.width))
+            self._format = detect(head, whole=whole or not file.content.grows)
         file.format = self._format
-        return self._shared.parser_for(self._format) if self._format else None
+        return self._shared.parser_for(self._format, units) if self._format else None
 
     async def _step(self, file: LogFile, lines: LineParser) -> ReadStep | None:
         shared = self._shared

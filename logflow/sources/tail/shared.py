@@ -11,6 +11,7 @@ from typing import TypeVar
 from logflow.component import Context, Counter
 from logflow.engine.api import LineFormat, LineParser
 from logflow.sources.lines import LineCounters
+from logflow.sources.recoding import Units
 from logflow.sources.tail.file import LogFile, Sizes
 
 _SAVE_S = 0.15
@@ -90,7 +91,8 @@ class Shared:
         positions: where files' progress goes.
         rotate_wait_s: how long a file that was rotated or deleted is kept after its last byte came.
         sizes: how much is read at once.
-        parser_for: compiles (once) the parser of a line format.
+        parser_for: compiles (once) the parser of a line format, of text that is made of some units.
+        encoding: of the files.
         join_wait_s: how long an open join waits for more; ``None``: for ever.
         marks_joins: whether an open join that is taken for whole is marked.
         line_wait_s: how long a line without a newline waits for more; ``None``: for ever.
@@ -104,7 +106,8 @@ class Shared:
     positions: Positions
     rotate_wait_s: float
     sizes: Sizes
-    parser_for: Callable[[LineFormat], LineParser]
+    parser_for: Callable[[LineFormat, Units], LineParser]
+    encoding: str
     path_key: str | None = None
     join_wait_s: float | None = None
     line_wait_s: float | None = None

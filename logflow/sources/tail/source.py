@@ -12,7 +12,7 @@ from logflow.component import Context, Emit, Source
 from logflow.config.multiline import rules_of
 from logflow.engine.api import LineFormat, LineParser
 from logflow.errors import Unsupported
-from logflow.sources.recoding import UTF8, RecodedLines
+from logflow.sources.recoding import UTF8, RecodedLines, Units, units_of
 from logflow.sources.tail.catalogue import Catalogue
 from logflow.sources.tail.config import TailOptions
 from logflow.sources.tail.discovery import Finder
@@ -46,6 +46,7 @@ class TailSource(Source):
 
     def __init__(self, config: TailSource.Config, context: Context) -> None:
         super().__init__(config, context)
+        line_bytes = (config.max_line + LINE_OVERHEAD_BYTES) * units_of(config.encoding, b"").width
         self._parser = context.parser(config.parse)
         self._positions = Positions(context)
         self._shared = Shared(
@@ -53,8 +54,9 @@ class TailSource(Source):
             Counters(context.counter),
             self._positions,
             config.rotate_wait,
-            Sizes(_BLOCK_BYTES[context.engine.name], config.max_line + LINE_OVERHEAD_BYTES),
+            Sizes(_BLOCK_BYTES[context.engine.name], line_bytes),
             cache(self._parser_for),
+            config.encoding,
             config.path_key,
             config.multiline.timeout if config.multiline else config.idle_flush,
             config.idle_flush_line,
@@ -85,7 +87,7 @@ class TailSource(Source):
         self._reading: set[asyncio.Task[None]] = set()
         self._queue: dict[Lane, None] = {}
 
-    def _parser_for(self, line_format: LineFormat) -> LineParser:
+    def _parser_for(self, line_format: LineFormat, units: Units) -> LineParser:
         lines = self.context.engine.line_parser(
             line_format,
             self._parser,
@@ -95,9 +97,9 @@ class TailSource(Source):
             multiline=rules_of(self.config.multiline),
             offset_key=self.config.offset_key,
         )
-        if self.config.encoding == UTF8:
+        if units.encoding == UTF8:
             return lines
-        return RecodedLines(lines, self.config.encoding, offsets=self.config.offset_key is not None)
+        return RecodedLines(lines, units, offsets=self.config.offset_key is not None)
 
     def tag_of(self, path: str) -> str | None:
         """Return the tag of a file's events; None if no glob names the file."""
@@ -121,10 +123,13 @@ class TailSource(Source):
             globs = ", ".join(self.config.paths)
             raise Unsupported(f"the source {self.context.name} reads {globs}; give file a path of these")
         configured = self.config.format
-        found = (detect(data[:DETECT_BYTES], whole=True) or "plain") if configured == "auto" else configured
-        lines = self._parser_for(found)
+        units = units_of(self.config.encoding, data[:2])
+        head = units.readable(data[: DETECT_BYTES * units.width])
+        found = (detect(head, whole=True) or "plain") if configured == "auto" else configured
+        lines = self._parser_for(found, units)
         now_ns = self.context.clock.time_ns()
-        parsed = lines.parse(data if data.endswith(b"\n") else data + b"\n", b"", now_ns)
+        text, newline = data.removeprefix(units.bom), units.newline
+        parsed = lines.parse(text if text.endswith(newline) else text + newline, b"", now_ns)
         rest = lines.flush(parsed.carry, now_ns)
         entries, count = parsed.entries + rest.entries, parsed.events + rest.events
         return [Batch(tag, entries, count, None, {"path": path})]
