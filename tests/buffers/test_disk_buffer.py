@@ -20,6 +20,7 @@ from logflow.config.options import BufferOptions
 from logflow.errors import ComponentError
 from logflow.receipt import Receipt
 from logflow.storage.checkpoints import Checkpoints
+from logflow.storage.fs import Fs
 from logflow.telemetry.ledger import Account
 from logflow.telemetry.metrics import Metrics
 from logflow.testing import FakeClock
@@ -105,6 +106,26 @@ async def test_a_receipt_resolves_before_delivery(bench: Bench) -> None:
     """What is on disk is safe."""
     await bench.store(make_batch())
     assert bench.account.waiting == 1
+
+
+async def test_tags_that_come_at_one_time_are_one_write_and_one_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their cuts are written with them, and are safe by the same sync."""
+    bench = Bench(tmp_path / "buffer", flush_interval="1s")
+    await bench.open()
+    syncs: list[int] = []
+    sync = Fs.sync
+    monkeypatch.setattr(Fs, "sync", lambda fs, fd: (syncs.append(fd), sync(fs, fd))[1])
+    bench.buffer.pace_together(0.1)
+    taking = asyncio.create_task(bench.buffer.take_group(GroupLimits(chunks=50)))
+    for number in range(5):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await bench.put(make_batch(number, tag=f"tag-{number}"))
+    assert {chunk.tag for chunk in await taking} == {f"tag-{number}" for number in range(5)}
+    assert len(syncs) == 1
+    await bench.buffer.close()
 
 
 async def test_what_was_stored_survives_a_restart(bench: Bench) -> None:

@@ -395,6 +395,18 @@ async def test_a_group_has_a_chunk_of_each_file_of_a_tag() -> None:
     assert (await bench.take()).count == 1
 
 
+async def test_tags_that_come_at_one_time_are_in_one_group() -> None:
+    """They are put in several turns of the event loop; no group begins with the first of them alone."""
+    bench = Bench(flush_interval="1s")
+    bench.buffer.pace_together(0.1)
+    taking = asyncio.create_task(bench.buffer.take_group(GroupLimits(chunks=50)))
+    for number in range(5):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await bench.put(make_batch(number, tag=f"tag-{number}"))
+    assert {chunk.tag for chunk in await taking} == {f"tag-{number}" for number in range(5)}
+
+
 async def test_a_file_and_its_successor_are_not_in_one_group() -> None:
     """What was at the same place comes one after the other."""
     bench = Bench(flush_interval="0s")

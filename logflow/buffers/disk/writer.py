@@ -36,7 +36,9 @@ _GROUP_ITEMS = 1000
 """Most items in a group: what is done when they are stored must not hold up the event loop."""
 _AT_ONCE_BYTES = 32 * 1024
 """As much is copied to the system faster than it is handed to a thread."""
-_GATHER_TURNS = 4
+_QUIET_TURNS = 6
+"""After so many turns of the event loop without anything new, what was gathered is written. These are a few
+more than pass until what is due is cut (``schedule.py``)."""
 _GATHERED_BYTES = 256 << 10
 """What is worth a write and a sync of its own."""
 _RETRY_S = 0.5
@@ -180,11 +182,15 @@ class Writer:
         write and one sync do for all of them.
         """
         await self._wake.wait()
-        gathered = -1
-        while gathered < len(self._batches) < _GROUP_ITEMS and self.waiting_bytes < _GATHERED_BYTES:
+        quiet = 0
+        while quiet < _QUIET_TURNS and len(self._batches) < _GROUP_ITEMS and self._is_little():
             gathered = len(self._batches)
-            for _ in range(_GATHER_TURNS):
-                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            quiet = 0 if len(self._batches) > gathered else quiet + 1
+
+    def _is_little(self) -> bool:
+        """Whether what waits is not worth a write and a sync of its own."""
+        return bool(self._batches) and self.waiting_bytes < _GATHERED_BYTES
 
     def _step(self, dead: list[Segment]) -> Step:
         stored, self._stored = self._stored, []

@@ -28,6 +28,7 @@ _MOST_DIRTY_BYTES = 64 << 20
 _SLOW_S = 0.5
 _REST_S = 60.0
 """Where there is more to write, or the disk took long lately, each file is synced by itself."""
+_LOOK_AGAIN_S = 1.0
 _REPORTS_ERRORS = (5, 8)
 _DIRTY = re.compile(rb"^(?:Dirty|Writeback): *(\d+) kB$", re.MULTILINE)
 _MEMINFO = Path("/proc/meminfo")
@@ -47,6 +48,8 @@ class Syncing:
         self._disk = disk
         self._clock = clock
         self._not_before_s = 0.0
+        self._look_s = -_LOOK_AGAIN_S
+        self._dirty_bytes = 0
         self._anchor: OnDisk | None = None
         self._threads: ThreadPoolExecutor | None = None
 
@@ -86,7 +89,9 @@ class Syncing:
         if any(file.device != anchor.device for file in files):
             return False
         try:
-            if _dirty_bytes() > _MOST_DIRTY_BYTES:
+            if begun_s - self._look_s >= _LOOK_AGAIN_S:
+                self._look_s, self._dirty_bytes = begun_s, _dirty_bytes()
+            if self._dirty_bytes > _MOST_DIRTY_BYTES:
                 return False
             self._disk.sync_file_system(anchor.fd)
         except OSError:

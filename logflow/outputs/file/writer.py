@@ -117,7 +117,7 @@ class _File:
     opened: bool = False
     """It was opened just now, and a power cut may take that back."""
     uncut: bool = False
-    """A failed write could not be cut off: it is before anything else is written."""
+    """A part of a failed write may lie behind the end: it is cut off before anything else is written."""
     cached_from: int = 0
     """Where the part begins that the system was not told to give up."""
     used_s: float = 0.0
@@ -218,7 +218,7 @@ class FileWriter:
                 self._write_slices(file, slices)
         except BaseException as error:  # slices are made on the way, and that may fail too
             for file, end, tail in before:
-                file.end, file.tail = end, tail
+                file.end, file.tail, file.uncut = end, tail, True
                 with suppress(OSError):
                     self._cut(file)
             if isinstance(error, OSError):
@@ -245,7 +245,6 @@ class FileWriter:
                     self._cut_back(file)
             raise
         for file in grown:
-            file.uncut = os.fstat(file.fd).st_size > file.end  # a failed chunk could not be cut off
             file.written_ns = self._clock.time_ns()
             if self._options.durable:
                 self._uncache(file, file.end)
@@ -254,7 +253,6 @@ class FileWriter:
         """Write behind what was written before."""
         if self._options.text and file.tail[-1:] not in (b"", b"\n"):
             slices = chain([b"\n"], slices)
-        file.uncut = True
         for data in slices:
             self._disk.write_all(file.fd, data)
             file.tail = (file.tail + data[-_TAIL_BYTES:])[-_TAIL_BYTES:]
@@ -265,14 +263,15 @@ class FileWriter:
         """Remove what a failed write left behind the end."""
         if file.uncut and file.owned is not None and os.fstat(file.fd).st_size > file.end:
             self._disk.truncate(file.fd, file.end)
+        file.uncut = False
 
     def _cut_back(self, file: _File) -> None:
         """Remove everything that was not committed."""
         assert file.owned is not None
+        file.uncut = True
         file.end = file.owned.length
         file.tail = os.pread(file.fd, min(_TAIL_BYTES, file.end), max(0, file.end - _TAIL_BYTES))
         self._cut(file)
-        file.uncut = False
 
     def _uncache(self, file: _File, length: int) -> None:
         """Give up what lies far before the end; what was in the file before it was opened is left alone."""

@@ -15,8 +15,8 @@ from logflow.sources.tail import inotify
 from logflow.sources.tail.inotify import Inotify, Notice
 from logflow.sources.tail.lane import Lane
 
-_GATHER_S = 0.1
-_GATHER_MOST_S = 0.15
+_GATHER_S = 0.15
+_GATHER_MOST_S = 0.18
 _READS_PER_S = 600
 """What is written between two looks at the notices is read in one go. A look costs a read of every file that
 was written to, and a chunk of each on the whole way to its end, so the more files these are, the longer the
