@@ -6,7 +6,7 @@ about :data:`_CHUNKS_PER_S` chunks a second. With ``n`` busy queues each may hav
 none waits longer than ``flush_interval``. A queue that has been quiet is served at once.
 
 Where the chunks of all queues are delivered in one go, what costs is the group: then all queues become due at
-the same time, as a rule ten times a second (:class:`GroupPacer`). Where a group becomes an object, it is
+the same time, at most ten times a second (:class:`GroupPacer`). Where a group becomes an object, it is
 worth waiting for others after a quiet time too (:class:`GatheringPacer`).
 """
 
