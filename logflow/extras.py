@@ -12,7 +12,7 @@ def load(module: str, extra: str, what: str) -> Any:
     """Import a library that an extra of the package installs.
 
     Args:
-        module: what to import, such as ``obstore.store``.
+        module: what to import, such as ``obstore.store``; or a module of ours that imports the library.
         extra: what installs it, see ``pyproject.toml``.
         what: who needs it, as the user calls it: ``output archive (s3)``.
 
@@ -22,12 +22,9 @@ def load(module: str, extra: str, what: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        library = module.partition(".")[0]
-        reason = "which is not installed" if _is_missing(error, library) else f"which cannot be used: {error}"
+        missing = isinstance(error, ModuleNotFoundError) and bool(error.name)
+        library = ((error.name if missing else "") or module).partition(".")[0]
+        reason = "which is not installed" if missing else f"which cannot be used: {error}"
         raise ComponentError(
             f"{what} needs the library {library}, {reason}; run: pip install 'logflow-pipeline[{extra}]'"
         ) from error
-
-
-def _is_missing(error: ImportError, library: str) -> bool:
-    return isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == library

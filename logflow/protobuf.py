@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 from logflow.errors import MalformedData
 
+LOGS_EXPORT = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+"""The method of gRPC that OpenTelemetry has for logs."""
 _MOST_VARINT = 10
 
 

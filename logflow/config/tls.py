@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -35,18 +36,24 @@ class ServerTls(Options):
         None, description="Clients must show a certificate that one of these authorities signed, PEM."
     )
 
-    def context(self) -> ssl.SSLContext:
+    def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
         """Load the files; they are loaded again when they change.
+
+        Args:
+            alpn: protocols to agree on with the peer (RFC 7301).
 
         Raises:
             ComponentError: one of them cannot be used.
         """
         files = (self.cert_file, self.key_file, self.client_ca_file)
-        return _RenewedContext(ssl.PROTOCOL_TLS_SERVER, self._load, [file for file in files if file])
+        load = partial(self._load, alpn)
+        return _RenewedContext(ssl.PROTOCOL_TLS_SERVER, load, [file for file in files if file])
 
-    def _load(self) -> ssl.SSLContext:
+    def _load(self, alpn: Sequence[str]) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
         _load_chain(context, self.cert_file, self.key_file, self.key_password)
         if self.client_ca_file is not None:
             _load_authorities(context, self.client_ca_file)
@@ -74,18 +81,24 @@ class ClientTls(Options):
             raise ValueError("cert_file and key_file go together; set both or none")
         return self
 
-    def context(self) -> ssl.SSLContext:
+    def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
         """Load the files; they are loaded again when they change.
+
+        Args:
+            alpn: protocols to agree on with the peer (RFC 7301).
 
         Raises:
             ComponentError: one of them cannot be used.
         """
         files = (self.ca_file, self.cert_file, self.key_file)
-        return _RenewedContext(ssl.PROTOCOL_TLS_CLIENT, self._load, [file for file in files if file])
+        load = partial(self._load, alpn)
+        return _RenewedContext(ssl.PROTOCOL_TLS_CLIENT, load, [file for file in files if file])
 
-    def _load(self) -> ssl.SSLContext:
+    def _load(self, alpn: Sequence[str]) -> ssl.SSLContext:
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
         if self.ca_file is not None:
             _load_authorities(context, self.ca_file)
         if self.cert_file is not None and self.key_file is not None:

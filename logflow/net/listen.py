@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -95,6 +95,7 @@ class Listeners:
         unix: Path | None = None,
         datagrams: Callable[[], asyncio.DatagramProtocol] | None = None,
         unix_datagrams: tuple[Path, Callable[[], asyncio.DatagramProtocol]] | None = None,
+        alpn: Sequence[str] = (),
     ) -> None:
         """Describe them; nothing is opened yet.
 
@@ -108,6 +109,7 @@ class Listeners:
             unix: path of a unix socket.
             datagrams: makes what takes UDP datagrams on the address.
             unix_datagrams: path of a unix socket for datagrams, and what makes what takes them.
+            alpn: protocols to agree on with clients over TLS.
         """
         self._name = context.name
         self._log = context.log
@@ -119,6 +121,7 @@ class Listeners:
         self._proxied = ProxyHeaders(context, complain) if config and config.proxy_protocol else None
         self._tls: Tls | None = None
         self._streams = streams
+        self._alpn = alpn
         self._unix = unix
         self._datagrams = datagrams
         self._unix_datagrams = unix_datagrams
@@ -146,7 +149,7 @@ class Listeners:
             ComponentError: one of the addresses or a certificate cannot be used. None is open.
         """
         if self._config is not None and self._config.tls is not None:
-            self._tls = Tls(self._config.tls.context(), self._handshake_s, self._handshake_failures)
+            self._tls = Tls(self._config.tls.context(self._alpn), self._handshake_s, self._handshake_failures)
         try:
             await self._open_all()
         except OSError as error:

@@ -35,7 +35,7 @@ from logflow.component import Context, Output
 from logflow.config.options import GroupOutputConfig
 from logflow.config.secrets import Secret
 from logflow.errors import ChunkTooLarge, DeliveryError, PermanentError
-from logflow.net.http_client import Answer, HttpClient, HttpClientConfig, Post
+from logflow.net.http_client import Answer, HttpClient, HttpClientConfig, Post, Transport
 from logflow.outputs.outcomes import joined, split
 
 _INLINE_BYTES = 64 << 10
@@ -78,7 +78,13 @@ class HttpStore(Output):
 
     def __init__(self, config: HttpStoreConfig, context: Context) -> None:
         super().__init__(config, context)
-        self.client = HttpClient(config, context, answer_bytes=self.answer_bytes, identity=self.identity())
+        self.client = HttpClient(
+            config,
+            context,
+            answer_bytes=self.answer_bytes,
+            identity=self.identity(),
+            transport=self.transport(),
+        )
         self._taken: tuple[int, float] | None = None
         """How large a request may be, in bytes of packed events, and until when that is believed."""
 
@@ -89,6 +95,10 @@ class HttpStore(Output):
     def identity(self) -> Mapping[str, tuple[str, Secret]]:
         """Headers with secrets, each with the words before the secret; called once, at construction."""
         return {}
+
+    def transport(self) -> Transport | None:
+        """What carries the requests, if not HTTP/1.1; called once, at construction."""
+        return None
 
     def path(self, chunks: Sequence[Chunk]) -> str:
         """What stands behind an endpoint's own path, with a query if need be."""

@@ -1,8 +1,10 @@
-"""Output ``otlp``: log records to whatever takes the OpenTelemetry protocol over HTTP.
+"""Output ``otlp``: log records to whatever takes the OpenTelemetry protocol, over HTTP or gRPC.
 
 ::
 
-    POST /v1/logs    ExportLogsServiceRequest in protocol buffers, compressed with gzip
+    POST /v1/logs, or a call of LogsService/Export
+
+                     ExportLogsServiceRequest in protocol buffers, compressed with gzip
       ResourceLogs   one for each set of values of ``resource``
         ScopeLogs
           LogRecord  time, severity, body, attributes (the other fields), trace id, span id
@@ -11,7 +13,7 @@
 
 Delivery is at least once. Each record carries the attribute ``log.record.uid``, id of its chunk and place
 in it, the same over retries, so that a store can drop what it has already. Source: "OTLP Specification",
-OTLP/HTTP.
+OTLP/HTTP and OTLP/gRPC.
 """
 
 from __future__ import annotations
@@ -19,22 +21,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from yarl import URL
 
+from logflow import extras
 from logflow.batch import Chunk
 from logflow.component import Context
 from logflow.compression import Compression
 from logflow.config.fields import NonEmpty
 from logflow.engine.stores import OtlpForm
 from logflow.errors import MalformedData, PermanentError
-from logflow.net.http_client import Answer
+from logflow.net.http_client import Answer, Transport
 from logflow.outputs.http_store import GroupStoreConfig, HttpStore
-from logflow.protobuf import delimited, fields, signed
+from logflow.protobuf import LOGS_EXPORT, delimited, fields, signed
 from logflow.templates.names import NameTemplate, Template, distinct_rows
+
+_GRPC_BYTES = 2 << 20
+"""Most packed bytes in a message, and in a chunk: receivers take 4 MiB unless told otherwise."""
 
 
 class OtlpOutput(HttpStore):
-    """Delivers over OTLP/HTTP."""
+    """Delivers over OTLP/HTTP or OTLP/gRPC."""
 
     groups = True
     isolates = True
@@ -46,6 +53,11 @@ class OtlpOutput(HttpStore):
         example: ClassVar[Mapping[str, Any]] = {"endpoints": ["http://127.0.0.1:4318"]}
 
         type: Literal["otlp"] = "otlp"
+        protocol: Literal["http", "grpc"] = Field(
+            "http",
+            description="`http`: protocol buffers over HTTP/1.1; `grpc`: needs the extra `grpc`, and sends "
+            "at most 2MiB of packed events at once unless `batch.max_bytes` and `buffer.chunk_limit` say so.",
+        )
         resource: dict[NonEmpty, Template] = Field(
             {"service.name": "{tag}"},
             description="Attributes of the resource: each a template with `{tag}`, `{hostname}`, `{field}`.",
@@ -58,7 +70,33 @@ class OtlpOutput(HttpStore):
         )
         trace_id_key: NonEmpty | None = Field("trace_id", description="Field with 32 hexadecimal digits.")
         span_id_key: NonEmpty | None = Field("span_id", description="Field with 16 hexadecimal digits.")
-        compress: Compression = Field("gzip", description="Content-Encoding of the body.")
+        compress: Compression = Field("gzip", description="How messages are compressed.")
+
+        @model_validator(mode="before")
+        @classmethod
+        def _bound_messages(cls, options: Any) -> Any:
+            """Keep messages within what receivers of gRPC take, where nothing else was asked for."""
+            if not isinstance(options, dict) or options.get("protocol") != "grpc":
+                return options
+            options = dict(options)
+            for group, name in (("batch", "max_bytes"), ("buffer", "chunk_limit")):
+                given = options.get(group, {})
+                if isinstance(given, dict):
+                    options[group] = {name: _GRPC_BYTES, **given}
+            return options
+
+        @model_validator(mode="after")
+        def _check_grpc(self) -> OtlpOutput.Config:
+            if self.protocol == "grpc":
+                if any(URL(text).path_qs != "/" for text in self.endpoints):
+                    raise ValueError(
+                        "gRPC knows no paths; write endpoints as http://host:4317 or https://host:4317"
+                    )
+                if self.proxy not in ("environment", "none"):
+                    raise ValueError(
+                        "protocol grpc goes through no proxy; leave out proxy, or set protocol: http"
+                    )
+            return self
 
     config: OtlpOutput.Config
 
@@ -68,9 +106,21 @@ class OtlpOutput(HttpStore):
         self._scope = delimited(1, delimited(1, config.scope.encode()))
         self._refused = context.counter("records_refused", "Records that the receiver refused by number.")
 
+    def transport(self) -> Transport | None:
+        """What carries the requests.
+
+        Raises:
+            ComponentError: the library of gRPC is missing.
+        """
+        if self.config.protocol == "http":
+            return None
+        module = extras.load("logflow.net.grpc.client", "grpc", f"output {self.context.name} (otlp)")
+        transport: Transport = module.GrpcTransport(self.config, self.answer_bytes)
+        return transport
+
     def path(self, chunks: Sequence[Chunk]) -> str:  # noqa: ARG002 - one place for all
         """Where logs are taken."""
-        return "/v1/logs"
+        return "/v1/logs" if self.config.protocol == "http" else LOGS_EXPORT
 
     def body(self, chunks: Sequence[Chunk]) -> Iterable[bytes]:
         """Write the records of all chunks, by their resources."""

@@ -26,6 +26,8 @@ def options(server: OtelcolServer, name: str) -> dict[str, Any]:
     match name:
         case "forward":
             return {"servers": [{"address": f"127.0.0.1:{server.ports['fluentforward']}"}]}
+        case "otlp/grpc":
+            return {"endpoints": [f"http://127.0.0.1:{server.ports[name]}"], "protocol": "grpc"}
         case "syslog":
             return {"address": f"127.0.0.1:{server.ports['syslog']}"}
         case "splunk_hec":
@@ -41,11 +43,12 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("name", ["otlp", "forward", "loki", "splunk_hec", "syslog"])
+@pytest.mark.parametrize("name", ["otlp", "otlp/grpc", "forward", "loki", "splunk_hec", "syslog"])
 async def test_every_event_arrives_once(otelcol: OtelcolServer, tmp_path: Path, name: str) -> None:
-    component = registry.load("output", name)
+    kind = name.partition("/")[0]
+    component = registry.load("output", kind)
     output = component(
-        component.Config(type=name, **options(otelcol, name)), make_context(tmp_path, kind="output")
+        component.Config(type=kind, **options(otelcol, name)), make_context(tmp_path, kind="output")
     )
     await output.open()
     chunks = [
@@ -68,10 +71,19 @@ async def test_every_event_arrives_once(otelcol: OtelcolServer, tmp_path: Path, 
     assert texts == {f"é-{tag}-{n}.": 1 for tag in range(TAGS) for n in range(EVENTS)}
 
 
-def test_what_its_exporter_sends_is_taken_once(otelcol: OtelcolServer, tmp_path: Path) -> None:
-    archive = tmp_path / "archive.jsonl"
+def test_what_its_exporters_send_is_taken_once(otelcol: OtelcolServer, tmp_path: Path) -> None:
+    archive = tmp_path / "{tag}.jsonl"
+    listening = {
+        "http": {"type": "otlp", "tag": "http", "listen": f"127.0.0.1:{otelcol.port}"},
+        "grpc": {
+            "type": "otlp",
+            "tag": "grpc",
+            "protocol": "grpc",
+            "listen": f"127.0.0.1:{otelcol.grpc_port}",
+        },
+    }
     config = {
-        "sources": {"apps": {"type": "otlp", "listen": f"127.0.0.1:{otelcol.port}"}},
+        "sources": listening,
         "routes": [{"match": "**", "outputs": ["archive"]}],
         "outputs": {"archive": {"type": "file", "path": str(archive), "buffer": {"type": "disk"}}},
     }
@@ -80,11 +92,14 @@ def test_what_its_exporter_sends_is_taken_once(otelcol: OtelcolServer, tmp_path:
     with ProcessStage(tmp_path) as stage:
         member = stage.logflow("aggregator", config, free_ports(1)[0])
         start(member)
-        member.process.wait_for(lambda: archive.exists() and len(_lines(archive)) >= 1000, "take all", 60.0)
-    found = _lines(archive)
-    assert len(found) == 1000
-    assert all(sum(f'"{text}"' in line for line in found) == 1 for text in lines)
+        member.process.wait_for(
+            lambda: all(len(_lines(tmp_path / f"{tag}.jsonl")) >= 1000 for tag in listening), "take all", 60.0
+        )
+    for tag in listening:
+        found = _lines(tmp_path / f"{tag}.jsonl")
+        assert len(found) == 1000
+        assert all(sum(f'"{text}"' in line for line in found) == 1 for text in lines)
 
 
 def _lines(archive: Path) -> list[str]:
-    return archive.read_text().splitlines()
+    return archive.read_text().splitlines() if archive.exists() else []

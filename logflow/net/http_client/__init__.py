@@ -21,7 +21,8 @@ retries and restarts, so that a receiver can recognise a repeat: without that, d
 
 from __future__ import annotations
 
-from logflow.net.http_client.client import Answer, HttpClient, Post
+from logflow.net.http_client.client import HttpClient
 from logflow.net.http_client.config import HttpClientConfig
+from logflow.net.http_client.exchange import Answer, Post, Transport
 
-__all__ = ["Answer", "HttpClient", "HttpClientConfig", "Post"]
+__all__ = ["Answer", "HttpClient", "HttpClientConfig", "Post", "Transport"]

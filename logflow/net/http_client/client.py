@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import aiohttp
 from multidict import CIMultiDict
 
 import logflow
@@ -23,71 +19,16 @@ from logflow.errors import ChunkTooLarge, DeliveryError, PermanentError, RetryAf
 from logflow.net.http_client.config import HttpClientConfig
 from logflow.net.http_client.credentials import Credentials
 from logflow.net.http_client.endpoints import Endpoint, EndpointPool
+from logflow.net.http_client.exchange import Answer, NoAnswerError, NotSentError, Post, Transport
 from logflow.net.http_client.pressure import Pressure
-from logflow.net.http_client.proxies import proxy_for
+from logflow.net.http_client.transport import HttpTransport
 
-_PIECE_BYTES = 256 << 10
 _EXCERPT_CHARACTERS = 400
-_FIELD_BYTES = 64 << 10
-"""Longest header of an answer; what is longer makes the answer unreadable, though not its status."""
-_KEEPALIVE_S = 4.0
-"""Less than servers' own limits (Node.js has 5 s), so that we do not write to a connection being closed."""
 _BUSY = (429, 503)
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?\r?\n")
-
-
-@dataclass(frozen=True)
-class Post:
-    """What is sent.
-
-    Attributes:
-        key: names the request, the same whenever it is sent again.
-        body: in slices, compressed as the configuration says.
-        content_type: of the body before it was compressed.
-        tag: replaces ``{tag}`` in the URL.
-        headers: of this request alone.
-        path: behind the endpoint's own path, such as ``/_bulk?refresh=false``.
-        method: of the request.
-    """
-
-    key: bytes
-    body: Sequence[bytes]
-    content_type: str
-    tag: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    path: str = ""
-    method: str = "POST"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back.
-
-    Attributes:
-        status: such as 200.
-        reason: the words behind it.
-        headers: names in any case.
-        body: its beginning, up to the limit that the client was given.
-        endpoint: who sent it, for messages.
-    """
-
-    status: int
-    reason: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    endpoint: str = ""
 
 
 class _TryNextError(Exception):
     """This endpoint has not stored the request; another may."""
-
-
-class _StatusOnlyError(aiohttp.ClientError):
-    """The status line arrived; what follows it cannot be understood."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"what follows the status {status} cannot be understood")
-        self.status = status
 
 
 class HttpClient:
@@ -98,6 +39,7 @@ class HttpClient:
         context: of the output that it works for.
         answer_bytes: how much of an answer's body is kept.
         identity: headers with secrets that the kind of server wants, each with the text before the secret.
+        transport: carries the requests; HTTP/1.1 unless given.
     """
 
     def __init__(
@@ -107,15 +49,15 @@ class HttpClient:
         *,
         answer_bytes: int = 64 << 10,
         identity: Mapping[str, tuple[str, Secret]] = MappingProxyType({}),
+        transport: Transport | None = None,
     ) -> None:
         self._config = config
         self._clock: Clock = context.clock
         self._log = context.log
-        self._answer_bytes = answer_bytes
+        self._transport = transport or HttpTransport(config, answer_bytes)
         self._credentials = Credentials(config.headers, config.auth, identity)
         self._pressure = Pressure(config.concurrency, context.clock)
         self._pool = EndpointPool(config.endpoints, context.clock)
-        self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         """Load certificates and secrets; connections are made when they are needed.
@@ -124,28 +66,12 @@ class HttpClient:
             ComponentError: a certificate cannot be used.
             DeliveryError: the file of a secret cannot be read.
         """
-        if self._session is not None:
-            return
         self._credentials.headers()
-        secure = any(url.startswith("https:") for url in self._config.endpoints)
-        tls = await asyncio.to_thread(self._config.tls.context) if secure else None
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                ssl=tls or True, limit=self._config.concurrency, keepalive_timeout=_KEEPALIVE_S
-            ),
-            timeout=aiohttp.ClientTimeout(
-                total=self._config.timeout, sock_connect=self._config.connect_timeout
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            max_field_size=_FIELD_BYTES,
-            response_class=_Response,
-        )
+        await self._transport.open()
 
     async def close(self) -> None:
         """Close the connections. Safe twice, and without :meth:`open`."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._transport.close()
 
     @property
     def bearable(self) -> int:
@@ -199,7 +125,6 @@ class HttpClient:
         return f"{answer.endpoint} answered {answer.status} {line}".rstrip(" :")
 
     async def _ask(self, endpoint: Endpoint, post: Post) -> Answer:
-        assert self._session is not None, "the host opens an output before it writes"
         shown, target = endpoint.shown(post.tag), endpoint.target(post.tag, post.path)
         headers = self._headers(post)
         if target.raw_query_string:  # it may hold a key
@@ -207,24 +132,16 @@ class HttpClient:
             for value in target.query.values():
                 self._credentials.hide(value)
         try:
-            async with self._session.request(
-                post.method, target, data=_pieces(post.body), headers=headers, allow_redirects=False,
-                proxy=proxy_for(target, self._config.proxy),
-                server_hostname=self._config.tls.server_name if target.scheme == "https" else None,
-            ) as response:  # fmt: skip
-                body = await _beginning(response, self._answer_bytes)
-                answer = Answer(response.status, response.reason or "", response.headers, body, shown)
-        except _StatusOnlyError as error:
-            answer = Answer(error.status, endpoint=shown)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            answer = await self._transport.ask(target, post, headers, shown)
+        except NotSentError as error:
             self._pool.failed(endpoint)
-            raise _TryNextError(f"cannot connect to {shown}: {self._why(error)}") from error
-        except (aiohttp.ClientError, TimeoutError) as error:
-            if isinstance(error, TimeoutError):
+            raise _TryNextError(f"cannot connect to {shown}: {self._why(error.__cause__)}") from error
+        except NoAnswerError as error:
+            if isinstance(error.__cause__, TimeoutError):
                 self._pressure.too_much()
             self._pool.failed(endpoint)
             self._pool.is_unsure(post.key, endpoint)
-            raise DeliveryError(f"no answer from {shown}: {self._why(error)}") from error
+            raise DeliveryError(f"no answer from {shown}: {self._why(error.__cause__)}") from error
         except asyncio.CancelledError:
             self._pool.is_unsure(post.key, endpoint)
             raise
@@ -302,56 +219,7 @@ class HttpClient:
             return None
         return min(max(delay_s, 0.0), self._config.max_retry_after)
 
-    def _why(self, error: BaseException) -> str:
+    def _why(self, error: BaseException | None) -> str:
         if isinstance(error, TimeoutError):
             return "it took too long"
         return self._credentials.mask(str(error) or type(error).__name__).replace("\n", " ")
-
-
-class _Response(aiohttp.ClientResponse):
-    """A response that remembers its status line, as aiohttp gives nothing of an answer it cannot parse."""
-
-    async def start(self, connection: Any) -> aiohttp.ClientResponse:
-        """Read the head of the answer.
-
-        Raises:
-            aiohttp.ClientError: the answer is damaged; :class:`_StatusOnlyError` behind its status line.
-        """
-        protocol = connection.protocol
-        inherited = protocol.data_received
-        head = bytearray()
-
-        def data_received(data: bytes) -> None:
-            if len(head) < _PIECE_BYTES:
-                head.extend(data[:1024])
-            inherited(data)
-
-        protocol.data_received = data_received
-        try:
-            return await super().start(connection)
-        except (aiohttp.ClientError, ConnectionError) as error:
-            if line := _STATUS_LINE.match(head):
-                raise _StatusOnlyError(int(line[1])) from error
-            raise
-        finally:
-            del protocol.data_received
-
-
-async def _pieces(body: Sequence[bytes]) -> AsyncIterator[memoryview]:
-    """Cut the body into what is written at once: a large write would hold up the event loop."""
-    for part in body:
-        view = memoryview(part)
-        for start in range(0, len(view), _PIECE_BYTES):
-            yield view[start : start + _PIECE_BYTES]
-
-
-async def _beginning(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
-    """Read about the first ``limit_bytes`` of an answer's body, as far as they come.
-
-    Only a connection that was read to its end is kept.
-    """
-    body = bytearray()
-    with suppress(aiohttp.ClientError, TimeoutError):
-        while len(body) < limit_bytes and (piece := await response.content.read(limit_bytes)):
-            body += piece
-    return bytes(body)

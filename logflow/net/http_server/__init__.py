@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
+from collections.abc import Sequence, Sized
+from typing import Protocol
 
 from aiohttp import web
 from pydantic import Field, model_validator
@@ -19,11 +21,15 @@ from logflow.config.fields import Address, Duration, Size, parse_size
 from logflow.memory import Share
 from logflow.net.complaints import Complaints
 from logflow.net.http_server.events import Events
-from logflow.net.http_server.handler import Limits, Refused, RequestHandler
+from logflow.net.http_server.handler import RequestHandler
+from logflow.net.http_server.intake import Incoming, Intake, Limits, Refused
 from logflow.net.listen import ListenerConfig, Listeners, is_handing_over
 from logflow.net.tags import DEFAULT_MAX_TAGS, MaxTags, Tags
 
-__all__ = ["Events", "HttpIntake", "HttpIntakeConfig", "Limits", "Refused", "RequestHandler"]
+__all__ = [
+    "Events", "HttpIntake", "HttpIntakeConfig", "Incoming", "Intake", "Limits", "Refused", "RequestHandler",
+    "Serving",
+]  # fmt: skip
 
 _HEADER_BYTES, _HEADERS = 8 << 10, 64
 _LINGER_S = 2.0
@@ -64,10 +70,32 @@ class HttpIntakeConfig(ListenerConfig):
         return Limits(self.max_body, self.read_timeout, self.safe_timeout)
 
 
+class Serving(Protocol):
+    """Makes the protocol of each connection, and ends them."""
+
+    @property
+    def connections(self) -> Sized:
+        """Those that are open."""
+
+    def __call__(self) -> asyncio.Protocol:
+        """Make the protocol of a connection."""
+
+    def pre_shutdown(self) -> None:
+        """Take no more requests; idle connections end."""
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """End; what is being answered may go on for so long."""
+
+
 class HttpIntake(Source):
-    """Listens for HTTP."""
+    """Listens for HTTP.
+
+    Attributes:
+        alpn: protocols to agree on with clients over TLS.
+    """
 
     acknowledges = True
+    alpn: Sequence[str] = ()
 
     config: HttpIntakeConfig
 
@@ -77,13 +105,22 @@ class HttpIntake(Source):
         self._handler = self.handler(self._complaints, Tags(config.max_tags, context))
         self._share: Share | None = None
         self._listeners: Listeners | None = None
-        self._server: web.Server | None = None
-        self._malformed = context.counter("requests_malformed", "Requests that were not HTTP.")
+        self._server: Serving | None = None
+        self.malformed = context.counter("requests_malformed", "Requests that were not HTTP.")
         self._refused = context.counter("connections_refused", "Connections beyond max_connections.")
 
     @abstractmethod
-    def handler(self, complain: Complaints, tags: Tags) -> RequestHandler:
+    def handler(self, complain: Complaints, tags: Tags) -> Intake:
         """Make what answers the requests; called once, at construction."""
+
+    def server(self, handler: Intake) -> Serving:
+        """Make what speaks the protocol: HTTP/1.1 unless overridden."""
+        assert isinstance(handler, RequestHandler)
+        return web.Server(
+            handler, access_log=None, logger=_protocol_log(self.malformed), auto_decompress=False,
+            keepalive_timeout=self.config.idle_timeout, lingering_time=_LINGER_S,
+            max_line_size=_HEADER_BYTES, max_field_size=_HEADER_BYTES, max_headers=_HEADERS,
+        )  # fmt: skip
 
     @property
     def port(self) -> int:
@@ -97,12 +134,8 @@ class HttpIntake(Source):
         Raises:
             ComponentError: the address is taken, or a certificate cannot be used.
         """
-        listeners = Listeners(self.context, self.config.listen, self.config, self._complaints)
-        self._server = web.Server(
-            self._handler, access_log=None, logger=_protocol_log(self._malformed), auto_decompress=False,
-            keepalive_timeout=self.config.idle_timeout, lingering_time=_LINGER_S,
-            max_line_size=_HEADER_BYTES, max_field_size=_HEADER_BYTES, max_headers=_HEADERS,
-        )  # fmt: skip
+        listeners = Listeners(self.context, self.config.listen, self.config, self._complaints, alpn=self.alpn)
+        self._server = self.server(self._handler)
         await listeners.open()
         self._listeners = listeners
         if not is_handing_over():  # else whom we replace goes on answering until we can

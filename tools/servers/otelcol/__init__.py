@@ -22,12 +22,13 @@ class OtelcolServer(Server):
         ports: where each receiver listens, by its name.
         followed: lines that are written into this file are sent on.
         port: the port that they are sent to by OTLP over HTTP; nobody listens there yet.
+        grpc_port: the same for gRPC.
     """
 
     def __init__(self, directory: Path) -> None:
         program = str(find("otelcol", Path("bin")))
-        names = ("otlp", "fluentforward", "loki", "splunk_hec", "syslog")
-        self.port, *ports = free_ports(1 + len(names))
+        names = ("otlp", "otlp/grpc", "fluentforward", "loki", "splunk_hec", "syslog")
+        self.port, self.grpc_port, *ports = free_ports(2 + len(names))
         self.ports = dict(zip(names, ports, strict=True))
         self.followed = directory / "followed.log"
         self._directory = directory
@@ -42,7 +43,7 @@ class OtelcolServer(Server):
 
     def taken(self, receiver: str) -> list[dict[str, Any]]:
         """The log records that a receiver has taken so far, in OTLP's JSON."""
-        file = self._directory / f"{receiver}.json"
+        file = self._file(receiver)
         if not file.exists():
             return []
         requests = [
@@ -56,10 +57,14 @@ class OtelcolServer(Server):
             for record in scope["logRecords"]
         ]
 
+    def _file(self, receiver: str) -> Path:
+        return self._directory / f"{receiver.replace('/', '-')}.json"
+
     def _config(self) -> dict[str, Any]:
         at = {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
         receivers: dict[str, Any] = {
             "otlp": {"protocols": {"http": {"endpoint": at["otlp"]}}},
+            "otlp/grpc": {"protocols": {"grpc": {"endpoint": at["otlp/grpc"]}}},
             "fluentforward": {"endpoint": at["fluentforward"]},
             "loki": {"protocols": {"http": {"endpoint": at["loki"]}}},
             "splunk_hec": {"endpoint": at["splunk_hec"]},
@@ -70,16 +75,23 @@ class OtelcolServer(Server):
             },
         }
         exporters: dict[str, Any] = {
-            f"file/{name}": {"path": str(self._directory / f"{name}.json")} for name in receivers
+            _named("file", name): {"path": str(self._file(name))} for name in receivers
         }
         pipelines = {
-            f"logs/{name}": {"receivers": [name], "exporters": [f"file/{name}"]} for name in receivers
+            _named("logs", name): {"receivers": [name], "exporters": [_named("file", name)]}
+            for name in receivers
         }
         receivers["filelog"] = {"include": [str(self.followed)], "start_at": "beginning"}
         exporters["otlphttp"] = {"endpoint": f"http://127.0.0.1:{self.port}"}
-        pipelines["logs/followed"] = {"receivers": ["filelog"], "exporters": ["otlphttp"]}
+        exporters["otlp"] = {"endpoint": f"127.0.0.1:{self.grpc_port}", "tls": {"insecure": True}}
+        pipelines["logs/followed"] = {"receivers": ["filelog"], "exporters": ["otlphttp", "otlp"]}
         return {
             "receivers": receivers,
             "exporters": exporters,
             "service": {"telemetry": {"metrics": {"level": "none"}}, "pipelines": pipelines},
         }
+
+
+def _named(kind: str, receiver: str) -> str:
+    """What a part of the configuration is called that belongs to a receiver."""
+    return f"{kind}/{receiver.replace('/', '-')}"
