@@ -1,37 +1,28 @@
-"""The HTTP server of the admin endpoint: ``/healthz``, ``/readyz``, ``/metrics``, ``/api/status``.
-
-``/healthz`` answers while the process can work at all: use it as a liveness probe. ``/readyz`` answers
-503 until every output was opened, while one is stalled and while a source is blocked, and says which: use it
-as a readiness probe. Warnings stand below its ``ok``.
+"""Listens for those who ask how things are; :mod:`logflow.admin.pages` answers.
 
 Whoever reaches the port can see how things are, so what he can do to the process is bounded: connections, the
-time for a request, its size. Requests for a host that is not ours are refused, as a web page could have a
-browser send them (DNS rebinding): IP addresses, ``localhost``, the machine's name and ``admin.hosts`` are
-ours.
-Some descriptors are kept back, so that it answers when the process has no other left.
+time for a request, its size. Some descriptors are kept back, so that it answers when the process has no other
+left.
+
+The HTTP server takes a third of the time that it takes to start. So its modules are loaded when somebody
+connects, or shortly after the start, while the first lines are read already.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
-import logging
 import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
-
-from logflow.admin import prometheus
-from logflow.admin.health import problems, warnings
-from logflow.admin.status import status
 from logflow.errors import ComponentError
 
 if TYPE_CHECKING:
+    from logflow.admin.pages import Pages
     from logflow.config.models import AdminOptions
     from logflow.pipeline.build import Pipeline
 
@@ -44,9 +35,7 @@ CONNECTION_S = 300.0
 _RESERVE = 4
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _PAUSE_S = 0.5
-
-_quiet = logging.getLogger("logflow.admin.requests")
-_quiet.setLevel(logging.CRITICAL)  # what strangers send is no concern of the log
+_LOADED_AFTER_S = 1.0
 
 
 class AdminServer:
@@ -59,12 +48,13 @@ class AdminServer:
             options: where to listen, and for which hosts.
             now: tells which pipeline there is now, if any, and whether it is running.
         """
+        self._options = options
         self._now = now
-        self._listen = options.listen
-        self._hosts = {"localhost", socket.gethostname().lower(), *(host.lower() for host in options.hosts)}
-        self._runner: web.AppRunner | None = None
+        self._pages: Pages | None = None
+        self._asked = asyncio.Event()
+        self._loaded = asyncio.Event()
         self._listening: list[socket.socket] = []
-        self._accepting: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._reserve: list[int] = []
         self._open = 0
 
@@ -74,41 +64,55 @@ class AdminServer:
         Raises:
             ComponentError: the address cannot be used.
         """
-        if self._listen is None:
+        if self._options.listen is None:
             return
-        app = web.Application(client_max_size=64 * 1024, middlewares=[self._guard()])
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/api/status", self._status)
-        self._runner = web.AppRunner(
-            app, access_log=None, logger=_quiet, shutdown_timeout=1.0, keepalive_timeout=75.0
-        )
-        await self._runner.setup()
+        host, port = self._options.listen
         try:
-            await self._bind(*self._listen)
+            await self._bind(host, port)
         except OSError as error:
             await self.close()
             raise ComponentError(
-                f"admin.listen: cannot listen on {self._listen[0]}:{self._listen[1]}: {error.strerror}; "
+                f"admin.listen: cannot listen on {host}:{port}: {error.strerror}; "
                 "free the port, choose another one or set admin.listen to null"
             ) from error
         self._fill_reserve()
-        self._accepting = [asyncio.create_task(self._accept(each)) for each in self._listening]
+        loading = asyncio.create_task(self._load())
+        self._tasks = [loading, *(asyncio.create_task(self._accept(each)) for each in self._listening)]
 
     async def close(self) -> None:
         """Stop listening. Safe twice."""
-        accepting, self._accepting = self._accepting, []
-        for task in accepting:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*accepting, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         while self._listening:
             self._listening.pop().close()
         while self._reserve:
             os.close(self._reserve.pop())
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        pages, self._pages = self._pages, None
+        if pages is not None:
+            await pages.close()
+
+    async def _load(self) -> None:
+        """Load the HTTP server once somebody asks, or after a while, so that no upgrade comes between."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOADED_AFTER_S):
+                await self._asked.wait()
+        while self._pages is None:
+            try:
+                module = await asyncio.to_thread(import_module, "logflow.admin.pages")
+            except OSError:  # there is no descriptor left to read modules through
+                if self._reserve:
+                    os.close(self._reserve.pop())
+                else:
+                    await asyncio.sleep(_PAUSE_S)
+                    self._fill_reserve()
+            else:
+                pages = module.Pages(self._options, self._now)
+                await pages.open()
+                self._pages = pages
+        self._fill_reserve()
+        self._loaded.set()
 
     # -- connections ------------------------------------------------------------------------------
 
@@ -141,13 +145,18 @@ class AdminServer:
             if self._open >= MOST_CONNECTIONS:
                 connection.close()
                 continue
+            self._asked.set()
+            try:
+                await self._loaded.wait()
+            except BaseException:
+                connection.close()
+                raise
             with suppress(OSError):
                 await loop.connect_accepted_socket(self._protocol, connection)
 
     def _protocol(self) -> asyncio.Protocol:
-        assert self._runner is not None
-        assert self._runner.server is not None
-        return _Bounded(self._runner.server(), self._closed, self._opened)
+        assert self._pages is not None
+        return _Bounded(self._pages.protocol(), self._closed, self._opened)
 
     def _opened(self) -> None:
         self._open += 1
@@ -158,56 +167,8 @@ class AdminServer:
 
     def _fill_reserve(self) -> None:
         with suppress(OSError):
-            while self._runner is not None and len(self._reserve) < _RESERVE:
+            while self._listening and len(self._reserve) < _RESERVE:
                 self._reserve.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-
-    # -- requests ---------------------------------------------------------------------------------
-
-    def _guard(self) -> Middleware:
-        @web.middleware
-        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if not self._is_ours(request.headers.get("Host", "")):
-                text = "This is not the host's name; set admin.hosts if it should be.\n"
-                return web.Response(status=421, text=text)
-            return await handler(request)
-
-        return guard
-
-    def _is_ours(self, host: str) -> bool:
-        name = host.lower()
-        if name.startswith("["):
-            name = name[1:].partition("]")[0]
-        elif name.count(":") == 1:
-            name = name.partition(":")[0]
-        if name in self._hosts or (self._listen is not None and name == self._listen[0].lower()):
-            return True
-        with suppress(ValueError):  # a page cannot make an address mean another machine
-            return bool(ipaddress.ip_address(name))
-        return False
-
-    async def _healthz(self, _: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def _readyz(self, _: web.Request) -> web.Response:
-        pipeline, running = self._now()
-        wrong = [] if running else ["the service is starting or stopping"]
-        if pipeline is not None:
-            wrong += problems(pipeline)
-        if wrong:
-            return web.Response(status=503, text="\n".join(wrong) + "\n")
-        told = [f"warning: {warning}\n" for warning in warnings(pipeline)] if pipeline is not None else []
-        return web.Response(text="".join(["ok\n", *told]))
-
-    async def _metrics(self, _: web.Request) -> web.Response:
-        pipeline, _running = self._now()
-        body = prometheus.render(pipeline) if pipeline is not None else b""
-        return web.Response(body=body, headers={"Content-Type": prometheus.CONTENT_TYPE})
-
-    async def _status(self, _: web.Request) -> web.Response:
-        pipeline, running = self._now()
-        if pipeline is None:
-            return web.json_response({"running": False}, status=503)
-        return web.json_response(status(pipeline, running=running))
 
 
 class _Bounded(asyncio.Protocol):
