@@ -18,6 +18,9 @@ pub struct Groups {
     pub ids: Vec<u8>,
 }
 
+/// So many keys are compared one by one, which is faster than a hash.
+const FEW: usize = 8;
+
 /// Finds the group of a key.
 #[derive(Default)]
 pub struct Index {
@@ -34,8 +37,10 @@ impl Index {
         {
             return last; // neighbours are often alike
         }
-        let id = match self.ids.get(key) {
-            Some(&id) => id,
+        let few = &keys[..keys.len().min(FEW)];
+        let known = few.iter().position(|known| known == key);
+        let id = match known.or_else(|| if keys.len() > FEW { self.ids.get(key).copied() } else { None }) {
+            Some(id) => id,
             None => {
                 keys.push(key.to_vec());
                 self.ids.insert(key.to_vec(), keys.len() - 1);
@@ -64,7 +69,7 @@ impl Grouping {
         self.program.each_event(data, around, |event, start, end| {
             key.truncate(0);
             key.array_head(self.width);
-            self.program.evaluate_all(event).for_each(|value| value.pack(&mut key));
+            (0..self.width).for_each(|number| self.program.pack_one(number, event, &mut key));
             let id = index.find(key.as_slice(), &mut groups.keys);
             groups.add(id, end - start);
         })?;

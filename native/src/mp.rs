@@ -156,6 +156,21 @@ pub fn skip_many(data: &[u8], mut at: usize, items: usize, depth: usize) -> Read
     Ok(at)
 }
 
+/// Call `each(at, middle, next)` for the `pairs` pairs of a record from `at` on: where each begins, where its value
+/// begins, and where it ends. Returns the position after them.
+#[inline(always)]
+pub fn each_pair(
+    data: &[u8], mut at: usize, pairs: usize, mut each: impl FnMut(usize, usize, usize),
+) -> Read<usize> {
+    for _ in 0..pairs {
+        let middle = skip(data, at, MAX_DEPTH - 1)?;
+        let next = skip(data, middle, MAX_DEPTH - 1)?;
+        each(at, middle, next);
+        at = next;
+    }
+    Ok(at)
+}
+
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -76,7 +76,7 @@ impl Tally {
         };
         key.truncate(0);
         key.array_head(measure.labels.len());
-        measure.labels.iter().for_each(|&label| self.program.evaluate_one(label, event).pack(key));
+        measure.labels.iter().for_each(|&label| self.program.pack_one(label, event, key));
         let id = index.find(key.as_slice(), &mut tallied.keys);
         if id == tallied.series.len() {
             let buckets = if measure.bounds.is_empty() { 0 } else { measure.bounds.len() + 1 };

@@ -121,46 +121,35 @@ impl Program {
         while at < data.len() {
             let head = entries::head(data, at)?;
             event.begin(head.time_ns());
-            let mut place = head.first;
-            for _ in 0..head.pairs {
-                let middle = mp::skip(data, place, MAX_DEPTH - 1)?;
-                let next = mp::skip(data, middle, MAX_DEPTH - 1)?;
-                self.note(&mut event, &data[place..middle], &data[middle..next]);
-                place = next;
-            }
-            each(&mut event, at, place);
-            at = place;
+            let end = mp::each_pair(data, head.first, head.pairs, |at, middle, next| {
+                self.note(&mut event, data, at, middle, next);
+            })?;
+            each(&mut event, at, end);
+            at = end;
         }
         Ok(())
-    }
-
-    /// Call `each(start, value)` for every entry.
-    fn run<'a>(
-        &'a self, data: &'a [u8], around: Surroundings<'a>, mut each: impl FnMut(usize, Value<'a>),
-    ) -> Result<(), Error> {
-        self.each_event(data, around, |event, start, _| each(start, self.evaluate(event)))
     }
 
     /// Which entries the condition holds for, a byte for each.
     pub fn mark(&self, data: &[u8], around: Surroundings<'_>) -> Result<Vec<u8>, Error> {
         let mut marks = Vec::new();
-        self.run(data, around, |_, value| marks.push(value.is_true().into()))?;
+        self.each_event(data, around, |event, _, _| marks.push(self.holds(event).into()))?;
         Ok(marks)
     }
 
     /// Divide entries; the others are only collected if they are asked for.
     pub fn divide(&self, data: &[u8], around: Surroundings<'_>, with_rest: bool) -> Result<Divided, Error> {
         let mut division = Division::new(data, with_rest);
-        self.run(data, around, |start, value| division.next(start, value.is_true()))?;
+        self.each_event(data, around, |event, start, _| division.next(start, self.holds(event)))?;
         Ok(division.finish())
     }
 
     /// The packed value for each entry.
     pub fn values(&self, data: &[u8], around: Surroundings<'_>) -> Result<Vec<Vec<u8>>, Error> {
         let mut values = Vec::new();
-        self.run(data, around, |_, value| {
+        self.each_event(data, around, |event, _, _| {
             let mut out = Out::default();
-            value.pack(&mut out);
+            self.pack_one(0, event, &mut out);
             values.push(out.into_vec());
         })?;
         Ok(values)

@@ -9,6 +9,7 @@ use super::value::{Number, Value, floor_division, plain_key, quotient};
 use crate::error::Error;
 use crate::mp::{self, MAX_DEPTH};
 use crate::out::Out;
+use crate::records::{Wanted, copy_plain};
 use crate::regexes::Scratch;
 
 /// A step of a path.
@@ -32,6 +33,10 @@ enum Node {
     Not(Box<Node>),
     Compare(Comparison, Box<[Node; 2]>),
     Arithmetic(Operator, Box<[Node; 2]>),
+    /// Whether a top-level field is a text, which has no backslash; the last says whether it should be.
+    TextIs(usize, Vec<u8>, bool),
+    /// Text of texts.
+    Join(Vec<Node>),
     Call(Function, Vec<Node>),
 }
 
@@ -60,8 +65,9 @@ enum Operator {
 /// A compiled expression.
 pub struct Program {
     roots: Vec<Node>,
-    /// The top-level keys that it reads, and how msgpack packs each.
-    keys: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Texts of the top-level keys that it reads.
+    keys: Vec<Vec<u8>>,
+    wanted: Wanted,
     regexes: usize,
 }
 
@@ -83,7 +89,7 @@ impl Event<'_> {
 
 /// Makes a program of its description.
 struct Compiler {
-    keys: Vec<(Vec<u8>, Vec<u8>)>,
+    keys: Vec<Vec<u8>>,
     regexes: usize,
 }
 
@@ -96,7 +102,9 @@ impl Program {
             mp::skip(packed, 0, MAX_DEPTH * 4)?;
             roots.push(compiler.node(&Value::decode(packed, 0).0)?);
         }
-        Ok(Self { roots, keys: compiler.keys, regexes: compiler.regexes })
+        let mut wanted = Wanted::default();
+        compiler.keys.iter().for_each(|key| wanted.push(key));
+        Ok(Self { roots, keys: compiler.keys, wanted, regexes: compiler.regexes })
     }
 
     pub fn event<'a>(&self, around: Surroundings<'a>) -> Event<'a> {
@@ -104,16 +112,12 @@ impl Program {
         Event { around, time_ns: 0, slots: vec![None; self.keys.len()], scratches }
     }
 
-    /// Keep the value of a pair if its key is read; of equal keys the last one counts.
+    /// Keep the value of the pair at `data[at..next]`, whose value begins at `middle`, if its key is read; of equal
+    /// keys the last one counts.
     #[inline(always)]
-    pub fn note<'a>(&self, event: &mut Event<'a>, key: &'a [u8], value: &'a [u8]) {
-        // A short str of ASCII is its own text; all other keys may have a text that is packed otherwise.
-        let usual = matches!(key[0], 0xa0..=0xbf) && key[1..].is_ascii();
-        for ((text, packed), slot) in self.keys.iter().zip(&mut event.slots) {
-            if packed == key || (!usual && *plain_key(key) == **text) {
-                *slot = Some(value);
-            }
-        }
+    pub fn note<'a>(&self, event: &mut Event<'a>, data: &'a [u8], at: usize, middle: usize, next: usize) {
+        let is = |slot: usize| *plain_key(&data[at..middle]) == *self.keys[slot];
+        self.wanted.find(data, at, middle, is, |slot| event.slots[slot] = Some(&data[middle..next]));
     }
 
     /// The value of the first expression.
@@ -121,9 +125,27 @@ impl Program {
         self.roots[0].evaluate(event)
     }
 
+    /// Whether the first expression is true.
+    pub fn holds<'a>(&'a self, event: &mut Event<'a>) -> bool {
+        self.roots[0].holds(event)
+    }
+
     /// The value of one of the expressions, by its number.
     pub fn evaluate_one<'a>(&'a self, number: usize, event: &mut Event<'a>) -> Value<'a> {
         self.roots[number].evaluate(event)
+    }
+
+    /// Pack the value of one of the expressions.
+    #[inline]
+    pub fn pack_one<'a>(&'a self, number: usize, event: &mut Event<'a>, out: &mut Out) {
+        if let Node::Field(slot) = &self.roots[number] {
+            match event.slots[*slot] {
+                None => return out.nil(),
+                Some(packed) if copy_plain(packed, out) => return,
+                Some(_) => {}
+            }
+        }
+        self.roots[number].evaluate(event).pack(out);
     }
 
     /// The values of all expressions.
@@ -151,12 +173,10 @@ impl Compiler {
     }
 
     fn slot(&mut self, key: &[u8]) -> usize {
-        if let Some(slot) = self.keys.iter().position(|(known, _)| known == key) {
+        if let Some(slot) = self.keys.iter().position(|known| known == key) {
             return slot;
         }
-        let mut out = Out::default();
-        out.str(key);
-        self.keys.push((key.to_vec(), out.into_vec()));
+        self.keys.push(key.to_vec());
         self.keys.len() - 1
     }
 
@@ -194,6 +214,7 @@ impl Compiler {
             "and" => Ok(Node::And(self.nodes(arguments)?)),
             "or" => Ok(Node::Or(self.nodes(arguments)?)),
             "coalesce" => Ok(Node::Coalesce(self.nodes(arguments)?)),
+            "join" => Ok(Node::Join(self.nodes(arguments)?)),
             "if" => match arguments {
                 [test, then, other] => {
                     Ok(Node::If(Box::new([self.node(test)?, self.node(then)?, self.node(other)?])))
@@ -204,8 +225,8 @@ impl Compiler {
                 [operand] => Ok(Node::Not(Box::new(self.node(operand)?))),
                 _ => Err(described("an unknown part")),
             },
-            "eq" => compare(Comparison::Equal, self.two(arguments)?),
-            "ne" => compare(Comparison::NotEqual, self.two(arguments)?),
+            "eq" => Ok(equality(self.two(arguments)?, true)),
+            "ne" => Ok(equality(self.two(arguments)?, false)),
             "lt" => compare(Comparison::Less, self.two(arguments)?),
             "le" => compare(Comparison::LessOrEqual, self.two(arguments)?),
             "gt" => compare(Comparison::Greater, self.two(arguments)?),
@@ -235,7 +256,30 @@ impl Compiler {
     }
 }
 
+/// A comparison for being equal, or not.
+fn equality(sides: Box<[Node; 2]>, equal: bool) -> Node {
+    match &*sides {
+        // Bytes that are not UTF-8 become escapes, which begin with a backslash.
+        [Node::Field(slot), Node::Constant(Value::Text(text))] if memchr::memchr(b'\\', text).is_none() => {
+            Node::TextIs(*slot, text.to_vec(), equal)
+        }
+        _ => Node::Compare(if equal { Comparison::Equal } else { Comparison::NotEqual }, sides),
+    }
+}
+
 impl Node {
+    /// Whether the value is true.
+    fn holds<'a>(&'a self, event: &mut Event<'a>) -> bool {
+        match self {
+            Self::And(parts) => parts.iter().all(|part| part.holds(event)),
+            Self::Or(parts) => parts.iter().any(|part| part.holds(event)),
+            Self::Not(operand) => !operand.holds(event),
+            Self::Compare(how, sides) => compare(*how, sides, event),
+            Self::TextIs(slot, text, equal) => is_text(event.slots[*slot], text) == *equal,
+            _ => self.evaluate(event).is_true(),
+        }
+    }
+
     fn evaluate<'a>(&'a self, event: &mut Event<'a>) -> Value<'a> {
         match self {
             Self::Constant(value) => value.lend(),
@@ -263,18 +307,22 @@ impl Node {
             }
             Self::If(parts) => {
                 let [test, then, other] = &**parts;
-                if test.evaluate(event).is_true() { then.evaluate(event) } else { other.evaluate(event) }
+                if test.holds(event) { then.evaluate(event) } else { other.evaluate(event) }
             }
             Self::Coalesce(parts) => {
                 let mut values = parts.iter().map(|part| part.evaluate(event));
                 values.find(|value| !matches!(value, Value::None)).unwrap_or_default()
             }
-            Self::Not(operand) => Value::Bool(!operand.evaluate(event).is_true()),
-            Self::Compare(how, sides) => Value::Bool(compare(*how, sides, event)),
+            Self::Not(_) | Self::Compare(..) | Self::TextIs(..) => Value::Bool(self.holds(event)),
             Self::Arithmetic(how, sides) => {
                 let [left, right] = &**sides;
                 let left = left.evaluate(event);
                 compute(*how, left, right.evaluate(event))
+            }
+            Self::Join(parts) => {
+                let mut text = Vec::with_capacity(64);
+                parts.iter().for_each(|part| text.extend_from_slice(&part.evaluate(event).into_text()));
+                Value::made(text)
             }
             Self::Call(function, arguments) => {
                 let values = arguments.iter().map(|argument| argument.evaluate(event)).collect();
@@ -349,12 +397,6 @@ fn at_index(packed: &[u8], index: i128) -> Option<&[u8]> {
 
 fn compare<'a>(how: Comparison, sides: &'a [Node; 2], event: &mut Event<'a>) -> bool {
     let [left, right] = sides;
-    if let (Comparison::Equal | Comparison::NotEqual, Node::Field(slot), Some(Value::Text(text))) =
-        (how, left, right.constant())
-        && let Some(equal) = is_text(event.slots[*slot], text)
-    {
-        return equal == matches!(how, Comparison::Equal);
-    }
     let left = left.evaluate(event);
     // A list that was written out is long, and copied by evaluation.
     let evaluated;
@@ -381,16 +423,14 @@ fn compare<'a>(how: Comparison, sides: &'a [Node; 2], event: &mut Event<'a>) -> 
     }
 }
 
-/// Whether a packed field is this text, where its bytes tell.
+/// Whether a packed field is a text without a backslash.
 #[inline]
-fn is_text(packed: Option<&[u8]>, text: &[u8]) -> Option<bool> {
-    let Some(packed) = packed else { return Some(false) };
+fn is_text(packed: Option<&[u8]>, text: &[u8]) -> bool {
+    let Some(packed) = packed else { return false };
     match mp::read(packed, 0).expect("checked before").0 {
-        mp::Value::Str(bytes) if bytes == text => Some(crate::text::is_utf8(bytes)),
-        // Bytes that are not UTF-8 become escapes, which begin with a backslash.
-        mp::Value::Str(_) if memchr::memchr(b'\\', text).is_none() => Some(false),
-        mp::Value::Str(_) | mp::Value::Bin(_) | mp::Value::Ext(..) => None,
-        _ => Some(false),
+        mp::Value::Str(bytes) => bytes == text,
+        mp::Value::Bin(_) | mp::Value::Ext(..) => Value::decode(packed, 0).0.as_text() == Some(text),
+        _ => false,
     }
 }
 

@@ -2,60 +2,111 @@
 
 use super::path::Path;
 use super::record::Record;
+use super::splice::Splice;
 use crate::entries;
 use crate::error::Error;
-use crate::expressions::{self, Program, Surroundings};
+use crate::expressions::{self, Event, Program, Surroundings};
 use crate::mp;
 use crate::out::{ENTRY_HEAD, Out};
 use crate::timekey::{TimeReader, Times};
 
 /// Sets fields to what expressions give; see `logflow.engine.api.Assignment`.
 pub struct Assignment {
-    pub paths: Vec<Path>,
+    paths: Vec<Path>,
     /// A value for each path, and one more if there is a time.
-    pub program: Program,
+    program: Program,
+    /// The fields, if all of them are of the top level.
+    splice: Option<Splice>,
 }
 
 impl Assignment {
-    pub fn apply(&self, data: &[u8], around: Surroundings<'_>) -> Result<Vec<u8>, Error> {
+    /// Set the fields at `paths` to the values of a program, which may have one value more: the time.
+    pub fn new(paths: Vec<Path>, program: Program) -> Self {
+        let splice = Splice::new(&paths);
+        Self { paths, program, splice }
+    }
+
+    pub fn apply(&self, data: &[u8], around: Surroundings<'_>) -> Result<Out, Error> {
+        match &self.splice {
+            Some(splice) => self.apply_top(splice, data, around),
+            None => self.apply_any(data, around),
+        }
+    }
+
+    /// The same where all fields are of the top level: what is not set is copied as it stands.
+    fn apply_top(&self, splice: &Splice, data: &[u8], around: Surroundings<'_>) -> Result<Out, Error> {
         let mut out = Out::with_capacity(data.len() + data.len() / 4);
         let mut event = self.program.event(around);
-        let (mut record, mut packed) = (Record::default(), Out::default());
+        let mut spliced = splice.begin();
         let mut at = 0;
         while at < data.len() {
             let head = entries::head(data, at)?;
             event.begin(head.time_ns());
-            let end = record.read(data, head, |key, value| self.program.note(&mut event, key, value))?;
+            spliced.clear();
+            let end = mp::each_pair(data, head.first, head.pairs, |at, middle, next| {
+                self.program.note(&mut event, data, at, middle, next);
+                splice.note(&mut spliced, data, at, middle, next);
+            })?;
             let start = out.len();
             out.extend(&data[at..at + ENTRY_HEAD]);
             for (place, value) in self.program.evaluate_all(&mut event).enumerate() {
-                if matches!(value, expressions::Value::None) {
-                    continue;
-                }
-                packed.truncate(0);
-                value.pack(&mut packed);
-                match self.paths.get(place) {
-                    Some(path) => {
-                        let made = record.make(packed.as_slice());
-                        record.put(path, made);
-                    }
-                    None => {
-                        if let Some(time_ns) = moment(packed.as_slice()) {
-                            out.set_entry_time(start, time_ns);
-                        }
-                    }
+                match value {
+                    expressions::Value::None => {}
+                    value if place < self.paths.len() => spliced.set(place, &value),
+                    value => set_time(&mut out, start, &value),
                 }
             }
+            splice.write(&spliced, data, head, end, &mut out);
+            at = end;
+        }
+        Ok(out)
+    }
+
+    fn apply_any(&self, data: &[u8], around: Surroundings<'_>) -> Result<Out, Error> {
+        let mut out = Out::with_capacity(data.len() + data.len() / 4);
+        let mut event = self.program.event(around);
+        let mut record = Record::default();
+        let mut at = 0;
+        while at < data.len() {
+            let head = entries::head(data, at)?;
+            event.begin(head.time_ns());
+            mp::each_pair(data, head.first, head.pairs, |at, middle, next| {
+                self.program.note(&mut event, data, at, middle, next);
+            })?;
+            let end = record.read(data, head, |_, _| {})?;
+            let start = out.len();
+            out.extend(&data[at..at + ENTRY_HEAD]);
+            self.put_all(&mut record, &mut event, &mut out, start);
             record.write(&mut out);
             at = end;
         }
-        Ok(out.into_vec())
+        Ok(out)
+    }
+
+    fn put_all<'a>(&'a self, record: &mut Record<'a>, event: &mut Event<'a>, out: &mut Out, start: usize) {
+        let mut packed = Out::default();
+        for (place, value) in self.program.evaluate_all(event).enumerate() {
+            match (value, self.paths.get(place)) {
+                (expressions::Value::None, _) => {}
+                (value, Some(path)) => {
+                    packed.truncate(0);
+                    value.pack(&mut packed);
+                    let made = record.make(packed.as_slice());
+                    record.put(path, made);
+                }
+                (value, None) => set_time(out, start, &value),
+            }
+        }
     }
 }
 
-/// The time that a packed value is: seconds since 1970, or RFC 3339.
-fn moment(packed: &[u8]) -> Option<u64> {
-    let (value, _) = mp::read(packed, 0).expect("just packed");
+/// Set the time of the entry at `start`, if the value is one: seconds since 1970, or RFC 3339.
+fn set_time(out: &mut Out, start: usize, value: &expressions::Value<'_>) {
+    let mut packed = Out::default();
+    value.pack(&mut packed);
+    let (value, _) = mp::read(&packed, 0).expect("just packed");
     let reader = if matches!(value, mp::Value::Str(_)) { TimeReader::Iso(0) } else { TimeReader::Unix(9) };
-    reader.read(value, &mut Times::default())
+    if let Some(time_ns) = reader.read(value, &mut Times::default()) {
+        out.set_entry_time(start, time_ns);
+    }
 }

@@ -5,6 +5,7 @@
 //! grep      which events are kept, by patterns               modify        a list of changes
 //! globs     fields that match, and records without them    reshape       maps made and divided
 //! field_parser  a parser of one field                        assignment    fields set by expressions
+//! wanted    a few keys, found fast                           splice        fields set, all else copied
 //! ```
 
 mod assignment;
@@ -15,6 +16,8 @@ mod modify;
 mod path;
 mod record;
 mod reshape;
+mod splice;
+mod wanted;
 
 use crate::entries;
 use crate::error::Error;
@@ -27,6 +30,7 @@ pub use grep::{Grep, Rule};
 pub use modify::{Change, Modify, NewValue, template};
 pub use path::{Name, Path, Step, Target, plain_text};
 pub(crate) use record::{Packed, Record};
+pub use wanted::{Wanted, copy_plain};
 
 use path::each_pair;
 

@@ -73,15 +73,9 @@ impl Target {
 
 /// Call `each(key, value)` for the `pairs` pairs from `at` on; returns the position after them.
 pub fn each_pair<'a>(
-    data: &'a [u8], mut at: usize, pairs: usize, mut each: impl FnMut(&'a [u8], &'a [u8]),
+    data: &'a [u8], at: usize, pairs: usize, mut each: impl FnMut(&'a [u8], &'a [u8]),
 ) -> Result<usize, Error> {
-    for _ in 0..pairs {
-        let value = mp::skip(data, at, MAX_DEPTH - 1)?;
-        let next = mp::skip(data, value, MAX_DEPTH - 1)?;
-        each(&data[at..value], &data[value..next]);
-        at = next;
-    }
-    Ok(at)
+    Ok(mp::each_pair(data, at, pairs, |at, middle, next| each(&data[at..middle], &data[middle..next]))?)
 }
 
 /// A step of a path, from a container inwards.

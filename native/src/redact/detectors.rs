@@ -8,6 +8,10 @@ use memchr::{memchr, memchr_iter, memmem};
 /// Where something was found: start, end.
 pub type Span = (usize, usize);
 
+/// Fewest digits of a card, and fewest characters of an IBAN.
+pub const CARD_DIGITS: usize = 13;
+pub const IBAN_CHARACTERS: usize = 15;
+
 /// A detector by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detector {
@@ -68,7 +72,7 @@ fn run(text: &[u8], at: usize, most: usize, is: impl Fn(u8) -> bool) -> usize {
 
 // -- email ------------------------------------------------------------------------------------------
 
-fn is_local(b: u8) -> bool {
+pub fn is_local(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'%' | b'+' | b'-')
 }
 
@@ -106,10 +110,6 @@ fn domain(text: &[u8], mut at: usize) -> Option<usize> {
 // -- card -------------------------------------------------------------------------------------------
 
 fn cards(text: &[u8], spans: &mut Vec<Span>) {
-    // Where there are too few digits, most texts are done at once.
-    if text.len() < 13 || text.iter().filter(|b| b.is_ascii_digit()).count() < 13 {
-        return;
-    }
     let mut at = 0;
     while at < text.len() {
         if !text[at].is_ascii_digit() {
@@ -198,7 +198,7 @@ fn is_iban(b: u8) -> bool {
 
 fn ibans(text: &[u8], spans: &mut Vec<Span>) {
     let mut at = 0;
-    while at + 15 <= text.len() {
+    while at + IBAN_CHARACTERS <= text.len() {
         let begins = text[at].is_ascii_uppercase()
             && text[at + 1].is_ascii_uppercase()
             && text[at + 2].is_ascii_digit()

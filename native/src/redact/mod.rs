@@ -3,9 +3,10 @@
 //! Only texts are written anew: what contains them counts items, not bytes, and stays as it is.
 
 mod detectors;
+mod probes;
 
 use crate::digest;
-use crate::entries;
+use crate::entries::{self, Head};
 use crate::error::Error;
 use crate::mp::{self, MAX_DEPTH, Value};
 use crate::out::Out;
@@ -15,6 +16,7 @@ use crate::text;
 
 pub use detectors::Detector;
 use detectors::Span;
+use probes::Probes;
 
 /// Longest piece, in bytes, in which patterns are searched whose time grows with the square of the text.
 const PIECE: usize = 4096;
@@ -53,6 +55,7 @@ struct Pass<'a> {
     redaction: &'a Redaction,
     key: &'a [u8],
     data: &'a [u8],
+    probes: Probes<'a>,
     out: Out,
     /// Start of what is not copied yet.
     run: usize,
@@ -63,30 +66,36 @@ struct Pass<'a> {
 
 impl Redaction {
     /// The entries (`None`: nothing was found), and how many each detector found.
-    pub fn apply(&self, data: &[u8], key: &[u8]) -> Result<(Option<Vec<u8>>, Vec<u64>), Error> {
+    pub fn apply(&self, data: &[u8], key: &[u8]) -> Result<(Option<Out>, Vec<u64>), Error> {
         let counts = vec![0; self.names.len()];
         let (spans, found) = (Vec::new(), Vec::new());
-        let mut pass = Pass { redaction: self, key, data, out: Out::default(), run: 0, counts, spans, found };
-        let mut at = 0;
-        while at < data.len() {
-            let head = entries::head(data, at)?;
-            at = head.first;
-            for _ in 0..head.pairs {
-                let middle = mp::skip(data, at, MAX_DEPTH - 1)?;
-                let next = mp::skip(data, middle, MAX_DEPTH - 1)?;
-                pass.field(at, middle, next);
-                at = next;
-            }
-        }
+        let probes = Probes::new(data, &self.detectors);
+        let out = Out::default();
+        let mut pass = Pass { redaction: self, key, data, probes, out, run: 0, counts, spans, found };
+        entries::walk(data, |_, head, end| pass.record(head, end))?;
         if pass.run == 0 {
             return Ok((None, pass.counts));
         }
         pass.out.extend(&data[pass.run..]);
-        Ok((Some(pass.out.into_vec()), pass.counts))
+        Ok((Some(pass.out), pass.counts))
     }
 }
 
 impl Pass<'_> {
+    #[inline]
+    fn record(&mut self, head: Head, end: usize) {
+        if self.redaction.own.is_empty() && !self.probes.any(head.first, end) {
+            return;
+        }
+        let mut at = head.first;
+        for _ in 0..head.pairs {
+            let middle = mp::skip(self.data, at, MAX_DEPTH).expect("checked before");
+            let next = mp::skip(self.data, middle, MAX_DEPTH).expect("checked before");
+            self.field(at, middle, next);
+            at = next;
+        }
+    }
+
     /// A pair of the top level: its key at `at`, its value from `middle` to `end`.
     #[inline]
     fn field(&mut self, at: usize, middle: usize, end: usize) {
@@ -167,9 +176,12 @@ impl Pass<'_> {
     /// Look at the text that stands from `at` to `end` with its head.
     #[inline]
     fn text(&mut self, at: usize, text: &[u8], end: usize, binary: bool) {
-        let changed = self.detect(text);
+        let changed = self.detect(text, end);
         let changed = self.search(changed.as_deref().unwrap_or(text)).or(changed);
         let Some(changed) = changed else { return };
+        if self.run == 0 {
+            self.out = Out::with_capacity(self.data.len() + self.data.len() / 16);
+        }
         self.out.extend(&self.data[self.run..at]);
         if binary {
             self.out.bin(&changed)
@@ -179,11 +191,14 @@ impl Pass<'_> {
         self.run = end;
     }
 
-    /// The text without what the detectors find; `None` if they find nothing.
+    /// The text, which ends at `end`, without what the detectors find; `None` if they find nothing.
     #[inline]
-    fn detect(&mut self, text: &[u8]) -> Option<Vec<u8>> {
+    fn detect(&mut self, text: &[u8], end: usize) -> Option<Vec<u8>> {
         self.found.clear();
         for (number, detector) in self.redaction.detectors.iter().enumerate() {
+            if !self.probes.may_find(number, end - text.len(), end) {
+                continue;
+            }
             self.spans.clear();
             detector.find(text, &mut self.spans);
             self.found.extend(self.spans.iter().map(|span| (*span, number)));

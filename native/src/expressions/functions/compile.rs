@@ -17,7 +17,6 @@ pub fn compile(
         "slice" => plain(Function::Slice),
         "list" => plain(Function::List),
         "dict" => plain(Function::Dict),
-        "join" => plain(Function::Join),
         "neg" => plain(Function::Negate),
         "pos" => plain(Function::Plus),
         "len" => plain(Function::Len),

@@ -34,7 +34,6 @@ pub enum Function {
     Slice,
     List,
     Dict,
-    Join,
     Negate,
     Plus,
     Len,
@@ -85,13 +84,6 @@ impl Function {
         match self {
             Self::List => bounded(Value::List(values)),
             Self::Dict => dict(values),
-            Self::Join => {
-                let mut text = Vec::new();
-                for value in values {
-                    text.extend_from_slice(&value.into_text());
-                }
-                Value::made(text)
-            }
             Self::Min => extreme(values, Ordering::Less),
             Self::Max => extreme(values, Ordering::Greater),
             Self::Tag => Value::text(event.around.tag.as_bytes()),
