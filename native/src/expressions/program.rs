@@ -9,7 +9,7 @@ use super::value::{Number, Value, floor_division, plain_key, quotient};
 use crate::error::Error;
 use crate::mp::{self, MAX_DEPTH};
 use crate::out::Out;
-use crate::records::{Wanted, copy_plain};
+use crate::records::{Wanted, copy_plain, short_ascii};
 use crate::regexes::Scratch;
 
 /// A step of a path.
@@ -77,6 +77,8 @@ pub struct Event<'a> {
     pub time_ns: u64,
     /// Packed values of the keys that are read.
     slots: Vec<Option<&'a [u8]>>,
+    /// Memory for text that is being made.
+    text: Vec<u8>,
     pub scratches: Vec<Option<Scratch>>,
 }
 
@@ -109,7 +111,7 @@ impl Program {
 
     pub fn event<'a>(&self, around: Surroundings<'a>) -> Event<'a> {
         let scratches = (0..self.regexes).map(|_| None).collect();
-        Event { around, time_ns: 0, slots: vec![None; self.keys.len()], scratches }
+        Event { around, time_ns: 0, slots: vec![None; self.keys.len()], text: Vec::new(), scratches }
     }
 
     /// Keep the value of the pair at `data[at..next]`, whose value begins at `middle`, if its key is read; of equal
@@ -138,14 +140,35 @@ impl Program {
     /// Pack the value of one of the expressions.
     #[inline]
     pub fn pack_one<'a>(&'a self, number: usize, event: &mut Event<'a>, out: &mut Out) {
-        if let Node::Field(slot) = &self.roots[number] {
-            match event.slots[*slot] {
-                None => return out.nil(),
-                Some(packed) if copy_plain(packed, out) => return,
-                Some(_) => {}
-            }
+        if !self.pack_some(number, event, out) {
+            out.nil();
         }
-        self.roots[number].evaluate(event).pack(out);
+    }
+
+    /// Pack the value of one of the expressions unless it is None; says whether it was packed.
+    #[inline]
+    pub fn pack_some<'a>(&'a self, number: usize, event: &mut Event<'a>, out: &mut Out) -> bool {
+        match &self.roots[number] {
+            Node::Field(slot) if event.slots[*slot].is_some_and(|packed| copy_plain(packed, out)) => true,
+            Node::Join(parts) => {
+                let mut text = std::mem::take(&mut event.text);
+                text.clear();
+                join(parts, event, &mut text);
+                let fits = Value::fits(&text);
+                if fits {
+                    out.str(&text);
+                }
+                event.text = text;
+                fits
+            }
+            root => match root.evaluate(event) {
+                Value::None => false,
+                value => {
+                    value.pack(out);
+                    true
+                }
+            },
+        }
     }
 
     /// The values of all expressions.
@@ -321,7 +344,7 @@ impl Node {
             }
             Self::Join(parts) => {
                 let mut text = Vec::with_capacity(64);
-                parts.iter().for_each(|part| text.extend_from_slice(&part.evaluate(event).into_text()));
+                join(parts, event, &mut text);
                 Value::made(text)
             }
             Self::Call(function, arguments) => {
@@ -334,6 +357,19 @@ impl Node {
     /// The value of a constant, without a copy.
     fn constant(&self) -> Option<&Value<'static>> {
         if let Self::Constant(value) = self { Some(value) } else { None }
+    }
+}
+
+/// Write the values of nodes as text, one after the other.
+fn join<'a>(parts: &'a [Node], event: &mut Event<'a>, text: &mut Vec<u8>) {
+    for part in parts {
+        match part {
+            Node::Constant(Value::Text(constant)) => text.extend_from_slice(constant),
+            Node::Field(slot) if let Some(plain) = event.slots[*slot].and_then(short_ascii) => {
+                text.extend_from_slice(plain)
+            }
+            _ => text.extend_from_slice(&part.evaluate(event).into_text()),
+        }
     }
 }
 

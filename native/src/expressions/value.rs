@@ -80,11 +80,12 @@ impl<'a> Value<'a> {
 
     /// Text that was made, if it is not too long.
     pub fn made(text: Vec<u8>) -> Self {
-        if text.len() <= MAX_TEXT || characters(&text) <= MAX_TEXT {
-            Self::Text(text.into())
-        } else {
-            Self::None
-        }
+        if Self::fits(&text) { Self::Text(text.into()) } else { Self::None }
+    }
+
+    /// Whether text is not too long to be made.
+    pub fn fits(text: &[u8]) -> bool {
+        text.len() <= MAX_TEXT || characters(text) <= MAX_TEXT
     }
 
     pub fn text(text: &'a [u8]) -> Self {

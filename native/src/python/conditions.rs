@@ -89,7 +89,7 @@ pub fn assignment(fields: Vec<(Steps, Vec<u8>)>, time: Option<Vec<u8>>) -> PyRes
     let programs = fields.iter().map(|(_, program)| program).chain(&time);
     let program = expressions::Program::new(programs.map(|program| &**program))?;
     let paths = fields.into_iter().map(|(steps, _)| path(steps)).collect();
-    Ok(Assignment(records::Assignment::new(paths, program)))
+    Ok(Assignment(records::Assignment::new(paths, program, time.is_some())))
 }
 
 #[pyfunction]

@@ -15,15 +15,16 @@ pub struct Assignment {
     paths: Vec<Path>,
     /// A value for each path, and one more if there is a time.
     program: Program,
+    timed: bool,
     /// The fields, if all of them are of the top level.
     splice: Option<Splice>,
 }
 
 impl Assignment {
-    /// Set the fields at `paths` to the values of a program, which may have one value more: the time.
-    pub fn new(paths: Vec<Path>, program: Program) -> Self {
+    /// Set the fields at `paths` to the values of a program, which has one value more if there is a time.
+    pub fn new(paths: Vec<Path>, program: Program, timed: bool) -> Self {
         let splice = Splice::new(&paths);
-        Self { paths, program, splice }
+        Self { paths, program, timed, splice }
     }
 
     pub fn apply(&self, data: &[u8], around: Surroundings<'_>) -> Result<Out, Error> {
@@ -49,12 +50,11 @@ impl Assignment {
             })?;
             let start = out.len();
             out.extend(&data[at..at + ENTRY_HEAD]);
-            for (place, value) in self.program.evaluate_all(&mut event).enumerate() {
-                match value {
-                    expressions::Value::None => {}
-                    value if place < self.paths.len() => spliced.set(place, &value),
-                    value => set_time(&mut out, start, &value),
-                }
+            for place in 0..self.paths.len() {
+                spliced.set(place, |made| self.program.pack_some(place, &mut event, made));
+            }
+            if self.timed {
+                set_time(&mut out, start, &self.program.evaluate_one(self.paths.len(), &mut event));
             }
             splice.write(&spliced, data, head, end, &mut out);
             at = end;
@@ -85,17 +85,15 @@ impl Assignment {
 
     fn put_all<'a>(&'a self, record: &mut Record<'a>, event: &mut Event<'a>, out: &mut Out, start: usize) {
         let mut packed = Out::default();
-        for (place, value) in self.program.evaluate_all(event).enumerate() {
-            match (value, self.paths.get(place)) {
-                (expressions::Value::None, _) => {}
-                (value, Some(path)) => {
-                    packed.truncate(0);
-                    value.pack(&mut packed);
-                    let made = record.make(packed.as_slice());
-                    record.put(path, made);
-                }
-                (value, None) => set_time(out, start, &value),
+        for (place, path) in self.paths.iter().enumerate() {
+            packed.truncate(0);
+            if self.program.pack_some(place, event, &mut packed) {
+                let made = record.make(&packed);
+                record.put(path, made);
             }
+        }
+        if self.timed {
+            set_time(out, start, &self.program.evaluate_one(self.paths.len(), event));
         }
     }
 }

@@ -21,6 +21,7 @@ mod wanted;
 
 use crate::entries;
 use crate::error::Error;
+use crate::mp;
 use crate::out::{ENTRY_HEAD, Out};
 
 pub use assignment::Assignment;
@@ -30,7 +31,7 @@ pub use grep::{Grep, Rule};
 pub use modify::{Change, Modify, NewValue, template};
 pub use path::{Name, Path, Step, Target, plain_text};
 pub(crate) use record::{Packed, Record};
-pub use wanted::{Wanted, copy_plain};
+pub use wanted::{Wanted, copy_plain, short_ascii};
 
 use path::each_pair;
 
@@ -44,18 +45,19 @@ fn first_size(data: &[u8]) -> Result<usize, Error> {
 }
 
 /// See `logflow.engine.api.Engine.splice`; `fields` are keys, and keys and values packed.
-pub fn splice(data: &[u8], fields: &[(Name, Vec<u8>)]) -> Result<Vec<u8>, Error> {
+pub fn splice(data: &[u8], fields: &[(Name, Vec<u8>)]) -> Result<Out, Error> {
     let added: usize = fields.iter().map(|(_, packed)| packed.len()).sum();
     let mut out = Out::with_capacity(data.len() + added * (1 + data.len() / first_size(data)?));
+    let mut wanted = Wanted::default();
+    fields.iter().for_each(|(name, _)| wanted.push(&name.text));
     let mut missing = vec![true; fields.len()];
     let mut at = 0;
     while at < data.len() {
         let head = entries::head(data, at)?;
         missing.fill(true);
-        let end = each_pair(data, head.first, head.pairs, |key, _| {
-            for ((name, _), missing) in fields.iter().zip(&mut missing) {
-                *missing &= !name.is_packed(key);
-            }
+        let end = mp::each_pair(data, head.first, head.pairs, |at, middle, _| {
+            let is = |number: usize| fields[number].0.is_packed(&data[at..middle]);
+            wanted.find(data, at, middle, is, |number| missing[number] = false);
         })?;
         out.extend(&data[at..at + ENTRY_HEAD]);
         out.map_head(head.pairs + missing.iter().filter(|&&missing| missing).count());
@@ -65,5 +67,5 @@ pub fn splice(data: &[u8], fields: &[(Name, Vec<u8>)]) -> Result<Vec<u8>, Error>
         }
         at = end;
     }
-    Ok(out.into_vec())
+    Ok(out)
 }

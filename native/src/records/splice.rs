@@ -4,8 +4,7 @@ use super::path::{Path, Step};
 use super::wanted::Wanted;
 use super::{Name, Target};
 use crate::entries::Head;
-use crate::expressions::Value;
-use crate::mp::MAX_DEPTH;
+use crate::mp::{self, MAX_DEPTH};
 use crate::out::Out;
 
 /// Fields of the top level, each another one.
@@ -84,11 +83,11 @@ impl Spliced {
         self.made.truncate(0);
     }
 
-    /// Set a field, unless the value is nested too deeply.
-    pub fn set(&mut self, number: usize, value: &Value<'_>) {
-        if value.depth() < MAX_DEPTH {
-            let start = self.made.len();
-            value.pack(&mut self.made);
+    /// Set a field to what `pack` writes, unless that is nothing or nested too deeply.
+    #[inline]
+    pub fn set(&mut self, number: usize, pack: impl FnOnce(&mut Out) -> bool) {
+        let start = self.made.len();
+        if pack(&mut self.made) && mp::skip(&self.made, start, MAX_DEPTH - 1).is_ok() {
             self.set.push((number, start, self.made.len()));
         }
     }

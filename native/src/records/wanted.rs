@@ -63,11 +63,11 @@ fn sign(data: &[u8], at: usize, end: usize) -> u64 {
     }
 }
 
-/// Copy a packed value if that is how it would be packed again: a plain scalar. Says whether it was copied.
+/// Copy a packed value if it is not nil and would be packed so again: a plain scalar. Says whether it was copied.
 #[inline]
 pub fn copy_plain(packed: &[u8], out: &mut Out) -> bool {
     let plain = match packed[0] {
-        0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => true,
+        0x00..=0x7f | 0xc2 | 0xc3 | 0xe0..=0xff => true,
         0xa0..=0xbf => packed[1..].is_ascii(),
         0xcc => packed[1] >= 0x80,
         0xcd => packed[1] != 0,
@@ -77,4 +77,15 @@ pub fn copy_plain(packed: &[u8], out: &mut Out) -> bool {
         out.copy_short(packed, 0, packed.len());
     }
     plain
+}
+
+/// The text of a packed value that is short and of ASCII.
+#[inline]
+pub fn short_ascii(packed: &[u8]) -> Option<&[u8]> {
+    let text = match packed[0] {
+        0xa0..=0xbf => &packed[1..],
+        0xd9 => &packed[2..],
+        _ => return None,
+    };
+    text.is_ascii().then_some(text)
 }

@@ -192,7 +192,7 @@ fn luhn(text: &[u8]) -> bool {
 
 // -- iban -------------------------------------------------------------------------------------------
 
-fn is_iban(b: u8) -> bool {
+pub fn is_iban(b: u8) -> bool {
     b.is_ascii_uppercase() || b.is_ascii_digit()
 }
 
