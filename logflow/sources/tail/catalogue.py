@@ -24,11 +24,11 @@ from logflow.engine.api import LineFormat
 from logflow.kubernetes.names import is_container_log
 from logflow.sources.recoding import units_of
 from logflow.sources.tail import rotated
-from logflow.sources.tail.content import Content, NoContent, is_compressed, open_content
+from logflow.sources.tail.content import Content, is_compressed, open_content
 from logflow.sources.tail.copies import COPYING_S, Copies, CopyKind
 from logflow.sources.tail.descriptors import Descriptors
 from logflow.sources.tail.discovery import Finder, FoundFile, Search
-from logflow.sources.tail.file import LogFile
+from logflow.sources.tail.file import LogFile, is_leftover, leftover_of
 from logflow.sources.tail.findings import Told, tell
 from logflow.sources.tail.identity import HEAD_BYTES, TAIL_BYTES, FileState, Known, Mark, Verdict
 from logflow.sources.tail.lane import Lane
@@ -350,20 +350,20 @@ class Catalogue:
 
     async def look_after(self, lane: Lane) -> bool:
         """Append what came unseen after the last file of the lane; whether there was any."""
-        before = len(lane.files)
+        known = set(lane.files)
         found = self._finder.look(lane.path)
         if found is not None and found.place not in self._by_inode:
             await self._take_up(lane.path, first=False)
         else:
             await self._take_up_rotated(lane)
-        return len(lane.files) > before
+        return not known.issuperset(lane.files)
 
     async def _take_up_rotated(
         self, lane: Lane, until: Until | None = None, before: LogFile | None = None
     ) -> bool:
         """Add the files that were at the lane's path for too short a time to be seen there."""
         async with lane.taking_up:
-            files = len(lane.files)
+            known = set(lane.files)  # some of them may be retired meanwhile
             for _ in range(_LISTINGS):
                 latest = lane.latest(before)
                 if latest is None:
@@ -372,7 +372,7 @@ class Catalogue:
                 siblings = await self._shared.in_thread(look)
                 if all(self._begin_rotated(lane, sibling, before) for sibling in siblings):
                     break
-            return len(lane.files) > files
+            return not known.issuperset(lane.files)
 
     async def _take_up_unseen(self, lane: Lane, current: tuple[int, int], until: Until) -> None:
         """Add what a container wrote and had rotated away before its file was first seen.
@@ -469,7 +469,8 @@ class Catalogue:
 
     def adopt(self, file: LogFile, lane: Lane) -> None:
         """Know a file by its inode, and watch it."""
-        self._shared.counters.opened()
+        if not file.closed:
+            self._shared.counters.opened()
         self._descriptors.count += file.content.fd >= 0
         file.seen = self._shared.scans + 1
         if file.content.fd >= 0:
@@ -557,23 +558,38 @@ class Catalogue:
         away: dict[Lane, bool] = {}
         async for stream, state, again in self._located(states, paths):
             lane = self.lanes.get(state.path) or self._lane(state.path, state.real)
+            if is_leftover(stream):
+                self._restore_leftover(lane, stream, state)
+                continue
             away[lane] = again is None or again.sibling.path != state.real
             empty = not state.known.size
             if empty and (state.handed is not None or state.path in told_by_content or again is None):
                 # It had no content when it was last seen: what is there now may be another's.
-                lane.orphans[stream] = state
-                lane.last = lane.last or state
                 if again is not None:
                     again.content.close()
+                self._restore_empty(lane, stream, state, replaced=state.path in present)
             else:
                 self._restore_one(lane, stream, state, again, owners, replaced=state.path in present)
         for lane, is_away in away.items():
             if is_away and lane.path not in present:  # else they are looked for when that is taken up
                 await self._take_up_rotated(lane)
-            if not lane.files and lane.path not in present:
-                orphans, lane.orphans = lane.orphans, {}
-                for stream, state in orphans.items():
-                    self._leave(lane, stream, state, replaced=False)
+
+    def _restore_leftover(self, lane: Lane, stream: str, state: FileState) -> None:
+        """Emit joins again that were taken for whole and are not known to be safe."""
+        if state.carry:
+            lane.append(LogFile.of_joins(stream, state, state.carry))
+        else:
+            self._shared.positions.forget(stream)
+
+    def _restore_empty(self, lane: Lane, stream: str, state: FileState, *, replaced: bool) -> None:
+        """Go on with the open joins of a file that cannot be found again, as it had no content."""
+        lane.last = lane.last or state
+        if not replaced and not lane.files:
+            self._leave(lane, stream, state, replaced=False)
+        elif state.carry:
+            lane.append(LogFile.of_joins(stream, state, state.carry))
+        else:
+            self._shared.positions.forget(stream)
 
     async def _located(
         self, states: Sequence[tuple[str, FileState]], paths: dict[tuple[int, int], str]
@@ -583,7 +599,7 @@ class Catalogue:
         for start in range(0, len(states), at_once):
             part = states[start : start + at_once]
             self._descriptors.make_room(len(part))
-            located = await asyncio.to_thread(locate_all, [state for _, state in part], paths)
+            located = await asyncio.to_thread(locate_all, part, paths)
             for (stream, state), again in zip(part, located, strict=True):
                 yield stream, state, again
 
@@ -639,10 +655,9 @@ class Catalogue:
                 shown(state.path), state.offset,
             )  # fmt: skip
         lane.last = state
-        if replaced and state.carry and state.handed != state.offset:
-            file = LogFile(stream, state, NoContent(), b"")
-            file.lost = True
-            self._append(lane, file)
-            # The end of the joins takes a byte that does not exist, of the old name.
-            stream, state = uuid.uuid4().hex, msgspec.structs.replace(state, carry=b"")
+        if replaced and state.carry:
+            leftover = LogFile.of_joins(leftover_of(stream, state.offset), state, state.carry)
+            lane.append(leftover)
+            self._shared.positions.save(leftover)
+            state = msgspec.structs.replace(state, carry=b"", flushed=(state.offset, *state.flushed))
         self._keep(stream, state, done=False)

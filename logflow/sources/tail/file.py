@@ -9,6 +9,9 @@ r"""One incarnation of a log file: its bytes, how far they were read, and how fa
 A file that will not grow any more ends with one byte that does not exist, at the offset of its size: the
 newline that its last line may lack and the end of joins that will never be finished. So what these
 make has a span of its own too.
+
+Open joins that were taken for whole while their file goes on, or when it is gone, are a file of their own: a
+*leftover*, which has no bytes but that one. It stays known until it is safe, whatever becomes of the file.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
+
+import msgspec
 
 from logflow.engine.api import LineFormat, LineParser, Parsed
 from logflow.receipt import Receipt
@@ -101,10 +106,7 @@ class LogFile:
         self.format: LineFormat | None = state.format or None  # type: ignore[assignment]
         self.handed = state.handed
         self.broken = state.broken
-        self.flushed = state.flushed
-        self.flushing = state.flushing
-        self.flush_given = False
-        """They were emitted in this life."""
+        self._flushed = state.flushed
         self.suspended = False
         """It is closed until there is more of it to read."""
         self.content = content
@@ -119,6 +121,8 @@ class LogFile:
         """Bytes of it can no longer be read."""
         self.finished = False
         """Nothing more will be read."""
+        self.leftover = is_leftover(stream)
+        """It is joins that were taken for whole, and no file."""
         self.ended = False
         """The byte that does not exist was read."""
         self.closed = False
@@ -135,9 +139,21 @@ class LogFile:
         self.fresh = state.fresh or not self._glimpse.size
         """It had no content when it was taken up; what may have come before it was not looked for since."""
         self._boundaries: deque[int] = deque()
-        self.keep_boundaries(offset for offset in (self.broken, self.flushed) if offset is not None)
+        self.keep_boundaries(self._flushed if self.broken is None else (self.broken, *self._flushed))
         self._searched = 0
         self._in_flight: deque[_Flight] = deque()
+
+    @classmethod
+    def of_joins(cls, stream: str, state: FileState, carry: bytes) -> LogFile:
+        """Stand for open joins without any other content of their file."""
+        bare = msgspec.structs.replace(
+            state, offset=0, carry=carry, head=NOTHING, glimpse=NOTHING, tail=NOTHING,
+            handed=None, broken=None, flushed=(),
+        )  # fmt: skip
+        file = cls(stream, bare, NoContent(), b"")
+        file.fresh = False
+        file.closed = True
+        return file
 
     def _begun(self, state: FileState) -> bytes:
         """Load the beginning of what was read before."""
@@ -288,12 +304,13 @@ class LogFile:
         self.broken = self.point.offset + len(text)
         return self._parse(lines, memoryview(text), self.broken, now_ns, ending=self.units.newline)
 
-    def flush_carry(self) -> bytes:
-        """Take the open joins for whole; they are kept until :attr:`flushing` is emptied."""
-        self.flush_given = False
-        self.flushing, self.flushed = self.point.carry, self.point.offset
+    def flush_carry(self) -> LogFile:
+        """Take the open joins for whole, as a leftover."""
+        offset = self.point.offset
+        self._flushed += (offset,)
+        leftover = self.of_joins(leftover_of(self.stream, offset), self.state(), self.point.carry)
         self.point = self.point._replace(carry=b"")
-        return self.flushing
+        return leftover
 
     def _read_long_line(self, lines: LineParser, sizes: Sizes, now_ns: int) -> ReadStep | None:
         """Find the end of a line that is longer than a block, and parse what of it may be kept."""
@@ -373,7 +390,7 @@ class LogFile:
         return (self.point.tail + bytes(block))[-TAIL_BYTES:]
 
     def _carry_at(self, offset: int, carry: bytes) -> bytes:
-        return b"" if offset in (self.handed, self.flushed) else carry
+        return b"" if offset == self.handed or offset in self._flushed else carry
 
     def _next_boundary(self) -> int | None:
         while self._boundaries and self._boundaries[0] <= self.point.offset:
@@ -401,7 +418,8 @@ class LogFile:
         if results:
             carry = results[0].carry
         carry = self._carry_at(end, carry)
-        if flush and carry:
+        # In an earlier life it may have had no successor: its end was in a chunk then.
+        if carry and (flush or end in self._boundaries):
             results.append(lines.flush(carry, now_ns))
             carry = b""
         if not results:
@@ -481,8 +499,14 @@ class LogFile:
 
     @property
     def all_safe(self) -> bool:
-        """Whether nothing is in flight, open joins that were taken for whole included."""
-        return not self._in_flight and not self.flushing
+        """Whether nothing is in flight."""
+        return not self._in_flight
+
+    @property
+    def takes_carry(self) -> bool:
+        """Whether it can begin with the open joins of another file: nothing of it was read or handed on."""
+        untouched = not (self.point.offset or self.point.carry or self._in_flight)
+        return untouched and self.handed is None and not (self.finished or self.leftover)
 
     def hand_carry(self) -> bytes:
         """Give the open joins away, to the file that continues this one."""
@@ -513,7 +537,16 @@ class LogFile:
             handed=self.handed,
             fresh=self.fresh,
             broken=self.broken,
-            flushed=self.flushed,
-            flushing=self.flushing,
+            flushed=tuple(flushed for flushed in self._flushed if flushed >= offset),
             format=self.format or "",
         )
+
+
+def leftover_of(stream: str, offset: int) -> str:
+    """The stream of the joins that were open at an offset and were taken for whole."""
+    return f"{stream}/{offset}"
+
+
+def is_leftover(stream: str) -> bool:
+    """Whether a stream is that of joins that were taken for whole."""
+    return "/" in stream

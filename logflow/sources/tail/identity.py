@@ -87,8 +87,8 @@ class FileState(msgspec.Struct, frozen=True, kw_only=True):
         glimpse: the file's beginning as it was last seen, read or not.
         fresh: what may have come before it at its path was not looked for.
         broken: where a line was taken for whole that had no newline for long.
-        flushed: where open joins were taken for whole that had not gone on for long; none are open there now.
-        flushing: those joins, until they are safe.
+        flushed: where open joins were taken for whole that had not gone on for long, from the offset on; none
+            are open there now.
         left_ns: since when it is not followed, because it is away or finished; 0 while it is followed.
         done: it was read to its end, and another one has taken its place.
     """
@@ -108,8 +108,7 @@ class FileState(msgspec.Struct, frozen=True, kw_only=True):
     glimpse: Mark = NOTHING
     fresh: bool = False
     broken: int | None = None
-    flushed: int | None = None
-    flushing: bytes = b""
+    flushed: tuple[int, ...] = ()
     left_ns: int = 0
     done: bool = False
 
@@ -130,9 +129,13 @@ class FileState(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             msgspec.ValidationError: it is not a state.
         """
-        names = {
+        names: dict[str, Any] = {
             key: os.fsdecode(plain[key]) for key in ("path", "real") if isinstance(plain.get(key), bytes)
         }
+        if not isinstance(
+            plain.get("flushed", ()), list | tuple
+        ):  # an earlier version kept one of them, or none
+            names["flushed"] = [] if plain["flushed"] is None else [plain["flushed"]]
         state = msgspec.convert(plain | names, cls, builtin_types=(bytes,))
         if state.head.size > state.offset:  # an earlier version let it reach beyond the offset
             state = msgspec.structs.replace(state, head=NOTHING, glimpse=state.head)

@@ -90,9 +90,6 @@ class Lane:
         self.files: list[LogFile] = []
         self.last: FileState | None = None
         """The last file with content that was here and is finished."""
-        self.orphans: dict[str, FileState] = {}
-        """Files, by stream, that were empty and cannot be told by their content after a restart; their open
-        joins go to the next one."""
         self.taking_up = asyncio.Lock()
         """Held while files are looked for that came after those that are known."""
         self.gone = False
@@ -126,16 +123,6 @@ class Lane:
             file.take_carry(before.point.carry)
             before.take_carry(b"")
         self._host.adopt(file, self)
-        if self.orphans:
-            self._inherit(file)
-
-    def _inherit(self, file: LogFile) -> None:
-        for stream, orphan in self.orphans.items():
-            if orphan.carry and orphan.handed is None:
-                file.take_carry(orphan.carry)
-                self._shared.positions.save(file)
-            self._shared.positions.forget(stream)
-        self.orphans.clear()
 
     def _renumber(self) -> None:
         order = self._last_order
@@ -187,8 +174,6 @@ class Lane:
         try:
             if file.suspended:
                 self._host.reopen(file)
-            if file.flushing and not file.flush_given and (lines := self._lines(file)) is not None:
-                await self._emit_flushed(file, lines, emit)  # it was not known to be safe before a restart
             if file.refresh() and not await self._greet(file):
                 return file.lost
             lines = self._lines(file)
@@ -257,9 +242,7 @@ class Lane:
         self, file: LogFile, parsed: Parsed, span: Span, emit: Emit, *, broken: bool = False
     ) -> Receipt:
         entries = self._shared.with_path(parsed.entries, self._shown)
-        flushed = span.stream != file.stream
-        file.flush_given = file.flush_given or flushed
-        if broken or (flushed and self._shared.marks_joins):
+        if broken or (file.leftover and self._shared.marks_joins):
             entries = self._shared.context.engine.splice(entries, {UNTERMINATED: True})
         try:
             return await emit(Batch(self.tag, entries, parsed.events, span, self._attributes))
@@ -270,6 +253,8 @@ class Lane:
         self._shared.positions.save_soon(file)
         if file.finished:
             self.retire()
+        if file.leftover:  # the next joins waited for this
+            self._wait(0)
 
     # -- from one file to the next -----------------------------------------------------------------
 
@@ -277,13 +262,13 @@ class Lane:
         """Move a file on that was read to its end; whether its successor may be read."""
         heir = self._successor(file)
         grows, is_open = file.content.grows, bool(file.point.carry or file.unterminated)
-        if not grows and (heir is not None or not is_open):
+        if not grows and (heir is not None or file.leftover or not is_open):
             await self._finish(file, heir, emit)
             return True
         if heir is None and grows and not file.deleted:
             await self._idle(file, emit)
             return False
-        handing = heir is not None and file.handed is None
+        handing = heir is not None and file.handed is None and (heir.takes_carry or not file.point.carry)
         quick = handing and (not file.unterminated or heir is not self.files[-1])
         wait_s = _SETTLE_S if quick else self._shared.rotate_wait_s
         left_s = file.quiet_since_s + wait_s - self._shared.context.clock.monotonic()
@@ -304,7 +289,8 @@ class Lane:
         shared, now_s = self._shared, self._shared.context.clock.monotonic()
         if file.size != file.quiet_size:
             file.quiet_size, file.quiet_since_s = file.size, now_s
-        wait_s = shared.join_wait_s if file.point.carry and not file.flushing else None
+        flushed = any(each.leftover and not each.all_safe for each in self.files)
+        wait_s = shared.join_wait_s if file.point.carry and not flushed else None
         if wait_s is None and file.unterminated and file.broken != file.size:
             wait_s = shared.line_wait_s
         if wait_s is None or (lines := self._lines(file, whole=True)) is None:
@@ -312,37 +298,24 @@ class Lane:
         left_s = file.quiet_since_s + wait_s - now_s
         if left_s > _PRECISION_S:
             self._wait(left_s)
-        elif file.point.carry and not file.flushing:
-            file.flush_carry()
-            await self._emit_flushed(file, lines, emit)
+        elif file.point.carry:
+            await self._flush_carry(file, emit)
         elif step := file.break_line(lines, shared.sizes, shared.context.clock.time_ns()):
             self._shared.positions.save(file)  # with the place of the break, before what it made is emitted
             await self._emit(file, step, emit)
 
-    async def _emit_flushed(self, file: LogFile, lines: LineParser, emit: Emit) -> None:
-        """Emit open joins as they are, under a name of their own: their bytes were emitted before.
-
-        They are saved first. After a kill they are emitted again, the same under the same name.
-        """
-        shared = self._shared
-        shared.positions.save(file)
-        stream = f"{file.stream}/{file.flushed}"
-        parsed = lines.flush(file.flushing, shared.context.clock.time_ns())
-        receipt = await self._give(file, parsed, Span(stream, 0, 1), emit)
-
-        def safe() -> None:
-            file.flushing = b""
-            shared.positions.save(file)
-            shared.positions.forget(stream)
-            if file.finished:
-                self.retire()
-
-        shared.counters.add(parsed, 0)
-        receipt.add_done_callback(safe)
+    async def _flush_carry(self, file: LogFile, emit: Emit) -> None:
+        """Emit open joins as they are. After a kill they are emitted again, the same under the same name."""
+        leftover = file.flush_carry()
+        self.files.insert(self.files.index(file), leftover)
+        self._renumber()
+        self._shared.positions.save(leftover)
+        self._shared.positions.save(file)
+        await self._finish(leftover, file, emit)
 
     def _successor(self, file: LogFile) -> LogFile | None:
         index = self.files.index(file) + 1
-        return self.files[index] if index < len(self.files) else None
+        return next((file for file in self.files[index:] if not file.leftover), None)
 
     def _is_found(self, file: LogFile) -> bool:
         """Whether a configured path still leads to the file: then it must not be taken for a new one."""
@@ -359,7 +332,8 @@ class Lane:
 
     async def _finish(self, file: LogFile, heir: LogFile | None, emit: Emit) -> None:
         """Make events of what is left of a file; its open joins go to its successor if it has one."""
-        flush = heir is None or file.lost or file.handed is not None
+        flush = heir is None or file.leftover or file.lost or file.handed is not None
+        flush = flush or not (heir is None or heir.takes_carry)
         if (lines := self._lines(file, whole=True)) is not None:
             now_ns = self._shared.context.clock.time_ns()
             step = file.read_rest(lines, self._shared.sizes, now_ns, flush=flush)
@@ -448,12 +422,11 @@ class Lane:
         for file in compress(files, done):
             self._host.close(file)
         for index, file in enumerate(files):
-            if not done[index] or (
-                file is not files[-1] and all(later.fresh for later in files[index + 1 :])
-            ):
+            later = files[index + 1 :]
+            if not done[index] or (later and not file.leftover and all(each.fresh for each in later)):
                 break
             self.files.pop(0)
             self._last_order = file.order
-            if file.has_content() or self.last is None:
+            if file.has_content() or (self.last is None and not file.leftover):
                 self.last = file.state()
             self._host.forget(file)

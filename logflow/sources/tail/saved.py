@@ -12,6 +12,7 @@ from logflow.component import Context
 from logflow.sources.tail import rotated
 from logflow.sources.tail.content import Content
 from logflow.sources.tail.discovery import Finder
+from logflow.sources.tail.file import is_leftover
 from logflow.sources.tail.identity import HEAD_BYTES, NOTHING, FileState, Mark
 from logflow.sources.tail.rotated import Again
 
@@ -30,15 +31,22 @@ def saved_states(context: Context, finder: Finder) -> list[tuple[str, FileState]
     return sorted(states, key=lambda pair: (pair[1].path, pair[1].order))
 
 
-def locate_all(states: list[FileState], paths: dict[tuple[int, int], str]) -> list[Again | None]:
+def locate_all(
+    states: Sequence[tuple[str, FileState]], paths: Mapping[tuple[int, int], str]
+) -> list[Again | None]:
     """Find files again; ``paths`` are the places that the configured paths lead to."""
-    return [rotated.locate(state, paths.get((state.device, state.inode))) for state in states]
+    return [
+        None if is_leftover(stream) else rotated.locate(state, paths.get((state.device, state.inode)))
+        for stream, state in states
+    ]
 
 
 def by_place(states: Sequence[tuple[str, FileState]]) -> Mapping[tuple[int, int], Sequence[FileState]]:
     """The files that were last seen at each device and inode."""
     by_place: defaultdict[tuple[int, int], list[FileState]] = defaultdict(list)
-    for _, state in states:
+    for stream, state in states:
+        if is_leftover(stream):
+            continue
         by_place[state.device, state.inode].append(state)
     return by_place
 

@@ -5,6 +5,9 @@ and which time a write has, and may act between any two calls that the source ma
 (:class:`Races`). What lies behind the source (:class:`Buffer`) cuts chunks as a memory buffer does: it
 journals each before it delivers it, and rebuilds what was planned before a restart. Its receiver knows chunks
 by what their ids are made of, and knows every chunk for good.
+
+What is written is made of numbered pieces. One or more of them are a line, which the container's runtime may
+split, and one or more lines an event, if the source joins such.
 """
 
 from __future__ import annotations
@@ -12,11 +15,15 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import re
+import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
@@ -30,6 +37,8 @@ from logflow.testing import FakeClock, make_context
 
 STREAMS = ("stdout", "stderr")
 OUTPUT = "central"
+JOIN_WAIT_S = 2.0
+SCAN_S = 1.0
 TICK_NS = 4_000_000
 """How exact the times of files are on most machines."""
 
@@ -37,6 +46,8 @@ How = Literal["rename", "copy", "sparse"]
 """``sparse``: copied and truncated below a writer that does not append, so that it leaves a hole."""
 
 Action = tuple[Any, ...]
+
+_WORD = re.compile(rf"(?:{'|'.join(STREAMS)})-(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,8 @@ class World:
         reuses: the inode of a removed file is that of the next new one.
         coarse: times of files move on only while the agent looks.
         rotated_unseen: before the agent starts.
+        joins: the source joins lines to events.
+        keep: rotated files that are kept; ``None``: all.
     """
 
     how: How
@@ -56,6 +69,8 @@ class World:
     reuses: bool = False
     coarse: bool = False
     rotated_unseen: bool = False
+    joins: bool = False
+    keep: int | None = None
 
 
 class Disk:
@@ -118,45 +133,82 @@ def _open_inodes() -> set[int]:
     return inodes
 
 
-class Writer:
-    """A container whose lines are numbered, and what rotates its file."""
+@dataclass(frozen=True)
+class Piece:
+    """Something that was written.
 
-    def __init__(self, path: Path, disk: Disk, how: How) -> None:
+    Attributes:
+        text: as it stands in the event, whose pieces follow each other.
+        event: its number.
+        file: number of the file that holds it.
+        at_s: when all of it was written.
+    """
+
+    text: str
+    event: int
+    file: int
+    at_s: float
+
+
+class Writer:
+    """A container whose words are numbered, and what rotates its file."""
+
+    def __init__(self, path: Path, disk: Disk, world: World, clock: FakeClock) -> None:
         self.path = path
-        self.written: dict[str, list[str]] = {stream: [] for stream in STREAMS}
+        self.pieces: dict[str, list[Piece]] = {stream: [] for stream in STREAMS}
+        self.oldest = 0
+        """Number of the first file that was not removed."""
         self._disk = disk
-        self._how = how
-        self._flags = 0 if how == "sparse" else os.O_APPEND
-        self._open: dict[str, str] = dict.fromkeys(STREAMS, "")
-        self._numbers = dict.fromkeys(STREAMS, 0)
+        self._world = world
+        self._clock = clock
+        self._file = 0
+        self._flags = 0 if world.how == "sparse" else os.O_APPEND
+        self._events = dict.fromkeys(STREAMS, 0)
+        self._begun: dict[str, Literal["", "line", "event"]] = dict.fromkeys(STREAMS, "")
+        """What is gone on with."""
         self._stamp = 0
         self._steps: Iterator[None] | None = None
         """Of the rotation under way."""
         self._copied_all = False
         self._torn = b""
+        self._last = STREAMS[0]
+        """Who wrote last."""
         self._fd = disk.create(path, self._flags)
 
     def write(self, stream: str, pieces: int, *, finish: bool, torn: bool) -> None:
         """Write pieces of a line; ``torn``: the last one's second half is written with the next call."""
         if self._copied_all:  # what is written between the copy and the truncation is in neither file
             self.rotate()
-        lines = []
-        for index in range(pieces):
-            last = finish and index == pieces - 1
-            text = f"{stream}-{self._numbers[stream]}."
-            self._numbers[stream] += 1
-            self._open[stream] += text
-            lines.append(
-                f"2026-01-01T00:00:00.{self._numbers[stream]:05d}Z {stream} {'F' if last else 'P'} {text}\n"
-            )
-            if last:
-                self.written[stream].append(self._open[stream])
-                self._open[stream] = ""
+        if self._torn:
+            self._is_whole()
+        lines = [self._line(stream, last=finish and index == pieces - 1) for index in range(pieces)]
+        self._last = stream if lines else self._last
         data = self._torn + "".join(lines).encode()
         self._torn = data[-9:] if torn and data else b""
         if data := data[: len(data) - len(self._torn)]:
             os.write(self._fd, data)
             self._disk.stamp(self._fd)
+
+    def _line(self, stream: str, *, last: bool) -> str:
+        """Say the next piece; ``last``: of its event."""
+        number = len(self.pieces[stream])
+        ends_line = last or (self._world.joins and number % 4 != 3)
+        word = f"{stream}-{number}."
+        indent = "  " if self._begun[stream] == "event" else ""
+        text = f"\n{indent}{word}" if indent else word
+        self.pieces[stream].append(Piece(text, self._events[stream], self._file, self._clock.monotonic()))
+        self._begun[stream] = "" if last else "event" if ends_line else "line"
+        self._events[stream] += last
+        return f"2026-01-01T00:00:00.{number + 1:05d}Z {stream} {'F' if ends_line else 'P'} {indent}{word}\n"
+
+    def _is_whole(self) -> None:
+        """The last piece is written to its end only now."""
+        pieces = self.pieces[self._last]
+        pieces[-1] = replace(pieces[-1], at_s=self._clock.monotonic())
+
+    def required(self) -> int:
+        """How many pieces must arrive: those whose files were not removed."""
+        return sum(piece.file >= self.oldest for pieces in self.pieces.values() for piece in pieces)
 
     def whole(self) -> None:
         """Write what is left of the last line."""
@@ -166,12 +218,13 @@ class Writer:
     def rotate(self) -> None:
         """Take one step of a rotation."""
         if self._steps is None:
-            self._steps = self._rename() if self._how == "rename" else self._copy_and_truncate()
+            self._steps = self._rename() if self._world.how == "rename" else self._copy_and_truncate()
         if next(self._steps, self) is self:
             self._steps = None
 
     def _rename(self) -> Iterator[None]:
         self._stamp += 1
+        self._remove_old(sorted(self.path.parent.glob("*.log.*")))
         for old in sorted(self.path.parent.glob("*.log.*")):
             if old.suffix != ".gz":
                 self._disk.compress(old)
@@ -180,10 +233,20 @@ class Writer:
         self.whole()
         os.close(self._fd)
         self._fd = self._disk.create(self.path, self._flags)
+        self._file += 1
+
+    def _remove_old(self, rotated: list[Path]) -> None:
+        """Remove the oldest of the rotated files so that another one may come."""
+        keep = self._world.keep
+        excess = rotated[: -(keep - 1) or None] if keep is not None else []
+        for old in excess:
+            self._disk.remove(old)
+            self.oldest = self._file - len(rotated) + excess.index(old) + 1
 
     def _copy_and_truncate(self) -> Iterator[None]:
         self.whole()
-        for old in sorted(self.path.parent.glob("*.log.*"), key=lambda path: -int(path.name.split(".")[2])):
+        self._remove_old(self._by_number())
+        for old in self._by_number():
             stem, number, *packed = old.name.removeprefix("0.").split(".")
             moved = old.rename(old.with_name(".".join(["0", stem, str(int(number) + 1), *packed])))
             if moved.suffix != ".gz":
@@ -203,6 +266,10 @@ class Writer:
         os.truncate(self.path, 0)
         self._disk.stamp(self.path)
         self._copied_all = False
+        self._file += 1
+
+    def _by_number(self) -> list[Path]:
+        return sorted(self.path.parent.glob("*.log.*"), key=lambda path: -int(path.name.split(".")[2]))
 
     def _copy(self, copy: int, start: int, end: int) -> None:
         os.write(copy, self.path.read_bytes()[start:end])
@@ -279,8 +346,11 @@ class Races:
 class Buffer:
     """The memory of one process: batches that wait, cut into chunks."""
 
-    def __init__(self, checkpoints: Checkpoints, received: dict[Span, list[Any]]) -> None:
+    def __init__(
+        self, checkpoints: Checkpoints, received: dict[Span, list[Any]], starts: dict[Span, list[int]]
+    ) -> None:
         self.order: list[str] = []
+        self._starts = starts
         self._checkpoints = checkpoints
         self._received = received
         self._queues: dict[str, deque[tuple[Batch, Receipt]]] = defaultdict(deque)
@@ -294,8 +364,9 @@ class Buffer:
         assert span.start == self._ends.get(span.stream, span.start), "spans are contiguous"
         assert span.end > span.start
         self._ends[span.stream] = span.end
-        if span.stream not in self.order:
-            self.order.append(span.stream)
+        stream = span.stream.partition("/")[0]
+        if stream not in self.order:
+            self.order.append(stream)
         self._queues[span.stream].append((batch, receipt))
         return receipt
 
@@ -326,6 +397,11 @@ class Buffer:
             self._checkpoints.flush()
             chunk = Span(stream, first.start, end)
             events = [event for batch, _ in taken for event in batch.events()]
+            self._starts[chunk] = [
+                batch.origin.start  # type: ignore[union-attr]
+                for batch, _ in taken
+                for _ in range(batch.count)
+            ]
             assert self._received.setdefault(chunk, events) == events, "a chunk with one id has one content"
             self._unsettled.append([receipt for _, receipt in taken])
 
@@ -340,19 +416,23 @@ class Buffer:
 class Agent:
     """Starts, stops and kills the source; the checkpoints are on disk."""
 
-    def __init__(self, root: Path, paths: list[str], disk: Disk) -> None:
+    def __init__(self, root: Path, paths: list[str], disk: Disk, world: World, clock: FakeClock) -> None:
         self._root = root
-        self._paths = paths
+        self._options: dict[str, Any] = {"paths": paths}
+        if world.joins:
+            self._options["multiline"] = {"start": "^[a-z]", "timeout": JOIN_WAIT_S}
         self._disk = disk
-        self.clock = FakeClock()
+        self.clock = clock
         self.received: dict[Span, list[Any]] = {}
+        self.starts: dict[Span, list[int]] = {}
+        """Where the batch of each event begins."""
         self.order: list[str] = []
 
     async def start(self) -> None:
         """Start, and find what is there."""
         self.checkpoints = Checkpoints(self._root / "checkpoints")
         self.checkpoints.open()
-        self.buffer = Buffer(self.checkpoints, self.received)
+        self.buffer = Buffer(self.checkpoints, self.received, self.starts)
         context = make_context(
             self._root,
             clock=self.clock,
@@ -360,7 +440,7 @@ class Agent:
             engine=os.environ.get("LOGFLOW_ENGINE", "python"),
         )
         config = TailSource.Config(
-            type="tail", paths=self._paths, tag="t", inotify=False, rotate_wait=2, idle_flush=None
+            type="tail", tag="t", inotify=False, rotate_wait=2, idle_flush=None, **self._options
         )
         self.source = TailSource(config, context)
         self.task = asyncio.create_task(self.source.run(self.buffer))
@@ -371,8 +451,9 @@ class Agent:
 
     @property
     def delivered(self) -> int:
-        """How many events were received."""
-        return sum(map(len, self.received.values()))
+        """How many pieces were received."""
+        events = (record for events in self.received.values() for _, record in events)
+        return sum(len(_WORD.findall(record["message"])) for record in events)
 
     async def look(self, seconds: float) -> None:
         """Let time go on; what was recorded before that is handed to the system, as the service does."""
@@ -388,8 +469,13 @@ class Agent:
         lanes = self.source._catalogue.lanes.values()
         return self.source._looking.locked() or any(lane.running for lane in lanes)
 
+    def make_safe(self) -> None:
+        """Deliver what was read, and say so."""
+        self.buffer.deliver(100)
+        self.buffer.settle(1)
+
     async def deliver_all(self, expected: int) -> None:
-        """Deliver until so many events were received, one file after the other."""
+        """Deliver until so many pieces were received, one file after the other."""
         for _ in range(200):
             states = self.checkpoints.streams("test").values()
             if self.delivered >= expected and sum(not state["left_ns"] for state in states) <= 2:
@@ -411,6 +497,25 @@ class Agent:
             self.checkpoints.close()
 
 
+def _what(action: Action, writer: Writer, agent: Agent) -> Callable[[], None]:
+    """What happens in between calls of the source."""
+    if action == ("safe",):
+        return partial(_on_loop, asyncio.get_running_loop(), agent.make_safe)
+    return partial(writer.act, action)
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
+    """Do something on the event loop, also from a thread of the source."""
+
+    async def on_loop() -> None:
+        act()
+
+    if threading.current_thread() is threading.main_thread():
+        act()
+    else:
+        asyncio.run_coroutine_threadsafe(on_loop(), loop).result()
+
+
 async def play(root: Path, world: World, steps: list[Action]) -> None:
     """Play a scenario to its end, and check it."""
     races = Races()
@@ -422,8 +527,9 @@ async def _play(root: Path, world: World, steps: list[Action], races: Races) -> 
     logs = root / "logs" / "shop_web-0_4f6c1f0e" / "web"
     logs.mkdir(parents=True)
     disk = Disk(root / "spare", world)
-    writer = Writer(logs / "0.log", disk, world.how)
-    agent = Agent(root, [f"{logs}/*.log*" if world.wide else f"{logs}/*.log"], disk)
+    clock = FakeClock()
+    writer = Writer(logs / "0.log", disk, world, clock)
+    agent = Agent(root, [f"{logs}/*.log*" if world.wide else f"{logs}/*.log"], disk, world, clock)
     _begin(writer, world)
     await agent.start()
     agent.checkpoints.flush()  # a file of which nothing is known is not looked for among rotated ones
@@ -432,7 +538,7 @@ async def _play(root: Path, world: World, steps: list[Action], races: Races) -> 
             case ("write" | "rotate", *_):
                 writer.act(action)
             case ("race", calls, inner):
-                races.arm(calls, lambda inner=inner: writer.act(inner))  # type: ignore[misc]
+                races.arm(calls, _what(inner, writer, agent))
             case ("look", seconds):
                 await agent.look(seconds)
                 races.settle()
@@ -450,7 +556,7 @@ async def _play(root: Path, world: World, steps: list[Action], races: Races) -> 
                 races.settle()
     races.settle()
     writer.end()
-    await agent.deliver_all(sum(map(len, writer.written.values())))
+    await agent.deliver_all(writer.required())
     agent.buffer.deliver(100)
     await agent.end(kill=False)
     writer.close()
@@ -467,10 +573,40 @@ def _begin(writer: Writer, world: World) -> None:
 
 
 def check(agent: Agent, writer: Writer) -> None:
-    """Everything that was written was received once, in the order in which it was written."""
-    chunks = sorted(agent.received, key=lambda span: (agent.order.index(span.stream), span.start))
+    """Everything that was written was received once, in the order in which it was written.
+
+    What was removed may be missing, and what went on late may be an event of its own.
+    """
     got: dict[str, list[str]] = {stream: [] for stream in STREAMS}
-    for chunk in chunks:
-        for _, record in agent.received[chunk]:
-            got[record["stream"]].append(record["message"])
-    assert got == writer.written
+    placed = [
+        (_place(agent.order, chunk.stream, start), record)
+        for chunk, events in agent.received.items()
+        for start, (_, record) in zip(agent.starts[chunk], events, strict=True)
+    ]
+    for _, record in sorted(placed, key=lambda each: each[0]):
+        got[record["stream"]].append(record["message"])
+    for stream, pieces in writer.pieces.items():
+        events = [[int(number) for number in _WORD.findall(message)] for message in got[stream]]
+        arrived = [number for event in events for number in event]
+        missing = [n for n, piece in enumerate(pieces) if piece.file >= writer.oldest and n not in arrived]
+        assert not missing, f"{stream}: {missing} are lost"
+        assert arrived == sorted(set(arrived)), f"{stream}: {arrived} came in this order"
+        for event, message in zip(events, got[stream], strict=True):
+            assert message == "".join(pieces[number].text for number in event).lstrip("\n")
+            assert len({pieces[number].event for number in event}) == 1, f"{message} is no one event"
+        parts = [pieces[event[0]].event for event in events]
+        for number in set(parts):
+            of_event = [piece for piece in pieces if piece.event == number]
+            assert parts.count(number) <= 1 or _may_be_split(of_event, writer.oldest), f"{number} is split"
+
+
+def _place(order: list[str], name: str, start: int) -> tuple[int, int, bool]:
+    """The place of a batch among others: what was taken for whole comes before what follows it."""
+    stream, _, flushed = name.partition("/")
+    return order.index(stream), int(flushed or start), not flushed
+
+
+def _may_be_split(event: list[Piece], oldest: int) -> bool:
+    """Whether something of an event was removed, or came late."""
+    waited_s = max((after.at_s - before.at_s for before, after in pairwise(event)), default=0.0)
+    return event[0].file < oldest or waited_s >= JOIN_WAIT_S - SCAN_S

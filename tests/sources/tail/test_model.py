@@ -33,7 +33,7 @@ actions = st.one_of(
     write,
     rotate,
     rotate,
-    st.tuples(st.just("race"), st.integers(0, 6), st.one_of(write, rotate)),
+    st.tuples(st.just("race"), st.integers(0, 6), st.one_of(write, rotate, st.just(("safe",)))),
     st.tuples(st.just("look"), st.sampled_from([0.5, 1.0, 4.0])),
     st.just(("look", 1.0)),
     st.tuples(st.just("deliver"), st.integers(1, 3)),
@@ -46,6 +46,7 @@ actions = st.one_of(
 @pytest.mark.slow
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("how", ["rename", "copy", "sparse"])
+@pytest.mark.parametrize("joins", [False, True])
 @settings(
     max_examples=SCENARIOS or 12,
     derandomize=not SCENARIOS,
@@ -62,12 +63,13 @@ def test_every_line_arrives_once_and_in_order(
     tmp_path_factory: pytest.TempPathFactory,
     how: How,
     wide: bool,
+    joins: bool,
     steps: list[Action],
     reuses: bool,
     coarse: bool,
     rotated_unseen: bool,
 ) -> None:
-    world = World(how, wide, reuses, coarse, rotated_unseen)
+    world = World(how, wide, reuses, coarse, rotated_unseen, joins)
     asyncio.run(play(tmp_path_factory.mktemp("tail"), world, steps))
 
 
@@ -97,3 +99,45 @@ async def test_what_is_written_while_a_file_is_greeted_is_read_after_that(tmp_pa
         ("rotate",),
     ]
     await play(tmp_path, World("copy", wide=True), steps)
+
+
+async def test_joins_that_were_taken_for_whole_outlive_their_file(tmp_path: Path) -> None:
+    """The file was empty, so that it is another one after the restart."""
+    steps: list[Action] = [
+        ("restart", True, [("rotate",)]),
+        ("rotate",),
+        ("look", 4.0),
+        ("restart", False, []),
+    ]
+    await play(tmp_path, World("rename", rotated_unseen=True, joins=True), steps)
+
+
+async def test_joins_are_taken_for_whole_at_the_same_places_after_a_restart(tmp_path: Path) -> None:
+    """There are several in one file, of which nothing was safe."""
+    late = [("write", "stderr", 1, True, False), ("look", 4.0)]
+    steps: list[Action] = [
+        ("look", 4.0),
+        *late,
+        *late,
+        ("rotate",),
+        ("restart", False, [("rotate",), ("write", "stderr", 3, True, False), ("rotate",), ("rotate",)]),
+    ]
+    await play(tmp_path, World("rename", joins=True), steps)
+
+
+async def test_joins_end_where_they_ended_before_there_was_a_successor(tmp_path: Path) -> None:
+    """A file was removed from its path and read to its end; that was delivered, and then came the kill."""
+    steps: list[Action] = [
+        ("race", 2, ("rotate",)),
+        *[("rotate",)] * 3,
+        ("look", 1.0),
+        ("race", 0, ("rotate",)),
+        ("look", 1.0),
+        ("deliver", 3),
+        ("restart", True, []),
+    ]
+    await play(tmp_path, World("rename", rotated_unseen=True), steps)
+
+
+async def test_the_next_joins_are_taken_for_whole_once_the_last_ones_are_safe(tmp_path: Path) -> None:
+    await play(tmp_path, World("rename", joins=True), [("rotate",), ("look", 0.5)])
