@@ -15,6 +15,7 @@ import pytest
 
 from logflow.batch import Batch, Chunk, DeliveryKey
 from logflow.buffers.disk import DiskBuffer, Storage
+from logflow.buffers.disk.segments import HEADER_BYTES, pack_header, segment_of
 from logflow.clock import SystemClock
 from logflow.config.options import BufferOptions
 from logflow.errors import ComponentError
@@ -189,6 +190,26 @@ async def test_a_segment_of_nonsense_is_set_aside(stored: Path) -> None:
         for path in sorted(set_aside(stored), key=lambda path: int(path.suffixes[-2].partition("-")[2] or 0))
     )
     assert kept == content
+
+
+@pytest.mark.parametrize("number", [2**30, 2**31, 2**32 - 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("header", ["damaged", "forged"])
+async def test_a_number_that_cannot_be_is_damage_like_any_other(
+    stored: Path, number: int, header: str
+) -> None:
+    """Of the name, where the header tells no better, or even in the header: all events are delivered."""
+    path = sorted(stored.glob("*.segment"))[1]
+    segment = segment_of(path)
+    assert segment is not None
+    segment.number = number
+    data = bytearray(pack_header(segment, 0) if header == "forged" else bytes(HEADER_BYTES))
+    path.write_bytes(data + path.read_bytes()[HEADER_BYTES:])
+    path.rename(path.with_name(f"{number:016x}{path.name[16:]}"))
+    outcome = await run(stored)
+    assert sorted(outcome.numbers) == sorted(list(range(BATCHES)) * EVENTS)
+    assert set_aside(stored)
+    again = await run(stored, make_batches())
+    assert again.numbers == [], "what came is known, and more can be stored"
 
 
 async def test_a_file_of_a_later_version_is_refused(stored: Path) -> None:

@@ -35,6 +35,8 @@ _SUM = struct.Struct("<Q")
 HEADER_BYTES = _HEADER.size + _SUM.size
 _NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.(segment|keys)")
 RESERVE_BYTES = 1 << 20
+_NUMBERS = 1 << 30
+"""Numbers of segments are below this, as nobody writes so many; whoever counts on finds room for twice as many."""
 
 
 @dataclass(eq=False)
@@ -73,7 +75,8 @@ def segment_of(path: Path) -> Segment | None:
 def find_segments(fs: Fs, directory: Path, suffix: str) -> list[Segment]:
     """Every segment in a directory, oldest first.
 
-    A whole header says which one a file is, also if it was given another's name; else its name does.
+    A whole header says which one a file is, also if it was given another's name; else its name does. A name
+    that cannot be is damage too: then what the file holds comes last.
 
     Raises:
         ComponentError: a later version of logflow wrote one of them.
@@ -89,7 +92,9 @@ def find_segments(fs: Fs, directory: Path, suffix: str) -> list[Segment]:
             found[header[0]] = Segment(*header, path)
         else:
             by_name.append(segment)
-    for segment in by_name:
+    for segment in sorted(by_name, key=lambda segment: segment.number):
+        if segment.number >= _NUMBERS:
+            segment.number = max(found, default=0) + 1
         found.setdefault(segment.number, segment)
     return [found[number] for number in sorted(found)]
 
@@ -129,6 +134,8 @@ def parse_header(header: bytes, path: Path) -> tuple[int, bytes] | None:
     if len(header) < HEADER_BYTES or checksum(header[:-8]) != _SUM.unpack(header[-8:])[0]:
         return None
     magic, marker, number, _ = _HEADER.unpack_from(header)
+    if number >= _NUMBERS:
+        return None
     if magic != MAGIC and magic[:5] == MAGIC[:5]:
         raise ComponentError(
             f"{path} has the format {magic.decode('ascii', 'replace')}, this logflow knows "
