@@ -232,3 +232,34 @@ async def test_a_sane_client_is_served_in_the_midst_of_floods_of_tiny_frames(sta
         assert tags.index("sane") < 5000  # of 90,000
         for each in (*flooders, client):
             each.cut()
+
+
+async def left_after_silence(running, clock, silent: int) -> int:
+    """How many connections are left after 15 s of those that send nothing; one has sent a frame before."""
+    clients = [await running.connect() for _ in range(silent + 1)]
+    await running.wait_for_connections(silent + 1)
+    await clients[0].send(fluentd_request("app", EVENTS, b"x"))
+    await clients[0].receive()
+    for _ in range(30):
+        await clock.advance(0.5)
+        await asyncio.sleep(0.001)
+    left = len(running.source._shared.receivers)
+    await clients[0].send(fluentd_request("app", EVENTS, b"x"))
+    assert await clients[0].receive() == {b"ack": b"eA==\n"}, "who has sent something keeps its place"
+    for client in clients:
+        client.cut()
+    return left
+
+
+async def test_who_sends_nothing_makes_room_when_places_are_short(start):
+    """Three of four places are taken: the silent ones lose theirs after ten seconds instead of an hour."""
+    clock = FakeClock()
+    async with start(clock=clock, max_connections=8) as running:
+        assert await left_after_silence(running, clock, 6) == 1
+        assert running.counted("connections_timed_out") == 6
+
+
+async def test_who_sends_nothing_may_stay_while_there_is_room(start):
+    clock = FakeClock()
+    async with start(clock=clock, max_connections=16) as running:
+        assert await left_after_silence(running, clock, 6) == 7
