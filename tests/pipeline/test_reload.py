@@ -207,10 +207,15 @@ async def test_what_changed_is_replaced_and_nothing_is_lost_or_doubled(
 ) -> None:
     """A source, an output, its buffer's options, the routes; and back again."""
     async with running(settings(tmp_path)) as runner:
+        ledger, read = runner.pipeline.ledger, 0
         for each in (change, {}, change):
             await asyncio.sleep(0.01)
             await reload(runner, settings(tmp_path, **each))
+            accounts = ledger.accounts()
+            assert runner.pipeline.ledger is ledger
+            assert (read := sum(account.read for account in accounts)) >= read, "the books go on"
     assert whole(Keep.numbers())
+    assert read
     assert Keep.closed >= Keep.opened
 
 
