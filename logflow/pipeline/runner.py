@@ -82,12 +82,27 @@ class Runner:
             pipeline.checkpoints.open()
             stack.callback(pipeline.checkpoints.close)
             stack.push_async_callback(self._close)
-            await self._open()
-            await self._run_tasks()
+            if await self._open_unless_stopped():
+                await self._run_tasks()
         status = max((source.exit_status or 0 for source in pipeline.sources.values()), default=0)
         return status or (1 if self._leaving.lost else 0)
 
     # -- opening and closing ----------------------------------------------------------------------
+
+    async def _open_unless_stopped(self) -> bool:
+        """Open everything; whether that came to its end: to recover large buffers takes a while."""
+        opening, stopping = (asyncio.ensure_future(work) for work in (self._open(), self._stop.wait()))
+        try:
+            await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            if not opening.done():
+                await _cancel([opening])
+        if opening.cancelled():
+            _log.info("Stopped before everything was open; what waits stays where it is.")
+            return False
+        opening.result()
+        return True
 
     async def _open(self) -> None:
         pipeline = self.pipeline

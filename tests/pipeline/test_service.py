@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -137,6 +138,27 @@ async def test_sigterm_drains_and_returns_zero(tmp_path: Path) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     assert await asyncio.wait_for(task, 10) == 0
     assert sum(chunk.count for chunk in KeepOutput.chunks) == 3
+
+
+async def test_sigterm_ends_a_start_that_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The recovery of hundreds of thousands of tags, say; everything is closed, and nothing was lost."""
+    opening = asyncio.Event()
+
+    async def take_long(*_: Any) -> None:
+        opening.set()
+        await asyncio.Event().wait()
+
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(Runner, "open_buffer", take_long)
+    task = asyncio.create_task(serve(make_settings(tmp_path)))
+    await opening.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(task, 10) == 0
+    assert CountSource.runs == 0
+    assert KeepOutput.closed >= 1
+    assert "Stopped before everything was open" in caplog.text
 
 
 async def test_a_second_sigterm_does_not_wait(tmp_path: Path) -> None:

@@ -134,7 +134,6 @@ class DiskBuffer(Buffer):
         except asyncio.CancelledError:
             cancelled.set()
             raise
-        self._is_open = True
         self._writer = Writer(
             files.segments, files.reserve, sync=self._options.sync, in_thread=self._in_thread,
             checkpoints=self._checkpoints, clock=self._clock, log=self._log,
@@ -147,7 +146,12 @@ class DiskBuffer(Buffer):
             synced=self._options.sync != "never", in_thread=self._in_thread, writer=self._writer,
             log=self._log,
         )  # fmt: skip
-        await self._adopt(files.found, account_of)
+        try:
+            await self._adopt(files.found, account_of)
+        except BaseException:
+            await self._in_thread(files.close)
+            raise
+        self._is_open = True
         self._writing = run_beside(self._write_on(), self._log)
 
     async def _adopt(self, found: Recovered, account_of: Callable[[str], Account]) -> None:

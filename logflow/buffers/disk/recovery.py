@@ -115,7 +115,7 @@ def recover(
             found.damaged_bytes += file.damaged_bytes
     if sync:
         fs.sync_directory(directory)
-    state.settle()
+    state.settle(cancelled)
     return found
 
 
@@ -175,11 +175,12 @@ class RecoveredState:
     def _mentioned(self, seq: int) -> None:
         self.result.next_seq = max(self.result.next_seq, seq + 1)
 
-    def settle(self) -> None:
-        """Work out what still waits."""
+    def settle(self, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Work out what still waits, unless it is ``cancelled`` meanwhile."""
         result = self.result
         numbers = {segment.number: segment for segment in result.segments}
         for tag in self._rows:
+            _go_on(cancelled)
             queue = Queue(tag, self._waiting(tag))
             for number, rows in queue.rows.by_segment().items():
                 numbers[number].live += rows
@@ -205,6 +206,11 @@ class RecoveredState:
             queue.add_cut(chunk_id, last, self._attempts.get(chunk_id, 0))
         queue.last_seq = queue.rows[len(queue.rows) - 1].seq
         queue.uncut_bytes = queue.rows.totals(queue.cut_rows)[1]
+
+
+def _go_on(cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        raise ComponentError("the recovery of the disk buffer was cancelled")
 
 
 class _Ranges:
@@ -246,8 +252,7 @@ class _Mender:
         segment.size = self._file.size()
         self._check_header(self._file.read(HEADER_BYTES, 0))
         for item in Scanner(self._file.read, segment.size, segment.marker):
-            if cancelled():
-                raise ComponentError("the recovery of the disk buffer was cancelled")
+            _go_on(cancelled)
             if isinstance(item, Found):
                 self._found(item, bodies=bodies)
             else:

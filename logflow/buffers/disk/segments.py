@@ -36,7 +36,7 @@ HEADER_BYTES = _HEADER.size + _SUM.size
 _NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.(segment|keys)")
 RESERVE_BYTES = 1 << 20
 _NUMBERS = 1 << 30
-"""Numbers of segments are below this, as nobody writes so many; whoever counts on finds room for twice as many."""
+"""Numbers of segments are below this, as nobody writes so many; there is room for as many again."""
 
 
 @dataclass(eq=False)
