@@ -436,6 +436,18 @@ def test_a_batch_committed_while_compaction_moves_it_is_not_copied() -> None:
     world.close()
 
 
+def test_a_tag_that_was_asked_for_while_the_disk_was_full_is_delivered_once_it_is_not() -> None:
+    """Nothing of it was stored then, so that there was nothing to cut; the cut must not be forgotten."""
+    world = World(0, chunk_limit=50, limit=3000)
+    world.fs.capacity = sum(len(file.seen) for file in world.fs.names_seen.values())
+    world.put_new("key", "a", 1)
+    world.settle()
+    assert not world.take()
+    world.finish()
+    assert world.delivered[0] == 1
+    world.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("play", SCENARIOS)
 @pytest.mark.parametrize("power_cut", [False, True])

@@ -447,9 +447,8 @@ class DiskBuffer(Buffer):
         if queue.returned or queue.cuts:
             return True
         queue.busy = False
-        if self._writer.problem is not None:
-            self._cut_stored(queue)
-        elif not queue.cutting and queue.last_seq > queue.cut_upto:
+        noted = self._writer.problem is not None and self._cut_stored(queue)
+        if not noted and not queue.cutting and queue.last_seq > queue.cut_upto:
             self._cut_next(queue)
         self._stock.tidy(queue)
         return False
