@@ -358,10 +358,11 @@ class Receiver(asyncio.BufferedProtocol):
                 raise self._problem
         except MalformedData as error:
             self._refuse(error, self._shared.frames_rejected)
-        except Exception:
-            self._shared.log.exception(
-                "Handling what %s sent failed; its connection is closed.", self._address
-            )
+        except Exception as error:
+            self._shared.complain.fault(
+                f"Handling what {self._address} sent failed, and its connection is closed: "
+                f"internal error: {error!r}.", self._address,
+            )  # fmt: skip
             self._forget()
             self._abort()
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from logflow.forward.intake import RequestPart
 from logflow.forward.partials import Partials
 from logflow.forward.reader import BufferPool
 from logflow.memory import Share
+from logflow.net.complaints import Complaints
 from logflow.net.tags import Tags
 from logflow.net.turns import Turns
 
@@ -52,13 +52,12 @@ class ReceiverContext:
         partials: puts messages together that come in pieces; ``None``: they stay as they are.
         account: told of events that are no good, or were put right: the tag, who sent them, and the part.
         spawn: starts a task that the source owns.
-        complain: logs one sentence about a peer, and who it is, or counts it if there were too many lately.
+        complain: logs what goes wrong with peers.
         secrets: what the handshake asks for; ``None`` for no handshake.
     """
 
     engine: Engine
     clock: Clock
-    log: logging.Logger
     emit: Emit
     limits: ReceiverLimits
     reading: Share
@@ -69,7 +68,7 @@ class ReceiverContext:
     account: Callable[[str, str, RequestPart], None]
     secrets: ServerSecrets | None
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
-    complain: Callable[[str, str], None]
+    complain: Complaints
     frames_rejected: Counter
     frames_ignored: Counter
     handshakes_refused: Counter

@@ -191,7 +191,7 @@ class ForwardSource(Source):
         self._shares = (reading, opening)
         partials = Partials(context, emit, opening.lease(), tasks.spawn) if config.join_partial else None
         return ReceiverContext(
-            engine=context.engine, clock=context.clock, log=context.log, emit=emit, secrets=secrets,
+            engine=context.engine, clock=context.clock, emit=emit, secrets=secrets,
             limits=ReceiverLimits(
                 config.max_frame, config.max_connections, config.idle_timeout, config.read_timeout
             ),

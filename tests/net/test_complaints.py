@@ -36,3 +36,24 @@ async def test_one_peer_does_not_hide_the_others(tmp_path: Path, caplog: pytest.
     for number in range(1000):
         complain("A frame is torn.", f"10.0.1.{number}")
     assert len(caplog.records) == 100
+
+
+async def test_an_error_of_ours_is_told_with_its_traceback_once_a_minute(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that every request runs into must not fill the disk."""
+    clock = FakeClock()
+    complaints = Complaints(make_context(tmp_path, clock=clock))
+
+    def fail() -> None:
+        try:
+            raise RuntimeError("broken")
+        except RuntimeError as error:
+            complaints.fault(f"It failed: {error!r}.", "10.0.0.1")
+
+    for _ in range(1000):
+        fail()
+    await clock.advance(60.0)
+    fail()
+    assert len(caplog.records) == 11
+    assert [bool(record.exc_info) for record in caplog.records] == [True] + [False] * 9 + [True]

@@ -77,8 +77,8 @@ class RequestHandler(Intake, ABC):
             return response
         except ConnectionError:
             raise  # the client is gone
-        except Exception:
-            self.context.log.exception("Source %s failed over a request.", self.context.name)
+        except Exception as error:
+            self.fault(error, f"{request.method} {request.path[:_SHOWN]!a}", request.remote or "unix")
             return web.Response(status=500, text="an error of the server; see its log\n")
 
     @abstractmethod

@@ -122,6 +122,10 @@ class Intake:
         if not later:
             self._complain(f"Refused {what} from {peer}: {refusal.status}, {refusal}.", peer)
 
+    def fault(self, error: Exception, what: str, peer: str) -> None:
+        """Say that a request failed through an error of ours, which is being handled."""
+        self._complain.fault(f"{what} from {peer} failed: internal error: {error!r}.", peer)
+
     def emit_for(self, tags: Iterable[str]) -> Emit:
         """Return where events of these tags go.
 
