@@ -35,6 +35,7 @@ class CallHandler(Intake):
 
     async def __call__(self, call: Call) -> Reply:
         """Answer one call."""
+        what = f"the call {call.path[:_SHOWN]!a}"
         try:
             if self._auth is not None and not self._auth.accepts(call.headers.get("authorization", "")):
                 raise Refused(401, "credentials are missing or wrong")
@@ -42,11 +43,14 @@ class CallHandler(Intake):
                 raise Refused(404, f"there is no such method here; there is {', '.join(self._methods)}")
             await self.take_body(call, read)
         except Refused as refusal:
-            self.note(refusal, f"the call {call.path[:_SHOWN]!a}", call.peer)
+            self.note(refusal, what, call.peer)
             retry_s = refusal.headers.get("Retry-After")
             return Reply(
                 FROM_HTTP.get(refusal.status, Code.INVALID_ARGUMENT),
                 str(refusal),
                 retry_s=None if retry_s is None else float(retry_s),
             )
+        except Exception as error:
+            self.fault(error, what, call.peer)
+            return Reply(Code.INTERNAL, "an error of the server; see its log")
         return Reply()
