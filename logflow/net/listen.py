@@ -1,7 +1,7 @@
 """The sockets that a source listens on: TCP (with TLS if asked), UDP beside it, and a unix socket.
 
 They listen from :meth:`Listeners.open` on, so that nobody is refused while the service starts, and are
-served from :meth:`Listeners.serve` on.
+served from :meth:`Listeners.serve` on. Where systemd listens already, its socket is used.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from logflow.config.options import SourceConfig
 from logflow.config.tls import ServerTls
 from logflow.errors import ComponentError
 from logflow.net.acceptor import Acceptor
+from logflow.net.activation import activated, is_activated
 from logflow.net.complaints import Complaints
 from logflow.net.proxy_protocol import ProxyHeaders
 from logflow.net.tls import HandshakeFailures, Tls
@@ -57,9 +58,11 @@ def is_handing_over() -> bool:
 
 
 def _share(key: tuple[Any, ...]) -> socket.socket | None:
-    """Another descriptor of a socket that is handed over, if there is one."""
+    """Another descriptor of a socket that is handed over, by the source before or by systemd."""
     taken, there = _taken.get(), _listening.get(key)
-    if taken is None or there is None or key in taken or there.fileno() < 0:
+    if there is None or there.fileno() < 0:
+        return activated(key)
+    if taken is None or key in taken:
         return None
     taken.add(key)
     return there.dup()
@@ -210,7 +213,7 @@ class Listeners:
         for key, listener in self._noted:
             if _listening.get(key) is listener:  # nobody has taken it over
                 del _listening[key]
-                if key[0] in {"unix", "unix datagrams"}:
+                if key[0] in {"unix", "unix datagrams"} and not is_activated(key):
                     key[1].unlink(missing_ok=True)
         for listener in self._sockets:
             listener.close()

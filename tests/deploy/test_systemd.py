@@ -81,6 +81,23 @@ def test_systemd_knows_every_key(unit: Path, tmp_path: Path) -> None:
     assert result.returncode == 0
 
 
+def test_systemd_listens_where_the_aggregator_does(tmp_path: Path) -> None:
+    """TCP and UDP, at the address that the unit sets."""
+    path = ROOT / "deploy" / "systemd" / "logflow-aggregator.socket"
+    listening = parse(path)["Socket"]
+    [service] = [unit for unit in UNITS if unit.stem == path.stem]
+    environment = parse(service)["Service"]["Environment"]
+    assert f"LOGFLOW_LISTEN={listening['ListenStream'][0]}" in environment
+    assert listening["ListenStream"] == listening["ListenDatagram"]
+    if shutil.which("systemd-analyze"):
+        for unit in (path, service):
+            text = unit.read_text().replace("/opt/logflow/bin/logflow", "/bin/true")
+            (tmp_path / unit.name).write_text(text)
+        command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", tmp_path / path.name]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert path.name not in result.stderr, result.stderr
+
+
 def test_what_a_directory_lets_a_group_read_files_in_it_do_too(unit: Path) -> None:
     """A mask of 0077 would make archives that the group of a 0750 directory cannot read."""
     service = parse(unit)["Service"]
