@@ -500,8 +500,11 @@ class Catalogue:
             if self.watcher is not None:
                 self.watcher.unwatch_file(file.watch)
         self._descriptors.count -= not file.suspended and file.content.fd >= 0
-        file.content.close()
         file.closed = True
+        if file.content.frees:
+            self._shared.threads.submit(file.content.close)
+        else:
+            file.content.close()
         self._shared.counters.closed()
 
     def forget(self, file: LogFile) -> None:

@@ -40,6 +40,11 @@ class Content(Protocol):
         """Have no more than ``size`` bytes: what follows belongs to another file."""
         ...
 
+    @property
+    def frees(self) -> bool:
+        """Whether :meth:`close` takes long enough to be done in a thread."""
+        ...
+
     def close(self) -> None:
         """Release the descriptor. Safe twice."""
         ...
@@ -68,11 +73,16 @@ class PlainContent:
             data += more
         return data
 
+    @property
+    def frees(self) -> bool:
+        """Whether closing it gives its room on disk back, which takes long for a large file."""
+        return self.fd >= 0 and os.fstat(self.fd).st_nlink == 0
+
     def close(self) -> None:
         """Close the file."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 class PackedContent(PlainContent):

@@ -13,6 +13,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from logflow.sources.tail.content import COMPRESSED
@@ -46,10 +47,21 @@ class Sibling(NamedTuple):
         return self.device, self.inode
 
 
-def rotated(real: str) -> list[Sibling]:
-    """The rotated predecessors of the log file at ``real``, oldest first."""
-    stamp = _stamps(real)
-    return _ordered(entries(real.rpartition("/")[0], lambda name: stamp(name) is not None), stamp)
+def rotated(real: str, *, settled: bool = True) -> list[Sibling]:
+    """The rotated predecessors of the log file at ``real``, oldest first.
+
+    Args:
+        real: of the log file.
+        settled: read the directory until nothing changes; else once, and the caller compares.
+    """
+    stamp = cache(_stamps(real))
+    read = entries if settled else _read
+    return _ordered(read(real.rpartition("/")[0], lambda name: stamp(name) is not None), stamp)
+
+
+def are_the_same(one: Sequence[Sibling], other: Sequence[Sibling]) -> bool:
+    """Whether two readings of a directory agree; files may have grown in between."""
+    return [(s.path, s.place) for s in one] == [(s.path, s.place) for s in other]
 
 
 def rotated_among(siblings: Sequence[Sibling], real: str) -> list[Sibling]:
@@ -90,7 +102,7 @@ def entries(directory: str, wanted: Callable[[str], bool] = lambda _: True) -> l
     found = _read(directory, wanted)
     for _ in range(_READINGS):
         before, found = found, _read(directory, wanted)
-        if [(s.path, s.place) for s in found] == [(s.path, s.place) for s in before]:
+        if are_the_same(found, before):
             break
         time.sleep(_PAUSE_S)
     return found

@@ -22,7 +22,7 @@ from logflow.sources.tail.identity import (
     Verdict,
     judge,
 )
-from logflow.sources.tail.listing import Sibling, entries, rotated, rotated_among
+from logflow.sources.tail.listing import Sibling, are_the_same, entries, rotated, rotated_among
 
 THE_SAME = frozenset({Verdict.SAME, Verdict.REWRITTEN, Verdict.COPY})
 
@@ -203,29 +203,38 @@ def newer(latest: FileState, until: Until | None = None, read: Sequence[FileStat
     were ``read``, and was compressed since then.
     """
     found: list[Sibling] = []
-    for _ in range(_LISTINGS):
-        siblings = rotated(latest.real)
+    for attempt in range(_LISTINGS):
+        siblings = rotated(latest.real, settled=attempt > 0)
         with suppress(FileNotFoundError):  # renamed or compressed meanwhile: the names are no longer right
             found = _newer(siblings, latest, until, read)
-            if rotated(latest.real) == siblings:
+            if are_the_same(rotated(latest.real, settled=attempt > 0), siblings):
                 break
     return found
 
 
 def _newer(
-    siblings: list[Sibling], latest: FileState, until: Until | None, read: Sequence[FileState]
+    siblings: Sequence[Sibling], latest: FileState, until: Until | None, read: Sequence[FileState]
 ) -> list[Sibling]:
-    if until is not None:
-        state = until.state()
-        end = next((i for i, s in enumerate(siblings) if _is_until(s, until.content, state)), len(siblings))
-        siblings = [sibling for sibling in siblings[:end] if not _is_copied_from(sibling, until.content)]
-    for index in reversed(range(len(siblings))):
-        if _holds(siblings[index], latest):
-            return siblings[index + 1 :]
+    """Walk from the newest one backwards, as the answer is nearly always there."""
+    end = until.state() if until is not None else None
+    later: list[Sibling] = []
+    for sibling in reversed(siblings):
+        if until is not None and end is not None:
+            if _is_until(sibling, until.content, end):
+                later.clear()
+                continue
+            if _is_copied_from(sibling, until.content):
+                continue
+        if _holds(sibling, latest):
+            return later[::-1]
+        later.append(sibling)
     # If that is yet to come, the clock was set back: then no time tells which came later.
     set_back = latest.mtime_ns > time.time_ns()
-    later = [sibling for sibling in siblings if set_back or sibling.mtime_ns > latest.mtime_ns]
-    return [sibling for sibling in later if not _is_one_of(sibling, read)]
+    return [
+        sibling
+        for sibling in reversed(later)
+        if (set_back or sibling.mtime_ns > latest.mtime_ns) and not _is_one_of(sibling, read)
+    ]
 
 
 def unseen(
