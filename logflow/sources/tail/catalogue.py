@@ -586,7 +586,7 @@ class Catalogue:
 
     def _restore_empty(self, lane: Lane, stream: str, state: FileState, *, replaced: bool) -> None:
         """Go on with the open joins of a file that cannot be found again, as it had no content."""
-        lane.last = lane.last or state
+        lane.last = lane.last or self._known.latest(lane.path) or state
         if not replaced and not lane.files:
             self._leave(lane, stream, state, replaced=False)
         elif state.carry:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from itertools import compress
 from typing import Any, Protocol
 
 from logflow.batch import Batch, Span
@@ -417,16 +416,22 @@ class Lane:
 
         The last file that can be told by its content stays known: new ones are those that came after it.
         """
+        for leftover in [file for file in self.files if file.leftover and _is_done(file)]:
+            self.files.remove(leftover)
+            self._host.forget(leftover)
         files = tuple(self.files)
-        done = [file.finished and file.all_safe for file in files]
-        for file in compress(files, done):
+        for file in filter(_is_done, files):
             self._host.close(file)
         for index, file in enumerate(files):
             later = files[index + 1 :]
-            if not done[index] or (later and not file.leftover and all(each.fresh for each in later)):
+            if not _is_done(file) or (later and all(each.fresh or each.leftover for each in later)):
                 break
             self.files.pop(0)
             self._last_order = file.order
-            if file.has_content() or (self.last is None and not file.leftover):
+            if file.has_content() or self.last is None:
                 self.last = file.state()
             self._host.forget(file)
+
+
+def _is_done(file: LogFile) -> bool:
+    return file.finished and file.all_safe

@@ -135,3 +135,20 @@ async def test_the_last_event_of_several_lines_is_delivered_when_no_more_come(ta
         await tail.rest(1)
         assert tail.collector.count == 1
         assert await tail.lines(2) == [{"message": "1 one\n  more"}, {"message": "2 two\n  more of two"}]
+
+
+async def test_a_file_stays_known_while_only_joins_taken_for_whole_came_after_it(tail: Any) -> None:
+    """Its successor is empty, so that nothing else says which rotated files are new."""
+    tail.collector = Collector(settle=False)
+    async with tail.running(idle_flush=5, rotate_wait=1):
+        append(tail.log, f"{T} stdout F one\n{T} stderr P last words\n")
+        await tail.lines(1)
+        tail.log.rename(f"{tail.log}.1")
+        append(tail.log, "")
+        await tail.rest(1)
+        assert len(tail.states()) == 2
+        await tail.lines(2)
+        await tail.rest(10)
+        tail.collector.settle_all()
+        await tail.rest(2)
+        assert [state["offset"] > 0 for state in tail.states()] == [True, False]
