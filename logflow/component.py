@@ -71,9 +71,11 @@ class ComponentConfig(ConfigModel):
 
     Attributes:
         example: a smallest configuration that can be used, without ``type``: for conformance tests.
+        also_called: keys that people write because other programs have them, with what they are called here.
     """
 
     example: ClassVar[Mapping[str, Any]] = {}
+    also_called: ClassVar[Mapping[str, str]] = {}
 
     type: str
 

@@ -102,3 +102,10 @@ def what_happened(error: BaseException) -> str:
     else:
         text = str(error)
     return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+
+def counted(number: int, noun: str, verb: str = "") -> str:
+    """A number with its noun, and its verb if that follows: ``1 event waits``, ``2,000 events wait``."""
+    if number == 1:
+        return f"1 {noun} {verb}s" if verb else f"1 {noun}"
+    return f"{number:,} {noun}s {verb}".rstrip()

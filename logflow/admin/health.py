@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from logflow.errors import counted
+
 if TYPE_CHECKING:
     from logflow.pipeline.build import Pipeline
     from logflow.pipeline.flusher import Flusher
@@ -49,14 +51,14 @@ def warnings(pipeline: Pipeline) -> Iterator[str]:
         if down := [server for server, told in _servers(flusher).items() if told["state"] == "down"]:
             yield f"output {name} has servers that are down: {', '.join(down)}"
         if letters := pipeline.dead_letters.kept(name):
-            yield f"output {name} has {letters} dead letters; see logflow dead-letter list"
+            yield f"output {name} has {counted(letters, 'dead letter')}; see logflow dead-letter list"
     for cell in pipeline.metrics.counters():
         if cell.value and cell.name in _TROUBLE:
             yield f"{cell.kind} {cell.component}: {cell.value} {_TROUBLE[cell.name]}"
     if damaged := pipeline.checkpoints.damaged_bytes:
         yield f"{damaged} damaged bytes in the checkpoints"
     for each in pipeline.stranded:
-        yield f"{each.events} events wait in the buffer of {each.output}, which no output uses"
+        yield f"{counted(each.events, 'event', 'wait')} in the buffer of {each.output}, which no output uses"
 
 
 def _servers(flusher: Flusher) -> Mapping[str, Mapping[str, Any]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logflow.cli.configuration import add_config_option, load_settings
-from logflow.errors import ComponentError, MalformedData
+from logflow.errors import ComponentError, MalformedData, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +82,7 @@ def _move(settings: Settings, buffers: dict[str, Path], names: list[str]) -> int
             f"no output {target!r} has a disk buffer; those are: {', '.join(buffers) or 'none'}"
         )
     events = asyncio.run(_move_all(settings, stranded[source], buffers[target]))
-    print(f"{events:,} events of {source} wait in the buffer of {target} now")
+    print(f"{counted(events, 'event')} of {source} now in the buffer of {target}")
     return 0
 
 
@@ -131,9 +131,9 @@ def _list(output: str, directory: Path) -> int:
     seen = survey(directory)
     totals = [queue.rows.totals() for queue in seen.found.queues.values()]
     print(
-        f"{output}: {sum(events for events, _ in totals):,} events wait, "
-        f"{sum(size for _, size in totals):,} bytes; {len(seen.found.segments)} segments of "
-        f"{seen.size:,} bytes; {seen.set_aside} damaged parts set aside"
+        f"{output}: {counted(sum(events for events, _ in totals), 'event', 'wait')}, "
+        f"{sum(size for _, size in totals):,} bytes; {counted(len(seen.found.segments), 'segment')} of "
+        f"{seen.size:,} bytes; {counted(seen.set_aside, 'damaged part')} set aside"
     )
     if totals:
         print(_COLUMNS.format("  tag", "events", "bytes", "batches", "chunks", "oldest"))
@@ -182,7 +182,7 @@ def _repair(output: str, directory: Path) -> int:
     lost = sum(events for _, events in found.lost.values())
     print(
         f"{output}: {found.damaged_bytes:,} damaged bytes are set aside in {directory / 'corrupt'}; "
-        f"{lost:,} events are lost"
+        f"{counted(lost, 'event')} lost"
     )
     return 0
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from logflow.cli.configuration import add_config_option, load_settings
-from logflow.errors import ComponentError
+from logflow.errors import ComponentError, counted
 
 if TYPE_CHECKING:
     from logflow.pipeline.dead_letters import DeadLetterStore, Letter
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
             letter.replay()
     events = sum(letter.head.count for letter in letters)
     done = "dropped" if args.action == "drop" else "marked for replay"
-    print(f"{len(letters)} dead letters with {events} events {done}")
+    print(f"{counted(len(letters), 'dead letter')} with {counted(events, 'event')} {done}")
     return 0
 
 
@@ -70,13 +70,16 @@ def _chosen(store: DeadLetterStore, args: argparse.Namespace) -> list[Letter]:
 
 
 def _list(store: DeadLetterStore, output: str | None) -> int:
+    letter = None
     for letter in store.letters(output):
         when = datetime.fromtimestamp(letter.head.time_ns / 1e9, UTC)
         state = "replaying" if letter.replaying else "kept"
         print(
             f"{letter.name}  {when:%Y-%m-%d %H:%M:%S}  {letter.output}  {letter.head.tag}  "
-            f"{letter.head.count} events  {state}  {letter.head.reason}"
+            f"{counted(letter.head.count, 'event')}  {state}  {letter.head.reason}"
         )
+    if letter is None:
+        print(f"there are no dead letters{f' of {output}' if output else ''}", file=sys.stderr)
     for path in store.damaged():
         print(f"{path} is damaged and is left alone", file=sys.stderr)
     return 0

@@ -31,6 +31,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
+from logflow.cli.configuration import each_alone
 from logflow.errors import ConfigError, LogflowError, what_happened
 
 COMMANDS = {
@@ -63,7 +64,8 @@ class _CommandParser(argparse.ArgumentParser):
         self.description = module.__doc__
         module.add_arguments(self)
         self.set_defaults(run=module.run)
-        return super().parse_known_args(args, namespace)
+        names = any(not action.option_strings for action in self._actions)
+        return super().parse_known_args(each_alone(args, names=names), namespace)
 
 
 class _Version(argparse.Action):

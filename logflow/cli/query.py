@@ -5,8 +5,9 @@
 
 The table is called logs. Its columns are the fields, with "@timestamp" and "@tag" (in double quotes). JSON
 Lines, plain or compressed with gzip or zstd, and Parquet are read alike. A PATH is a file, a directory, a
-glob or s3://BUCKET/PREFIX; without any, those of the outputs in the configuration are asked. Needs the extra
-"query", and "s3" for buckets, whose objects are fetched first.
+glob or s3://BUCKET/PREFIX; without any, those of the outputs in the configuration are asked. Of a directory
+only files are read whose names end like those of logs: .jsonl, .ndjson, .log and .parquet, with .gz and .zst
+behind it. Needs the extra "query", and "s3" for buckets, whose objects are fetched first.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from typing import TYPE_CHECKING, Any
 from logflow import extras
 from logflow.cli.configuration import add_config_option, load_settings
 from logflow.cli.tables import ask
-from logflow.errors import ComponentError
+from logflow.errors import ComponentError, counted
 
 if TYPE_CHECKING:
     from logflow.config.models import Settings
 
 _ROWS = 1000
+_COMPRESSED = (".gz", ".zst")
+_LOGS = (".jsonl", ".ndjson", ".log", ".parquet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,11 +69,29 @@ def _files(paths: Iterable[str], directory: Path) -> Iterator[Path]:
             bucket, _, prefix = path.removeprefix("s3://").partition("/")
             yield from _fetched({"bucket": bucket}, prefix, directory)
         elif Path(path).is_dir():
-            found = Path(path).rglob("[!.]*")  # hidden ones are not whole
-            yield from sorted(each for each in found if each.is_file())
+            yield from _below(Path(path))
         else:
             named = map(Path, glob.glob(path, recursive=True))  # noqa: PTH207 - absolute ones too
             yield from sorted(each for each in named if each.is_file())
+
+
+def _below(directory: Path, own: str | None = None) -> list[Path]:
+    """Files of a directory that look like logs, or end in ``own``; the others are named in one line."""
+    there = sorted(path for path in directory.rglob("[!.]*") if path.is_file())  # hidden ones are not whole
+    logs = [path for path in there if _suffix(path.name) in {*_LOGS, own}]
+    if left := len(there) - len(logs):
+        example = next(path for path in there if path not in logs)
+        print(
+            f"logflow query: {counted(left, 'file')} in {directory} left out, such as {example.name}: what "
+            f"ends in none of {', '.join(_LOGS)} is read if it is named itself", file=sys.stderr,
+        )  # fmt: skip
+    return logs
+
+
+def _suffix(name: str) -> str:
+    """How a name ends, without what stands for a compression."""
+    path = Path(name)
+    return Path(path.stem).suffix if path.suffix in _COMPRESSED else path.suffix
 
 
 def _of_outputs(settings: Settings, wanted: str | None, directory: Path) -> Iterator[Path]:
@@ -83,8 +104,8 @@ def _of_outputs(settings: Settings, wanted: str | None, directory: Path) -> Iter
         if config.type == "file":
             from logflow.templates import PathTemplate
 
-            root = PathTemplate(config.path).root  # type: ignore[attr-defined]
-            yield from _files([str(root)], directory)
+            path: str = config.path  # type: ignore[attr-defined]
+            yield from _below(PathTemplate(path).root, _suffix(path))
         elif config.type == "s3":
             from logflow.outputs.s3.store import store_options
 

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logflow.cli.configuration import add_config_option, load_settings
-from logflow.errors import ConfigError
+from logflow.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from logflow.config.models import Settings
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         for line in lines:
             print(f"          {line}")
     failed = sum(bool(lines) for _, lines in results)
-    print(f"\n{len(results)} tests, {failed} failed")
+    print(f"\n{counted(len(results), 'test')}, {failed} failed")
     for line in _unreached(settings, reached):
         print(line)
     if args.junit:

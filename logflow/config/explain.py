@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from pydantic import BaseModel
 
+from logflow.component import ComponentConfig
 from logflow.config.mistakes import NAME_MISMATCH, WRONG_KIND, Context, Mistake, closest, grouped
 from logflow.config.tree import Mapping, Node, Problem, Scalar, child, scalars, show
 
@@ -89,7 +90,9 @@ def _describe(mistake: Mistake, secrets: dict[str, str]) -> str:  # noqa: C901 -
         case "missing":
             return f"missing; add the key {str(last)!r}{_meaning(mistake.models, str(last))}"
         case "extra_forbidden":
-            return f"unknown key; {did_you_mean(str(last), mistake.keys)}"
+            meant = _also_called(mistake.models, str(last))
+            hint = f"did you mean {meant!r}?" if meant else did_you_mean(str(last), mistake.keys)
+            return f"unknown key; {hint}"
         case "literal_error" | "enum":
             return _not_one_of(node, context["expected"])
         case "string_pattern_mismatch":
@@ -116,6 +119,14 @@ def _meaning(models: list[type[BaseModel]], name: str) -> str:
         if field and field.description:
             return f" ({field.description.rstrip('.')})"
     return ""
+
+
+def _also_called(models: list[type[BaseModel]], name: str) -> str | None:
+    """What a key of other programs is called here."""
+    for model in models:
+        if issubclass(model, ComponentConfig) and name in model.also_called:
+            return model.also_called[name]
+    return None
 
 
 def _not_one_of(node: Node, expected: str) -> str:

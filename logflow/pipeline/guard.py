@@ -15,6 +15,7 @@ from dataclasses import replace
 from logflow.batch import Batch
 from logflow.clock import Clock
 from logflow.component import Component, Counter, EventsFailed, Filter
+from logflow.errors import counted
 from logflow.pipeline.conditions import Where
 from logflow.pipeline.flow import Flow, Passage, Way
 from logflow.pipeline.limited import LimitedCalls
@@ -50,7 +51,7 @@ class FilterComplaints:
                 "Filter %s (type %s) failed for %s (%s): %s.",
                 self._name,
                 self._type,
-                "1 event" if self._unlogged == 1 else f"{self._unlogged} events",
+                counted(self._unlogged, "event"),
                 what,
                 describe(error),
             )

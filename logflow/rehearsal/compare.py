@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from logflow.errors import counted
 from logflow.rehearsal.cases import Case
 from logflow.rehearsal.rehearsal import Outcome
 
@@ -15,7 +16,7 @@ _OURS = ("@timestamp", "@tag")
 
 def differences(case: Case, outcome: Outcome) -> list[str]:
     """Say what is not as the test expects it; nothing if all is."""
-    found = [f"filters failed for {outcome.failed} events"] if outcome.failed else []
+    found = [f"filters failed for {counted(outcome.failed, 'event')}"] if outcome.failed else []
     for output, expected in case.expect.items():
         lines = _of_output(expected, outcome.outputs[output], exact=case.exact)
         found += [f"{output}: {line}" for line in lines]
@@ -67,7 +68,7 @@ def _below(path: str, key: str) -> str:
 
 
 def _events(count: int) -> str:
-    return {0: "no events", 1: "1 event"}.get(count, f"{count} events")
+    return counted(count, "event") if count else "no events"
 
 
 def _show(value: Any) -> str:

@@ -122,7 +122,7 @@ async def test_dead_letters_tls_trouble_and_failing_filters_are_warnings(tmp_pat
     pipeline.flushers["sink"].status.failed(DeliveryError("no"), "did not take a chunk")
     assert list(warnings(pipeline)) == [
         "output sink fails for some events: no",
-        "output sink has 1 dead letters; see logflow dead-letter list",
+        "output sink has 1 dead letter; see logflow dead-letter list",
         "source peers: 3 TLS handshakes failed",
         "filter clean: 2 events for which a filter failed",
     ]

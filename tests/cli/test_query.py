@@ -151,3 +151,39 @@ def test_every_object_of_a_bucket_is_fetched_into_a_file_of_its_own(
     monkeypatch.setattr("logflow.extras.load", lambda *_: library)
     files = [*query._fetched({"bucket": "logs"}, "", tmp_path)]
     assert [path.read_bytes() for path in files] == [*bodies.values()]
+
+
+@needs_duckdb
+def test_files_of_a_directory_that_are_no_logs_are_left_out_and_named(
+    archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data_dir = archive / "data"
+    data_dir.mkdir()
+    (data_dir / "checkpoints").write_bytes(b"LFCK\0\1")
+    (data_dir / "columns.json").write_text('{"n": "int"}')
+    assert main(["query", "SELECT count(*) AS n FROM logs", str(archive), "--format", "csv"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "n\n5\n"
+    assert told.err == (
+        f"logflow query: 2 files in {archive} left out, such as checkpoints: what ends in none of .jsonl, "
+        ".ndjson, .log, .parquet is read if it is named itself\n"
+    )
+
+
+@needs_duckdb
+def test_what_an_output_wrote_is_read_whatever_its_suffix(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "app.txt.gz").write_bytes(gzip.compress(b'{"n":1}\n'))
+    (tmp_path / "logs" / "stray.md").write_text("# not a log")
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        f"data_dir: {tmp_path}/data\nsources: {{a: {{type: stdin, tag: a}}}}\n"
+        "routes: [{match: '**', outputs: [archive]}]\n"
+        f"outputs: {{archive: {{type: file, path: '{tmp_path}/logs/{{tag}}.txt', compress: gzip}}}}\n"
+    )
+    assert main(["query", "-c", str(config), "SELECT n FROM logs", "--format", "csv"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "n\n1\n"
+    assert "1 file in" in told.err

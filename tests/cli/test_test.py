@@ -171,7 +171,7 @@ def test_a_filter_that_fails_fails_the_test(
     Path("cases.yaml").write_text(case("tag: kube.a\n    records: [{c: 1}]\n    expect: {central: [{c: 1}]}"))
     assert main(["test", "-c", path, "cases.yaml"]) == 1
     out = capsys.readouterr().out
-    assert "filters failed for 1 events" in out
+    assert "filters failed for 1 event\n" in out
     assert "KeyError" in out
     assert not Path("/nonexistent").exists()
 

@@ -646,3 +646,18 @@ async def test_close_is_safe_without_open_and_twice(tmp_path):
     await output.open()
     await output.close()
     await output.close()
+
+
+@pytest.mark.parametrize("key", ["url", "uri", "hosts"])
+def test_the_key_of_other_programs_is_known(key, tmp_path):
+    from logflow.config.loader import load
+    from logflow.errors import ConfigError
+
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        f"sources: {{a: {{type: stdin, tag: a}}}}\nroutes: [{{match: '**', outputs: [o]}}]\n"
+        f"outputs: {{o: {{type: http, {key}: 'http://127.0.0.1:1'}}}}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load([config], {})
+    assert f"outputs.o.{key}: unknown key; did you mean 'endpoints'?" in "\n".join(caught.value.problems)

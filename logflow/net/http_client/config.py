@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, field_validator
 from yarl import URL
@@ -41,6 +42,10 @@ def check_endpoint(text: str) -> str:
 
 class HttpClientConfig(OutputConfig):
     """Options of every output over HTTP."""
+
+    also_called: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("url", "urls", "uri", "endpoint", "host", "hosts", "address"), "endpoints"
+    )
 
     endpoints: list[Annotated[str, AfterValidator(check_endpoint)]] = Field(
         min_length=1, description="URLs that take requests in turn; `{tag}` in them is the chunk's tag.",

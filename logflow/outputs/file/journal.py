@@ -32,6 +32,7 @@ from typing import NamedTuple
 
 from logflow.storage.fs import Fs
 from logflow.storage.journal import DAMAGED, Journal, Record
+from logflow.storage.remembered import Remembered
 
 _KIND = b"LFFO"
 _NAMES = ("own", "commit", "commits", "let", "ids", "begin", "make", "end")
@@ -85,7 +86,7 @@ class FileJournal:
         self._journal = Journal(path, _KIND, _NAMES, compact_bytes=_COMPACT_BYTES, fs=fs, log=log)
         self._lock = threading.Lock()
         self._number = 0
-        self._ids: dict[bytes, None] = {}
+        self._ids = Remembered[bytes](_WINDOW)
         self.owned: dict[int, Owned] = {}
         self.making: dict[str, Making] = {}
 
@@ -129,8 +130,7 @@ class FileJournal:
             self._append([record])
             for owned, length, tail in files:
                 owned.length, owned.tail, owned.trusted = length, tail, True
-            for chunk_id in chunk_ids:
-                self._remember(chunk_id)
+            self._ids.add(chunk_ids)
 
     def let(self, owned: Owned) -> None:
         """Write no more to a file; what it has is whole."""
@@ -233,16 +233,10 @@ class FileJournal:
                     self.making.pop(path, None)
 
     def _apply_commit(self, chunk_ids: list[bytes], files: list[tuple[int, int, int]]) -> None:
-        for chunk_id in chunk_ids:
-            self._remember(chunk_id)
+        self._ids.add(chunk_ids)
         for number, length, tail in files:
             if owned := self.owned.get(number):
                 owned.length, owned.tail, owned.trusted = length, tail, True
-
-    def _remember(self, chunk_id: bytes) -> None:
-        self._ids[chunk_id] = None
-        if len(self._ids) > _WINDOW:
-            del self._ids[next(iter(self._ids))]
 
 
 def _own_record(owned: Owned) -> Record:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any
 from zlib import crc32
 
 from logflow.errors import DeliveryError
 from logflow.net.kafka import Kafka
+from logflow.storage.remembered import Remembered
 
 _ID_BYTES = 16
 _KEPT = 64
@@ -35,7 +35,7 @@ class TransactionLedger:
         self.topic = topic
         self._id = transactional_id
         self._kafka = kafka
-        self._known: dict[bytes, None] = {}
+        self._known = Remembered[bytes](_WINDOW)
         self._next_offset = 0
         self._number = 0
 
@@ -45,9 +45,7 @@ class TransactionLedger:
 
     def add(self, chunk_ids: Iterable[bytes]) -> None:
         """The transaction of these chunks was committed."""
-        self._known.update(dict.fromkeys(chunk_ids))
-        for old in list(islice(self._known, max(0, len(self._known) - _WINDOW))):
-            del self._known[old]
+        self._known.add(chunk_ids)
 
     def partition(self, partitions: int) -> int:
         """The partition that has our records."""

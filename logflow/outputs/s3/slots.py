@@ -27,11 +27,12 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 
 from logflow.storage.fs import Fs
 from logflow.storage.journal import Journal, Record
+from logflow.storage.remembered import Remembered
 
 _KIND = b"LFS3"
 _NAMES = ("try", "stored", "ids")
@@ -66,7 +67,7 @@ class Slots:
         self._lock = threading.Lock()
         self._open: dict[str, Slot] = {}
         self._slot_of: dict[tuple[bytes, str], Slot] = {}
-        self._stored: dict[tuple[bytes, str], None] = {}
+        self._stored = Remembered[tuple[bytes, str]](_WINDOW)
 
     def open(self) -> int:
         """Read the journal and mend it; returns how many bytes of it were damaged.
@@ -148,9 +149,7 @@ class Slots:
         self._remember(slot.attempts.get(attempt, ()), slot.place)
 
     def _remember(self, chunk_ids: Sequence[bytes], place: str) -> None:
-        self._stored.update(((chunk_id, place), None) for chunk_id in chunk_ids)
-        for old in list(islice(self._stored, max(0, len(self._stored) - _WINDOW))):
-            del self._stored[old]
+        self._stored.add((chunk_id, place) for chunk_id in chunk_ids)
 
     def _snapshot(self) -> Iterator[Record]:
         for place, of_place in groupby(self._stored, key=lambda known: known[1]):
