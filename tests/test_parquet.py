@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from logflow.batch import Batch, Chunk
 from logflow.encoders import EventKeys
+from logflow.event import MAX_TIME_NS
 from logflow.parquet import ColumnTypes, ParquetWriter
 
 arrow = pytest.importorskip("pyarrow")
@@ -120,3 +121,12 @@ def test_any_records_make_a_file_with_all_of_them(
     assert len(rows) == len(records)
     for record, row in zip(records, rows, strict=True):
         assert bool(row) == any(value is not None for value in record.values())
+
+
+def test_times_out_of_range_are_held_within_it(bench: Bench) -> None:
+    times = [-62_135_596_800 * 10**9, -1, 16_725_225_600 * 10**9]
+    batch = Batch.from_events("app", [(time, {"n": n}) for n, time in enumerate(times)])
+    chunk = Chunk(bytes(16), "app", (batch.entries,), batch.count)
+    table = parquet.read_table(arrow.BufferReader(bench.writer.write("logs", [(chunk, chunk.parts)])))
+    assert table["@timestamp"].cast("int64").to_pylist() == [0, 0, MAX_TIME_NS]
+    assert table["n"].to_pylist() == [0, 1, 2]

@@ -128,7 +128,22 @@ class KafkaOutput(Output):
             raise answer
 
     async def write_group(self, chunks: Sequence[Chunk]) -> Sequence[Exception | None]:
-        """Store chunks in one transaction."""
+        """Store chunks in one transaction, or each in its own if the brokers refuse one of them."""
+        try:
+            return await self._write_together(chunks)
+        except ChunkTooLarge as refusal:
+            if len(chunks) == 1:
+                return [refusal]
+        return [await self._write_alone(chunk) for chunk in chunks]
+
+    async def _write_alone(self, chunk: Chunk) -> Exception | None:
+        try:
+            (answer,) = await self._write_together([chunk])
+        except Exception as error:
+            return error
+        return answer
+
+    async def _write_together(self, chunks: Sequence[Chunk]) -> Sequence[Exception | None]:
         failed: dict[bytes, Exception] = {}
         async with self._turn:
             try:
@@ -145,9 +160,11 @@ class KafkaOutput(Output):
                 if not isinstance(error, Exception):
                     raise
                 if isinstance(error, self._kafka.errors.MessageSizeTooLargeError):
-                    return [ChunkTooLarge("a broker takes no batches of this size; lower max_batch")] * len(
-                        chunks
-                    )
+                    raise ChunkTooLarge("a broker takes no batches of this size; lower max_batch") from error
+                if isinstance(error, self._kafka.errors.InvalidTimestampError):
+                    raise ChunkTooLarge(
+                        "the topic takes no messages that old; raise its message.timestamp.before.max.ms"
+                    ) from error
                 raise self._kafka.undelivered(error) from error
         return [failed.get(chunk.id) for chunk in chunks]
 

@@ -114,7 +114,9 @@ class MessageMaker:
 
     def _messages(self, entries: bytes, tag: str) -> Iterator[tuple[bytes | None, int, bytes]]:
         lines = self._engine.to_ndjson(entries, tag, *self._keys).splitlines()
-        times = [_milliseconds(entries, at) for at in self._engine.offsets(entries)]
+        # Brokers refuse whole batches with a time that is to come; the event's own stands in the message.
+        now_ms = self._clock.time_ns() // 1_000_000
+        times = [min(_milliseconds(entries, at), now_ms) for at in self._engine.offsets(entries)]
         if self._key is None:
             return zip(repeat(None), times, lines, strict=False)
         values = self._key.values(entries, tag, None, self._clock.time_ns())

@@ -121,7 +121,7 @@ async def test_old_files_are_removed(archive: Archive) -> None:
     await archive.clock.advance(2 * DAY_S)
     await output.write_group([chunk(2)])
     assert output._retention is not None
-    await asyncio.to_thread(output._retention.sweep, archive.clock.time_ns(), output._writer.remove)
+    await asyncio.to_thread(output._retention.sweep, archive.clock.time_ns(), output._writer)
     await output.close()
     assert [row["n"] for row in archive.rows()] == [2]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from logflow.batch import Batch, Chunk
 from logflow.errors import ChunkTooLarge, DeliveryError
+from logflow.event import MAX_TIME_NS
 from logflow.outputs.kafka import KafkaOutput
 from logflow.outputs.kafka.messages import _murmur2, _topic
 from logflow.testing import make_context
@@ -79,6 +81,16 @@ class Bench:
             await consumer.stop()
             await last.stop()
 
+    async def configure(self, topic: str, values: dict[str, str]) -> None:
+        from aiokafka.admin import AIOKafkaAdminClient
+        from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.server.address)
+        await admin.start()
+        place = ConfigResource(ConfigResourceType.TOPIC, f"{self.name}.{topic}", values)
+        await admin.alter_configs([place])
+        await admin.close()
+
     async def numbers(self, topic: str = "app") -> list[int]:
         return sorted(json.loads(message.value)["n"] for message in await self.messages(topic))
 
@@ -103,6 +115,31 @@ async def test_events_are_messages_of_their_topics(kafka: KafkaServer, tmp_path:
     assert {m.timestamp for m in messages} == {T0 // 10**6}
     assert {dict(m.headers)["tag"] for m in messages} == {b"app.web", "sys.ä".encode()}
     assert json.loads(messages[0].value)["@timestamp"] == "2023-11-14T22:13:20.123456789Z"
+    await bench.output.close()
+
+
+async def test_times_out_of_range_are_held_within_it(bench: Bench) -> None:
+    batch = Batch.from_events("app", [(time, {"n": 1}) for time in (-62_135_596_800 * 10**9, 0, 2**75)])
+    await bench.output.write(Chunk(os.urandom(16), "app", (batch.entries,), batch.count))
+    messages = await bench.messages("app")
+    assert [message.timestamp for message in messages[:2]] == [0, 0]
+    assert T0 // 10**6 < messages[2].timestamp < MAX_TIME_NS // 10**6, "a broker takes none that is to come"
+    assert json.loads(messages[2].value)["@timestamp"] == "2106-02-07T06:28:15.999999999Z"
+
+
+async def test_times_that_a_topic_refuses_cost_no_other_chunk(kafka: KafkaServer, tmp_path: Path) -> None:
+    bench = Bench(kafka, tmp_path)
+    await bench.output.open()
+    await bench.output.write(chunk("app", {"n": 0}))
+    await bench.configure("app", {"message.timestamp.before.max.ms": "86400000"})
+    old = Batch.from_events("app", [(T0 - 10**18, {"n": 1})])
+    recent = Batch.from_events("app", [(time.time_ns(), {"n": 2})])
+    group = [Chunk(os.urandom(16), "app", (batch.entries,), batch.count) for batch in (old, recent)]
+    answers = await bench.output.write_group(group)
+    assert isinstance(answers[0], ChunkTooLarge)
+    assert "message.timestamp.before.max.ms" in str(answers[0])
+    assert answers[1] is None
+    assert [json.loads(message.value)["n"] for message in await bench.messages("app")] == [0, 2]
     await bench.output.close()
 
 

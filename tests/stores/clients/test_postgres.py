@@ -117,6 +117,13 @@ async def test_an_event_that_a_column_refuses_is_told_apart(postgres: PostgresSe
     await bench.output.close()
 
 
+async def test_times_out_of_range_are_held_within_it(bench: Bench) -> None:
+    batch = Batch.from_events("app", [(time, {"n": 1}) for time in (-62_135_596_800 * 10**9, 0, 2**75)])
+    await bench.output.write(Chunk(os.urandom(16), "app", (batch.entries,), batch.count))
+    rows = await bench.query("SELECT time FROM {table} ORDER BY time")
+    assert [row["time"].year for row in rows] == [1970, 1970, 2106]
+
+
 async def test_a_missing_table_is_held_and_said(postgres: PostgresServer, tmp_path: Path) -> None:
     bench = Bench(postgres, tmp_path, create_tables=False)
     with pytest.raises(DeliveryError, match=r"does not exist in the database postgres .*; set create_tables"):
