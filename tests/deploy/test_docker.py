@@ -11,6 +11,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from logflow.cli.main import main
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -158,3 +160,24 @@ def test_environment_variables_are_ones_that_the_configuration_reads() -> None:
         if service.command[0] == "run":
             text = (ROOT / "config" / Path(service.command[-1]).name).read_text()
             assert all(f"${{{name}:-" in text for name in service.environment)
+
+
+def test_what_the_fluentd_driver_sends_is_parsed_and_written(tmp_path: Path) -> None:
+    """The configuration inside of the compose file, and a record as Docker makes it."""
+    file = yaml.safe_load((ROOT / "deploy" / "compose-fluentd.yaml").read_text())
+    service, app = file["services"]["logflow"], file["services"]["app"]
+    assert app["logging"]["options"]["fluentd-address"] in service["ports"][0]
+    assert service["command"][-1] == service["configs"][0]["target"]
+    assert service["cap_drop"] == ["ALL"]
+    config = tmp_path / "pipeline.yaml"
+    config.write_text(file["configs"]["pipeline"]["content"])
+    tests = tmp_path / "tests.yaml"
+    record = {"container_name": "/web-1", "source": "stdout", "log": '{"level": "info", "msg": "hello"}'}
+    case = {
+        "name": "a line",
+        "tag": "docker.web-1",
+        "records": [record],
+        "expect": {"files": [{"level": "info", "msg": "hello", "container_name": "/web-1"}]},
+    }
+    tests.write_text(yaml.safe_dump({"tests": [case]}))
+    assert main(["test", "-c", str(config), str(tests)]) == 0
