@@ -155,6 +155,10 @@ class Component(ABC):
     async def close(self) -> None:  # noqa: B027
         """Release everything. Safe to call twice, without :meth:`open` and after one that failed."""
 
+    def cautions(self) -> Sequence[str]:
+        """Return what is probably not meant, as things are on this machine now, a line each; for `check`."""
+        return ()
+
 
 class Emit(Protocol):
     """How a source hands batches on."""
@@ -224,10 +228,6 @@ class Source(Component):
             Unsupported: it cannot tell.
         """
         raise Unsupported(f"a source of type {self.config.type} reads no such bytes; give tag and records")
-
-    def cautions(self) -> Sequence[str]:
-        """Return what is probably not meant, as things are on this machine now, a line each; for `check`."""
-        return ()
 
     def tag_of(self, path: str) -> str | None:  # noqa: ARG002 - for sources of files
         """Return the tag of a file's events; None if the source does not read the file."""

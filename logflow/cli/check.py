@@ -18,7 +18,7 @@ from logflow.cli.configuration import add_config_option, load_settings
 from logflow.errors import ComponentError, ConfigError
 
 if TYPE_CHECKING:
-    from logflow.component import ComponentConfig
+    from logflow.component import Component, ComponentConfig
     from logflow.config.models import RouteOptions, Settings
     from logflow.pipeline.build import Pipeline
 
@@ -49,9 +49,13 @@ def run(args: argparse.Namespace) -> int:
         lines = summary(settings, pipeline)
     except ComponentError as error:
         raise ConfigError([f"{args.config[0]}: {error}"]) from error
-    for name, source in pipeline.sources.items():
-        for caution in source.cautions():
-            print(f"warning: sources.{name}: {caution}", file=sys.stderr)
+    named: list[tuple[str, Component]] = [
+        (f"sources.{name}", source) for name, source in pipeline.sources.items()
+    ]
+    named += [(f"filter {step.context.name}", step) for step in pipeline.filters]
+    for name, component in named:
+        for caution in component.cautions():
+            print(f"warning: {name}: {caution}", file=sys.stderr)
     print("ok", *lines, sep="\n")
     return 0
 
@@ -99,7 +103,9 @@ def _titled(title: str, lines: list[str]) -> list[str]:
 
 
 def _route(route: RouteOptions) -> str:
-    steps = [config.type for config in route.filters]
+    from logflow.config.fields import Use
+
+    steps = [config.use if isinstance(config, Use) else config.type for config in route.filters]
     return " → ".join([route.match, *steps, ", ".join(route.outputs) or "dropped, on purpose"])
 
 

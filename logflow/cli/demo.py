@@ -191,6 +191,8 @@ class _Demo:
         _print_row("HTTP as it came", raw)
         _print_row("HTTP by Idempotency-Key", http)
         print(
+            "\nHTTP as it came counts what was sent again while an answer was lost: a store that knows"
+            "\nIdempotency-Key takes each request once, as in the line below it.\n"
             f"\n{files.delivered / self._took_s:,.0f} events/s from the first line to the last arrival;\n"
             f"{self._pipeline.progress.rotations} rotations of log files;\n"
             f"from write to HTTP sink: {_latency(store.latencies_ns())}"

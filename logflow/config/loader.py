@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from logflow.config.models import Settings
 from logflow.config.reading import MAX_FILE_BYTES, read_tree
 from logflow.config.substitution import Substitution
-from logflow.config.suspicions import defined, named_outputs, suspicions
+from logflow.config.suspicions import defined, named_chains, named_outputs, suspicions
 from logflow.config.tree import Items, Mapping, Node, Place, Problem, Scalar, child, show, to_data
 from logflow.errors import ConfigError
 
@@ -76,7 +76,7 @@ def load(paths: Sequence[Path], env: Map[str, str], stdin: Callable[[], bytes] |
     problems = list(files.problems)
     settings = _validate(root, files, problems)
     if files.complete:
-        problems = [*_unknown_outputs(root), *problems]
+        problems = [*_unknown(root), *problems]
     if settings is None or problems:
         raise ConfigError(list(dict.fromkeys(map(str, sorted(problems, key=files.order)))))
     return Loaded(settings, [str(problem) for problem in suspicions(root, settings)], root)
@@ -275,9 +275,18 @@ def _perhaps_unread(problem: Problem) -> bool:
     return len(problem.path) == 1 and problem.text.startswith("missing")
 
 
-def _unknown_outputs(root: Mapping) -> list[Problem]:
-    known = defined(root, "outputs")
-    unknown = [(path, name) for path, name in named_outputs(root) if name.text not in known]
+def _unknown(root: Mapping) -> list[Problem]:
+    """Find names of outputs and of chains of filters that are not defined."""
+    kinds = [
+        ("output", "outputs", named_outputs(root), defined(root, "outputs")),
+        ("chain of filters", "chains", named_chains(root), defined(root, "filters")),
+    ]
+    unknown = [
+        (what, plural, path, name, known)
+        for what, plural, named, known in kinds
+        for path, name in named
+        if name.text not in known
+    ]
     if not unknown:
         return []
     from logflow.config.explain import did_you_mean  # noqa: PLC0415 - as above
@@ -286,7 +295,7 @@ def _unknown_outputs(root: Mapping) -> list[Problem]:
         Problem(
             name.place,
             path,
-            f"there is no output {show(name)}; {did_you_mean(name.text, known, what='outputs')}",
+            f"there is no {what} {show(name)}; {did_you_mean(name.text, known, what=plural)}",
         )
-        for path, name in unknown
+        for what, plural, path, name, known in unknown
     ]

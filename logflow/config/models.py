@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -145,22 +144,9 @@ class Settings(Options):
 
     @model_validator(mode="after")
     def _check_names(self) -> Settings:
-        for where, steps in self._chains():
-            for step in steps:
-                if isinstance(step, Use) and step.use not in self.filters:
-                    known = ", ".join(sorted(self.filters)) or "none"
-                    raise ValueError(
-                        f"{where}: there is no chain of filters {step.use!r}; known chains: {known}"
-                    )
         if self.unrouted not in {"warn", "error", *self.outputs}:
             raise ValueError(f"unrouted: {self.unrouted!r} is not warn, error or the name of an output")
         return self
-
-    def _chains(self) -> Iterator[tuple[str, list[ComponentConfig]]]:
-        for number, route in enumerate(self.routes):
-            yield f"routes[{number}].filters", route.filters
-        for name, output in self.outputs.items():
-            yield f"outputs.{name}.filters", getattr(output, "filters", [])
 
     def steps(self, filters: list[ComponentConfig]) -> list[ComponentConfig]:
         """The filters of a route or an output, those of named chains in their places."""

@@ -32,6 +32,21 @@ def named_outputs(root: Mapping) -> list[tuple[KeyPath, Scalar]]:
     ]
 
 
+def named_chains(root: Mapping) -> list[tuple[KeyPath, Scalar]]:
+    """The names of chains of filters that routes and outputs give, each with its path."""
+    users: list[tuple[KeyPath, Node]] = [
+        (("routes", number), route) for number, route in enumerate(_routes(root))
+    ]
+    users += [(("outputs", name), output) for name, output in defined(root, "outputs").items()]
+    return [
+        ((*path, "filters", index, "use"), name)
+        for path, user in users
+        if isinstance(steps := child(user, "filters"), Items)
+        for index, step in enumerate(steps.items)
+        if isinstance(name := child(step, "use"), Scalar) and name.value is not None and not name.broken
+    ]
+
+
 def defined(root: Mapping, section: str) -> dict[str, Node]:
     """The components of a section, by name."""
     node = root.items.get(section)

@@ -25,6 +25,9 @@ MAX_NODES = 2_000
 MAX_DEPTH = 60
 """Most levels of nesting."""
 
+_SHOWN = 120
+"""A longer line of an expression is not shown where it has a mistake."""
+
 _BINARY: dict[type[ast.operator], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.FloorDiv: "floordiv",
     ast.Mod: "mod",
@@ -80,15 +83,19 @@ def _syntax(text: str, indent: int, error: SyntaxError) -> str:
     reason = (error.msg or "invalid syntax").replace("f-string: ", "").partition(". ")[0]
     single_equals = re.search(r"[^=<>!]=[^=]", text) is not None
     hint = "; to compare, write ==" if single_equals else ""
-    return f"{_place(text, indent + max((error.offset or 1) - 1, 0))}: {reason}{hint}"
+    return _mistake(text, indent + max((error.offset or 1) - 1, 0), reason + hint)
 
 
-def _place(text: str, offset: int) -> str:
-    """Where a character stands, for people: counted from 1."""
+def _mistake(text: str, offset: int, reason: str) -> str:
+    """What is wrong and where, for people: places are counted from 1."""
     offset = min(offset, max(len(text.rstrip()) - 1, 0))
-    line = text.count("\n", 0, offset) + 1
-    column = offset - text.rfind("\n", 0, offset)
-    return f"column {column}" if "\n" not in text.strip() else f"line {line}, column {column}"
+    start = text.rfind("\n", 0, offset) + 1
+    place = f"column {offset - start + 1}"
+    if "\n" in text.strip():
+        place = f"line {text.count(chr(10), 0, offset) + 1}, {place}"
+    line = text[start:].partition("\n")[0].strip()
+    # Whole or not at all: of what came from the environment, a part would not be recognised as a secret.
+    return f"{place}: {reason}" + (f", in `{line}`" if len(line) <= _SHOWN else "")
 
 
 class _Parser:
@@ -283,7 +290,7 @@ class _Parser:
         # ast counts bytes of UTF-8, people count characters.
         before = self._text[self._indent :].encode()[: getattr(node, "col_offset", 0)]
         offset = self._indent + len(before.decode(errors="ignore"))
-        return ExpressionError(f"{_place(self._text, offset)}: {reason}")
+        return ExpressionError(_mistake(self._text, offset, reason))
 
 
 _SYMBOLS: dict[type[ast.AST], str] = {

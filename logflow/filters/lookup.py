@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,6 +100,14 @@ class LookupFilter(Filter):
         self._watching: asyncio.Task[None] | None = None
         self._failures = context.counter(
             "lookup_failures", "Times that a changed file could not be used, so that the old table stayed."
+        )
+
+    def cautions(self) -> Sequence[str]:
+        """Say whether the file is missing, without which nothing starts."""
+        if Path(self.config.file).exists():
+            return ()
+        return (
+            f"there is no file {self.config.file} on this machine, and logflow does not start without it",
         )
 
     async def open(self) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 from logflow.config.mistakes import holds_secret
 from logflow.config.reference import default_text
 from logflow.config.secrets import Secret
-from logflow.config.tree import Items, Mapping, Node, Scalar, child, scalars
+from logflow.config.tree import Items, Mapping, Node, Scalar, child, scalars, shorten
 
 _HIDDEN = "**********"
 
@@ -44,7 +44,7 @@ def _values(value: Any, node: Node | None, path: str, *, secret: bool) -> Iterat
             below_path = f"{path}.{key}" if path else key
             given = getattr(value, name)
             if below is None and not isinstance(given, BaseModel):
-                text = default_text(field).strip("`") or _shown(given, None)
+                text = shorten(default_text(field).strip("`") or _shown(given, None))
                 yield Value(below_path, _HIDDEN if hidden and given is not None else text, "default")
             else:
                 yield from _values(given, below, below_path, secret=hidden)

@@ -73,6 +73,24 @@ def test_paths_that_match_nothing_now_are_told(
     assert capsys.readouterr().err == f"warning: sources.a: no file matches {tmp_path}/misspelled/*.log now\n"
 
 
+def test_a_table_that_is_not_there_is_told_and_chains_have_their_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "a.yaml"
+    config.write_text(
+        f"data_dir: {tmp_path}\nsources: {{a: {{type: forward}}}}\noutputs: {{o: {{type: stdout}}}}\n"
+        "filters: {clean: [{type: redact, detectors: [email]}]}\n"
+        "routes:\n  - match: '**'\n    outputs: [o]\n    filters:\n      - {use: clean}\n"
+        f"      - {{type: lookup, file: {tmp_path}/hosts.csv, key: host, fields: {{team: team}}}}\n"
+    )
+    assert main(["check", "-c", str(config)]) == 0
+    told = capsys.readouterr()
+    assert told.err.startswith(
+        f"warning: filter lookup: there is no file {tmp_path}/hosts.csv on this machine"
+    )
+    assert "** → clean → lookup → o" in told.out
+
+
 def test_what_only_a_component_finds_out_is_a_mistake_too(
     config: Callable[[str], str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,6 +165,16 @@ def test_a_device_is_not_a_file_and_a_loop_of_links_is_none(tmp_path: Path) -> N
     assert "does not exist" in failure([tmp_path / "loop"])[0]
 
 
+def test_unknown_chains_are_found_beside_other_mistakes_each_in_its_line(problems_of: Problems) -> None:
+    filters = "    filters:\n      - {use: cleen}\n      - {type: limit, depht: 9}\n"
+    text = FEED + "filters: {clean: []}\nroutes:\n  - match: a\n" + filters + "    outputs: [out]\n" + OUT
+    chain, option = problems_of(text, whole=True)
+    assert chain == (
+        "agent.yaml:6: routes[0].filters[0].use: there is no chain of filters 'cleen'; did you mean 'clean'?"
+    )
+    assert option.startswith("agent.yaml:7: routes[0].filters[1].depht: unknown key; did you mean 'depth'?")
+
+
 def test_unknown_outputs_are_found_and_unused_ones_and_dead_routes_are_warned_of(
     problems_of: Problems, load_text: Callable[..., Loaded]
 ) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from logflow.batch import Batch, DeliveryKey, Origin, Span
 from logflow.config.models import Settings
@@ -109,15 +108,6 @@ async def test_named_chains_stand_for_their_filters(tmp_path: Path) -> None:
     assert [step.context.name for step in pipeline.filters] == ["modify", "no-debug"]
     await SourceEmit(pipeline.router)(batch("debug", "error"))
     assert await take(pipeline, "archive") == [{"level": "error", "seen": "yes"}]
-
-
-def test_a_chain_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match=r"routes\[0\].filters: there is no chain of filters 'cleen'"):
-        make(
-            tmp_path,
-            [{"match": "**", "filters": [{"use": "cleen"}], "outputs": ["archive"]}],
-            filters={"clean": [MODIFY]},
-        )
 
 
 def test_keys_that_begin_with_x_are_the_users(tmp_path: Path) -> None:
