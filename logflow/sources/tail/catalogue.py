@@ -646,17 +646,17 @@ class Catalogue:
 
     def _leave(self, lane: Lane, stream: str, state: FileState, *, replaced: bool) -> None:
         """A file is not there: keep its position. Its open joins end where another one has its place."""
-        log = self._shared.context.log
-        if replaced:
+        log, where = self._shared.context.log, shown(state.path)
+        if unread := self._unread_of(state, replaced=replaced):
+            self._shared.counters.bytes_unread(unread)
+            log.warning("The file %s was deleted and %d bytes of it had not been read.", where, unread)
+        elif replaced:
             log.info(
                 "Another file is at %s now. Should the old one come back within a week, it is read on from "
-                "byte %d.", shown(state.path), state.offset,
+                "byte %d.", where, state.offset,
             )  # fmt: skip
         else:
-            log.info(
-                "The file %s is away. Its position, byte %d, is kept for a week.",
-                shown(state.path), state.offset,
-            )  # fmt: skip
+            log.info("The file %s is away. Its position, byte %d, is kept for a week.", where, state.offset)
         lane.last = state
         if replaced and state.carry:
             leftover = LogFile.of_joins(leftover_of(stream, state.offset), state, state.carry)
@@ -664,3 +664,23 @@ class Catalogue:
             self._shared.positions.save(leftover)
             state = msgspec.structs.replace(state, carry=b"", flushed=(state.offset, *state.flushed))
         self._keep(stream, state, done=False)
+
+    @staticmethod
+    def _unread_of(state: FileState, *, replaced: bool) -> int:
+        """Bytes that were not read of a file that is missing, if it is known to be deleted.
+
+        That is when its place is taken, or empty among others: where nothing else is, a mount may be missing.
+        """
+        if state.left_ns:  # it was missing before
+            return 0
+        directory = os.path.dirname(state.path)
+        deleted = replaced or (not os.path.lexists(state.path) and _has_entries(directory))
+        return max(state.size - state.offset, 0) if deleted else 0
+
+
+def _has_entries(directory: str) -> bool:
+    try:
+        with os.scandir(directory) as names:
+            return next(names, None) is not None
+    except OSError:
+        return False

@@ -51,6 +51,8 @@ class Descriptors:
         """Open a file that was closed because it was idle."""
         self.make_room()
         file.resume()
+        if file.lost:
+            self._shared.counters.bytes_unread(max(file.size - file.point.offset, 0))
         self.count += 1
 
     def _idle(self, for_s: float) -> list[LogFile]:

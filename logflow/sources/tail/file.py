@@ -116,6 +116,8 @@ class LogFile:
         self.point = self.safe = Point(state.offset, self._carry_at(state.offset, state.carry), tail)
         self.size = state.offset
         """Bytes that it is known to have."""
+        self._had = state.size
+        """Bytes that it was known to have before."""
         self.deleted = False
         self.lost = False
         """Bytes of it can no longer be read."""
@@ -517,6 +519,7 @@ class LogFile:
 
     def take_carry(self, carry: bytes) -> None:
         """Begin with the open joins of the file that this one continues."""
+        self._flushed = tuple(offset for offset in self._flushed if offset != self.point.offset)
         self.point = self.safe = self.point._replace(carry=carry)
 
     def state(self, point: Point | None = None) -> FileState:
@@ -539,6 +542,7 @@ class LogFile:
             broken=self.broken,
             flushed=tuple(flushed for flushed in self._flushed if flushed >= offset),
             format=self.format or "",
+            size=max(self.size, self._had, offset),
         )
 
 

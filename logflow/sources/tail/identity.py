@@ -89,6 +89,7 @@ class FileState(msgspec.Struct, frozen=True, kw_only=True):
         broken: where a line was taken for whole that had no newline for long.
         flushed: where open joins were taken for whole that had not gone on for long, from the offset on; none
             are open there now.
+        size: bytes that it was last known to have; 0 if that is not known.
         left_ns: since when it is not followed, because it is away or finished; 0 while it is followed.
         done: it was read to its end, and another one has taken its place.
     """
@@ -109,6 +110,7 @@ class FileState(msgspec.Struct, frozen=True, kw_only=True):
     fresh: bool = False
     broken: int | None = None
     flushed: tuple[int, ...] = ()
+    size: int = 0
     left_ns: int = 0
     done: bool = False
 

@@ -277,7 +277,9 @@ def _is_until(sibling: Sibling, content: Content, state: FileState) -> bool:
     if not size or _is_inode(sibling, state):
         return _holds(sibling, state)
     with _opened(sibling) as other:
-        return other is not None and _begins_alike(content, other, size)
+        if other is not None and _begins_alike(content, other, size):
+            return True
+    return _plain_size(content) < size and _holds(sibling, state)  # it was truncated in this moment
 
 
 def _is_one_of(sibling: Sibling, states: Sequence[FileState]) -> bool:

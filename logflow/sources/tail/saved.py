@@ -66,6 +66,7 @@ def state_of(path: str, real: str, content: Content) -> FileState:
         glimpse=_head(content),
         tail=NOTHING,
         mtime_ns=status.st_mtime_ns,
+        size=status.st_size if content.grows else 0,
     )
 
 

@@ -364,7 +364,7 @@ class Buffer:
         assert span.start == self._ends.get(span.stream, span.start), "spans are contiguous"
         assert span.end > span.start
         self._ends[span.stream] = span.end
-        stream = span.stream.partition("/")[0]
+        stream = _placed_by(span.stream)
         if stream not in self.order:
             self.order.append(stream)
         self._queues[span.stream].append((batch, receipt))
@@ -602,8 +602,13 @@ def check(agent: Agent, writer: Writer) -> None:
 
 def _place(order: list[str], name: str, start: int) -> tuple[int, int, bool]:
     """The place of a batch among others: what was taken for whole comes before what follows it."""
-    stream, _, flushed = name.partition("/")
-    return order.index(stream), int(flushed or start), not flushed
+    flushed = name.partition("/")[2]
+    return order.index(_placed_by(name)), int(flushed or start), not flushed
+
+
+def _placed_by(name: str) -> str:
+    """What stands for a stream among others; before the first byte of a file, others may be found."""
+    return name if name.endswith("/0") else name.partition("/")[0]
 
 
 def _may_be_split(event: list[Piece], oldest: int) -> bool:

@@ -141,3 +141,14 @@ async def test_joins_end_where_they_ended_before_there_was_a_successor(tmp_path:
 
 async def test_the_next_joins_are_taken_for_whole_once_the_last_ones_are_safe(tmp_path: Path) -> None:
     await play(tmp_path, World("rename", joins=True), [("rotate",), ("look", 0.5)])
+
+
+async def test_a_copy_is_known_when_its_original_is_truncated_while_they_are_compared(tmp_path: Path) -> None:
+    steps: list[Action] = [
+        *[("rotate",)] * 2,
+        ("look", 1.0),
+        ("race", 6, ("write", "stderr", 2, False, True)),
+        *[("race", calls, ("rotate",)) for calls in (0, 0, 1)],
+        ("look", 1.0),
+    ]
+    await play(tmp_path, World("copy"), steps)

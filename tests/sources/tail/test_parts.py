@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from logflow.sources.tail import inotify
 from logflow.sources.tail.content import GzipContent, PlainContent, open_content
 from logflow.sources.tail.discovery import Finder, expand_braces
+from logflow.sources.tail.file import LogFile
 from logflow.sources.tail.identity import NOTHING, FileState, Mark
 from logflow.sources.tail.inotify import Inotify, Notice
 from logflow.sources.tail.listing import rotated
@@ -354,3 +355,15 @@ def test_a_head_that_reached_beyond_the_offset_is_a_glimpse() -> None:
     )  # fmt: skip
     loaded = FileState.load(state.dump())
     assert (loaded.head, loaded.glimpse) == (NOTHING, Mark.of(b"abc"))
+
+
+def test_joins_that_come_to_a_place_where_others_were_taken_for_whole_are_kept(tmp_path: Path) -> None:
+    """The predecessor of an empty file was found only then, and hands its own on."""
+    path = tmp_path / "app.log"
+    path.write_text("")
+    content, _ = open_content(str(path))
+    file = LogFile("stream", msgspec.structs.replace(state_of(path, 0, path), carry=b"one"), content, b"")
+    assert file.flush_carry().state().carry == b"one"
+    assert file.state(file.point).carry == b""
+    file.take_carry(b"two")
+    assert file.state().carry == b"two"

@@ -799,3 +799,37 @@ async def test_a_join_that_was_handed_over_is_not_handed_over_again_after_a_kill
     async with tail.running():
         await tail.read("one", "two-two", "three")
     assert [batch.origin for batch in tail.collector.batches] == [batch.origin for batch in first.batches]
+
+
+async def test_what_was_deleted_unread_while_nobody_looked_is_counted(
+    tail: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = tail.log.with_name("other.log")
+    append(other, "other")
+    append(tail.log, "one", "two")
+    tail.collector = Collector(settle=False)
+    async with tail.running():
+        await tail.lines(3)
+    tail.log.unlink()
+    tail.collector = Collector()
+    for _ in range(2):
+        async with tail.running():
+            await tail.lines(1)
+            await tail.rest(1)
+    assert tail.messages() == ["other"]
+    assert tail.counter("bytes_unread") == 8
+    assert caplog.text.count("was deleted and 8 bytes of it had not been read") == 1
+
+
+async def test_what_may_come_back_is_not_counted_as_deleted(tail: Any) -> None:
+    append(tail.log, "one", "two")
+    tail.collector = Collector(settle=False)
+    async with tail.running():
+        await tail.lines(2)
+    away = tail.log.rename(tail.root / "unmounted")
+    tail.collector = Collector()
+    async with tail.running():
+        await tail.rest(1)
+        away.rename(tail.log)
+        await tail.read("one", "two")
+    assert tail.counter("bytes_unread") == 0
