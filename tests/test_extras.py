@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tomllib
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from logflow import extras
+from logflow.cli.main import main
 from logflow.errors import ComponentError
 
 PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
@@ -38,3 +40,47 @@ def test_a_broken_library_is_not_called_missing(tmp_path: Path, monkeypatch: pyt
 
 def test_every_extra_that_is_named_exists() -> None:
     assert {"kafka", "nats", "parquet", "postgres", "query", "s3"} <= PROJECT["optional-dependencies"].keys()
+
+
+@pytest.mark.parametrize(
+    ("library", "extra", "options"),
+    [
+        ("obstore", "s3", {"type": "s3", "bucket": "b"}),
+        ("aiokafka", "kafka", {"type": "kafka", "servers": ["127.0.0.1:9"], "topic": "t"}),
+        ("nats", "nats", {"type": "nats", "servers": ["nats://127.0.0.1:9"], "subject": "s"}),
+        (
+            "asyncpg",
+            "postgres",
+            {"type": "postgres", "address": "127.0.0.1:9", "database": "d"},
+        ),
+        ("pyarrow", "parquet", {"type": "file", "path": "/tmp/x", "format": "parquet"}),
+        ("h2", "grpc", {"type": "otlp", "endpoints": ["http://127.0.0.1:9"], "protocol": "grpc"}),
+    ],
+)
+def test_check_says_which_extra_is_missing(
+    library: str,
+    extra: str,
+    options: dict[str, object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for module in [*sys.modules]:
+        if module.partition(".")[0] == library or module.startswith("logflow.net.grpc"):
+            monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, library, None)
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        json.dumps(
+            {
+                "data_dir": str(tmp_path / "data"),
+                "sources": {"in": {"type": "stdin", "tag": "a"}},
+                "routes": [{"match": "**", "outputs": ["out"]}],
+                "outputs": {"out": options},
+            }
+        )
+    )
+    assert main(["check", "-c", str(config)]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"needs the library {library}, which is not installed" in line
+    assert line.endswith(f"run: pip install 'logflow-pipeline[{extra}]'")
