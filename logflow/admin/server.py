@@ -1,8 +1,9 @@
 """Listens for those who ask how things are; :mod:`logflow.admin.pages` answers.
 
 Whoever reaches the port can see how things are, so what he can do to the process is bounded: connections, the
-time for a request, its size. Some descriptors are kept back, so that it answers when the process has no other
-left.
+time for a request, its size. If there are too many connections, the one that was silent for longest makes
+room, so that those who never end their requests keep nobody out. Some descriptors are kept back, so that it
+answers when the process has no other left.
 
 The HTTP server takes a third of the time that it takes to start. So its modules are loaded when somebody
 connects, or shortly after the start, while the first lines are read already.
@@ -56,7 +57,8 @@ class AdminServer:
         self._listening: list[socket.socket] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._reserve: list[int] = []
-        self._open = 0
+        self._open: dict[_Bounded, None] = {}
+        """Connections; the one that was heard of last comes last."""
 
     async def open(self) -> None:
         """Listen, unless configured to listen nowhere.
@@ -142,9 +144,6 @@ class AdminServer:
                     continue
                 os.close(self._reserve.pop())  # the next accept finds this one
                 continue
-            if self._open >= MOST_CONNECTIONS:
-                connection.close()
-                continue
             self._asked.set()
             try:
                 await self._loaded.wait()
@@ -156,13 +155,18 @@ class AdminServer:
 
     def _protocol(self) -> asyncio.Protocol:
         assert self._pages is not None
-        return _Bounded(self._pages.protocol(), self._closed, self._opened)
+        return _Bounded(self._pages.protocol(), self._heard, self._closed)
 
-    def _opened(self) -> None:
-        self._open += 1
+    def _heard(self, connection: _Bounded) -> None:
+        self._open.pop(connection, None)
+        while len(self._open) >= MOST_CONNECTIONS:
+            silent = next(iter(self._open))
+            del self._open[silent]
+            silent.abort()
+        self._open[connection] = None
 
-    def _closed(self) -> None:
-        self._open -= 1
+    def _closed(self, connection: _Bounded) -> None:
+        self._open.pop(connection, None)
         asyncio.get_running_loop().call_soon(self._fill_reserve)  # when its descriptor is free
 
     def _fill_reserve(self) -> None:
@@ -175,25 +179,39 @@ class _Bounded(asyncio.Protocol):
     """A connection that ends in time; everything else is the inner protocol's work."""
 
     def __init__(
-        self, inner: asyncio.Protocol, closed: Callable[[], None], opened: Callable[[], None]
+        self,
+        inner: asyncio.Protocol,
+        heard: Callable[[_Bounded], None],
+        closed: Callable[[_Bounded], None],
     ) -> None:
         self._inner = inner
+        self._heard = heard
         self._closed = closed
-        self._opened = opened
+        self._transport: asyncio.Transport | None = None
         self._tail = b""
         self._timers: list[asyncio.TimerHandle] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._opened()
         loop = asyncio.get_running_loop()
         assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._heard(self)
         self._timers = [
             loop.call_later(REQUEST_S, transport.abort),
             loop.call_later(CONNECTION_S, transport.close),
         ]
         self._inner.connection_made(transport)
 
+    def abort(self) -> None:
+        """End it now: others need the place."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        if self._transport.is_closing():  # it has just made room
+            return
+        self._heard(self)
         self._tail = self._tail[-3:] + data
         if b"\r\n\r\n" in self._tail:
             self._timers[0].cancel()
@@ -212,4 +230,4 @@ class _Bounded(asyncio.Protocol):
         for timer in self._timers:
             timer.cancel()
         self._inner.connection_lost(exc)
-        self._closed()
+        self._closed(self)

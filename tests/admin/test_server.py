@@ -95,19 +95,25 @@ async def test_a_connection_without_a_request_ends_in_time(
         assert await ask(unused_tcp_port, b"GET /healthz HTTP/1.1\r\nHost: local") == b""
 
 
-async def test_connections_are_limited(unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the limit they are closed; when others have ended there is room again."""
+async def test_who_is_silent_for_longest_makes_room(
+    unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So who never ends a request keeps nobody out who asks whether the process is well."""
     monkeypatch.setattr(module, "MOST_CONNECTIONS", 3)
     async with listening(unused_tcp_port) as server:
         idle = [await asyncio.open_connection("127.0.0.1", unused_tcp_port) for _ in range(3)]
-        while server._open < 3:
+        while len(server._open) < 3:
             await asyncio.sleep(0)
-        assert await ask(unused_tcp_port, get("/healthz", "localhost")) == b""
+        idle[0][1].write(b"GET /healthz HT")
+        await asyncio.sleep(0.05)
+        assert (await ask(unused_tcp_port, get("/healthz", "localhost"))).endswith(b"ok\n")
+        assert len(server._open) <= 3
+        with suppress(ConnectionError):
+            assert await idle[1][0].read() == b"", "the one that was silent for longest"
+        idle[0][1].write(b"TP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert (await idle[0][0].read()).endswith(b"ok\n")
         for _, writer in idle:
             writer.close()
-        while server._open:
-            await asyncio.sleep(0)
-        assert (await ask(unused_tcp_port, get("/healthz", "localhost"))).endswith(b"ok\n")
 
 
 async def test_it_answers_when_no_descriptor_is_left(unused_tcp_port: int) -> None:
