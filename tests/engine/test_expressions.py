@@ -188,12 +188,14 @@ def test_the_engines_agree_on_any_expression(text: str, records: list[dict[str, 
     assert [list(map(show, result)) for result in results[1:]] == [list(map(show, results[0]))] * (
         len(results) - 1
     )
-    paths = ["new", "a", "b.c", "c[0]"]
-    assigned = [
-        engine.assignment([(path, expression) for path in paths]).apply(entries, "app", "x", 5)
-        for engine in both_engines()
-    ]
-    assert assigned.count(assigned[0]) == len(assigned)
+    for paths in (["new", "a", "b.c", "c[0]"], ["new", "a", "c"]):
+        assigned = [
+            engine.assignment([(path, expression) for path in paths]).apply(entries, "app", "x", 5)
+            for engine in both_engines()
+        ]
+        assert assigned.count(assigned[0]) == len(assigned)
+    keys = [engine.grouping([expression]).apply(entries, "app", "x", 5) for engine in both_engines()]
+    assert keys.count(keys[0]) == len(keys)
     splits = [engine.condition(expression).split(entries, "app.web", None, 0) for engine in both_engines()]
     assert splits.count(splits[0]) == len(splits)
 
