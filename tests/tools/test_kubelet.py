@@ -44,8 +44,11 @@ def test_the_judge_tells_what_is_wrong(tmp_path: Path) -> None:
     assert judge(node.written(), [*texts, texts[0]]).doubled == 1
     joined = judge(node.written(), [texts[0] + "\n" + texts[1], *texts[2:]])
     assert (joined.lost, joined.broken) == (2, 1)
+    part = texts[0][-3:]
+    assert judge(node.written(), [*texts[1:], part]).broken == 1
     pod.deleted = True
     assert judge(node.written(), texts[1:]).deleted == 1
+    assert judge(node.written(), [*texts[1:], part]).fine
 
 
 def test_marks_are_unique() -> None:

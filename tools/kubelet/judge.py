@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tools.kubelet.node import Written
@@ -54,7 +54,7 @@ class Verdict:
 def judge(written: Iterable[Written], texts: Iterable[str]) -> Verdict:
     """Compare what was written with what arrived."""
     arrived = Counter(texts)
-    verdict, known, torn = Verdict(), set[str](), set[str]()
+    verdict, known, torn = Verdict(), set[str](), dict[str, str]()
     for each in written:
         text = each.event.text
         known.add(text)
@@ -64,7 +64,7 @@ def judge(written: Iterable[Written], texts: Iterable[str]) -> Verdict:
         elif each.gone:
             verdict.deleted += 1
             verdict.deleted_bytes += each.size
-            torn.add(each.event.mark)
+            torn[each.event.mark] = text
         else:
             verdict.lost += 1
             _note(verdict, "lost", text)
@@ -73,11 +73,17 @@ def judge(written: Iterable[Written], texts: Iterable[str]) -> Verdict:
             _note(verdict, "doubled", text)
     for text in arrived.keys() - known:
         # What is left of an event whose file was removed in part arrives as it is.
-        marks = _MARK.findall(text)
-        if not marks or not all(mark in torn for mark in marks):
+        if not _is_left_of(text, torn):
             verdict.broken += 1
             _note(verdict, "nobody said", text)
     return verdict
+
+
+def _is_left_of(text: str, torn: Mapping[str, str]) -> bool:
+    """Whether a text is of events, by their marks, of which something was removed."""
+    if marks := _MARK.findall(text):
+        return all(mark in torn for mark in marks)
+    return any(text in whole for whole in torn.values())
 
 
 def _note(verdict: Verdict, what: str, text: str) -> None:
