@@ -13,6 +13,7 @@ from logflow.config.fields import Duration, ExpressionField
 from logflow.config.options import FilterConfig
 from logflow.engine.keyed import Repeated
 from logflow.event import NANOSECOND
+from logflow.filters.verdicts import Verdicts
 from logflow.packing import unpack_entries
 
 _LONGEST_S = 86_400.0
@@ -61,6 +62,7 @@ class DedupeFilter(Filter):
         self._memory = context.engine.repeats(
             config.fields, config.within, config.max_events, tells=config.summary
         )
+        self._verdicts = Verdicts()
         self._forgotten = 0
         self._count_forgotten = context.counter(
             "dedupe_events_forgotten", "Events of a dedupe that were forgotten, as there were max_events."
@@ -68,6 +70,9 @@ class DedupeFilter(Filter):
 
     def apply(self, batch: Batch) -> Batch | None:
         """Leave out repeats."""
+        return self._verdicts.apply(batch, self._leave_out)
+
+    def _leave_out(self, batch: Batch) -> Batch | None:
         source, clock = batch.attributes.get("source"), self.context.clock
         at_ns = int(clock.monotonic() * NANOSECOND)
         entries, count = self._memory.apply(batch.entries, batch.tag, source, clock.time_ns(), at_ns)

@@ -24,6 +24,7 @@ from logflow.batch import Batch
 from logflow.component import Context, Filter
 from logflow.config.fields import Duration, ExpressionField, Size
 from logflow.config.options import FilterConfig
+from logflow.filters.verdicts import Verdicts
 from logflow.jsontext import json_text
 
 _LONGEST_KEY = 64
@@ -93,6 +94,7 @@ class ThrottleFilter(Filter):
         self._burst = float(amount if config.burst is None else config.burst)
         self._grouping = context.engine.grouping([] if config.key is None else [config.key])
         self._buckets: OrderedDict[bytes, _Bucket] = OrderedDict()
+        self._verdicts = Verdicts()
         self._forgotten = context.counter(
             "throttle_keys_forgotten", "Keys of a throttle that were forgotten, as max_keys were in use."
         )
@@ -104,6 +106,9 @@ class ThrottleFilter(Filter):
 
     def apply(self, batch: Batch) -> Batch | None:
         """Let pass what there are tokens for."""
+        return self._verdicts.apply(batch, self._judge)
+
+    def _judge(self, batch: Batch) -> Batch | None:
         passed = self._admit(batch)
         self._forget()
         return passed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 
 import pytest
 from pydantic import ValidationError
@@ -16,13 +17,14 @@ from logflow.testing import FakeClock, make_context
 class Bench:
     def __init__(self, directory, engine, **options):
         self.clock, self.metrics = FakeClock(), Metrics()
+        self.spans = (Span("file", 9 * number, 9 * number + 9) for number in count())
         context = make_context(
             directory, "test", kind="filter", engine=engine.name, clock=self.clock, metrics=self.metrics
         )
         self.step = DedupeFilter(DedupeFilter.Config(**{"fields": ["message"], **options}), context)
 
     def send(self, *records, tag="app"):
-        kept = self.step.apply(Batch.from_events(tag, list(enumerate(records)), Span("file", 0, 9)))
+        kept = self.step.apply(Batch.from_events(tag, list(enumerate(records)), next(self.spans)))
         return [] if kept is None else [record for _, record in kept.events()]
 
     def told(self, *, at_the_end=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 
 import pytest
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from logflow.testing import FakeClock, make_context
 class Bench:
     def __init__(self, directory, engine, **options):
         self.clock, self.metrics = FakeClock(), Metrics()
+        self.spans = (Span("file", 9 * number, 9 * number + 9) for number in count())
         context = make_context(
             directory, "per-pod", kind="filter", engine=engine.name, clock=self.clock, metrics=self.metrics
         )
@@ -24,7 +26,7 @@ class Bench:
     def send(self, *pods, text=""):
         """How many events of each pod pass, or which numbers they have."""
         events = [(n, {"n": n, "pod": pod, "text": text}) for n, pod in enumerate(pods)]
-        kept = self.step.apply(Batch.from_events("app", events, Span("file", 0, 9)))
+        kept = self.step.apply(Batch.from_events("app", events, next(self.spans)))
         return [] if kept is None else [record["n"] for _, record in kept.events()]
 
     def told(self, *, at_the_end=False):

@@ -16,8 +16,9 @@ from tools.torture.proxy import CruelProxy
 _CLEAN = [
     {"type": "redact", "detectors": ["email", "jwt", "bearer", "private_key"]},
     {"type": "limit", "field_bytes": "1MiB", "depth": 100},
+    {"type": "dedupe", "fields": ["container", "stream", "seq"], "within": "10m", "max_events": 500_000},
 ]
-"""These find nothing in what the writer writes, and so must change nothing."""
+"""These find nothing in what the writer writes, and so must change nothing, whatever is sent again."""
 _ROUTES = [
     {"match": "**", "continue": True, "filters": _CLEAN, "outputs": ["archive", "archive-rest"]},
     {"match": "**", "where": "seq % 2 == 0", "outputs": ["sink"]},

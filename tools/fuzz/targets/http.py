@@ -80,7 +80,7 @@ def _loki(body: bytes) -> None:
 def _otlp(body: bytes) -> None:
     handler = _handler("otlp", "auto")
     for read in (read_json, read_protobuf):
-        _take(lambda events, read=read: handler._read(read, body, events))  # type: ignore[attr-defined,misc]  # noqa: SLF001
+        _take(lambda events, read=read: handler._reader.read(read, body, events))  # type: ignore[attr-defined,misc]  # noqa: SLF001
 
 
 def _splunk(body: bytes) -> None:
