@@ -276,8 +276,14 @@ class Catalogue:
 
     async def _come_back(self, lane: Lane) -> None:
         """Find files again that were away, now that there is something at their path."""
-        for stream, state in tuple(self._known.away(lane.path)):
+        away = tuple(self._known.away(lane.path))
+        told_by_content = any(state.known.size for _, state in away)
+        for stream, state in away:
             again = await self._shared.in_thread(partial(rotated.locate, state))
+            if _is_unknowable(state, again, told_by_content=told_by_content):
+                self._known.take(stream)
+                self._restore_empty(lane, stream, state, again, replaced=True)
+                continue
             if again is None:
                 continue
             if again.sibling.place in self._by_inode:
@@ -337,7 +343,8 @@ class Catalogue:
     def _read_of(self, lane: Lane, place: tuple[int, int] = (-1, -1)) -> list[FileState]:
         """What is known of the files of a lane, as far as they were read; and of one of that place."""
         states = [file.state(file.point) for file in lane.files if file.has_content()]
-        return states + [state for _, state in self._known.candidates(lane.path, lane.real, place)]
+        known = self._known.candidates(lane.path, lane.real, place)
+        return states + [state for _, state in known if state.known.size]
 
     async def start_over(self, lane: Lane, content: Content) -> None:
         """Append what is in a truncated file now to the lane, as a file of its own."""
@@ -453,7 +460,10 @@ class Catalogue:
         offset = self._last_line_end(content, os.fstat(content.fd).st_size) if from_end else 0
         tail = content.read(max(offset - TAIL_BYTES, 0), min(offset, TAIL_BYTES))
         state = msgspec.structs.replace(
-            state_of(lane.path, lane.real, content), offset=offset, tail=Mark.of(tail)
+            state_of(lane.path, lane.real, content),
+            offset=offset,
+            tail=Mark.of(tail),
+            order=0 if before else self._known.next_order(lane.path),
         )
         file = LogFile(uuid.uuid4().hex, state, content, tail)
         lane.append(file, before)
@@ -565,12 +575,8 @@ class Catalogue:
                 self._restore_leftover(lane, stream, state)
                 continue
             away[lane] = again is None or again.sibling.path != state.real
-            empty = not state.known.size
-            if empty and (state.handed is not None or state.path in told_by_content or again is None):
-                # It had no content when it was last seen: what is there now may be another's.
-                if again is not None:
-                    again.content.close()
-                self._restore_empty(lane, stream, state, replaced=state.path in present)
+            if _is_unknowable(state, again, told_by_content=state.path in told_by_content):
+                self._restore_empty(lane, stream, state, again, replaced=state.path in present)
             else:
                 self._restore_one(lane, stream, state, again, owners, replaced=state.path in present)
         for lane, is_away in away.items():
@@ -584,8 +590,12 @@ class Catalogue:
         else:
             self._shared.positions.forget(stream)
 
-    def _restore_empty(self, lane: Lane, stream: str, state: FileState, *, replaced: bool) -> None:
+    def _restore_empty(
+        self, lane: Lane, stream: str, state: FileState, again: Again | None, *, replaced: bool
+    ) -> None:
         """Go on with the open joins of a file that cannot be found again, as it had no content."""
+        if again is not None:
+            again.content.close()
         lane.last = lane.last or self._known.latest(lane.path) or state
         if not replaced and not lane.files:
             self._leave(lane, stream, state, replaced=False)
@@ -657,7 +667,8 @@ class Catalogue:
             )  # fmt: skip
         else:
             log.info("The file %s is away. Its position, byte %d, is kept for a week.", where, state.offset)
-        lane.last = state
+        if state.known.size or lane.last is None:
+            lane.last = state
         if replaced and state.carry:
             leftover = LogFile.of_joins(leftover_of(stream, state.offset), state, state.carry)
             lane.append(leftover)
@@ -676,6 +687,14 @@ class Catalogue:
         directory = os.path.dirname(state.path)
         deleted = replaced or (not os.path.lexists(state.path) and _has_entries(directory))
         return max(state.size - state.offset, 0) if deleted else 0
+
+
+def _is_unknowable(state: FileState, again: Again | None, *, told_by_content: bool) -> bool:
+    """Whether a file had no content when it was last seen, so that what is there now may be another's.
+
+    Its inode is enough only if no other file of its path is known by its content.
+    """
+    return not state.known.size and (state.handed is not None or told_by_content or again is None)
 
 
 def _has_entries(directory: str) -> bool:

@@ -191,8 +191,10 @@ def judge(state: FileState, sight: Sight, *, named: bool = False) -> Verdict:
     """
     at_place = sight.place == (state.device, state.inode)
     if state.head.fits(sight.head) and state.tail.fits(sight.tail) and not 0 <= sight.size < state.offset:
-        if at_place:
-            return Verdict.SAME if state.glimpse.fits(sight.head) else Verdict.REWRITTEN
+        if at_place and state.glimpse.fits(sight.head):
+            return Verdict.SAME
+        if at_place and state.offset:  # else nothing tells it from a new file that was given the inode
+            return Verdict.REWRITTEN
         likely = named or state.offset >= LEAST_COPY_BYTES or sight.mtime_ns == state.mtime_ns
         if likely and state.known.size and state.glimpse.fits(sight.head):
             return Verdict.COPY
@@ -255,6 +257,10 @@ class Known:
         return max(
             (state for state in states if state.known.size), key=lambda state: state.order, default=None
         )
+
+    def next_order(self, path: str) -> int:
+        """The number of a file that comes after all those of a path."""
+        return max((self._states[stream].order + 1 for stream in self._streams.get(path, ())), default=0)
 
     def expire(self, now_ns: int) -> list[str]:
         """Forget what was not seen for a week; returns the streams."""

@@ -176,8 +176,7 @@ def is_still(content: Content, state: FileState) -> bool:
     """Whether the open file at the place of a known one is that file, rather than one that got its inode."""
     if not state.known.size:
         return False
-    verdict, _ = examine(content, state)
-    return verdict is Verdict.SAME or (verdict is Verdict.REWRITTEN and state.offset > 0)
+    return examine(content, state)[0] in {Verdict.SAME, Verdict.REWRITTEN}
 
 
 def lies_beside(state: FileState) -> bool:
@@ -218,16 +217,20 @@ def _newer(
     """Walk from the newest one backwards, as the answer is nearly always there."""
     end = until.state() if until is not None else None
     later: list[Sibling] = []
+    seen_end = False
     for sibling in reversed(siblings):
         if until is not None and end is not None:
             if _is_until(sibling, until.content, end):
                 later.clear()
+                seen_end = True
                 continue
             if _is_copied_from(sibling, until.content):
                 continue
         if _holds(sibling, latest):
             return later[::-1]
         later.append(sibling)
+    if until is not None and not seen_end and _is_deleted(until.content):
+        return []  # the oldest ones are deleted first, so what is left came after it
     # If that is yet to come, the clock was set back: then no time tells which came later.
     set_back = latest.mtime_ns > time.time_ns()
     return [
@@ -321,6 +324,11 @@ def is_beginning(part: Content, whole: Content) -> bool:
 def _plain_size(content: Content) -> int:
     """The size of a file that is not compressed; 0 if it is, or is gone."""
     return os.fstat(content.fd).st_size if not content.slow and content.fd >= 0 else 0
+
+
+def _is_deleted(content: Content) -> bool:
+    """Whether an open file has no name any more."""
+    return content.fd >= 0 and not os.fstat(content.fd).st_nlink
 
 
 def _begins_alike(one: Content, other: Content, size: int) -> bool:

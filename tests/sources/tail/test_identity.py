@@ -72,6 +72,12 @@ def test_what_was_seen_but_not_read_may_be_another_text_in_the_same_place_only()
     assert judge(known, sight(known, data, (1, 3)), named=True) is Verdict.OTHER
 
 
+def test_the_inode_of_a_file_of_which_nothing_was_read_tells_nothing_unless_both_begin_the_same() -> None:
+    known = state(0, glimpse=Mark.of(LINES[:500]))
+    assert judge(known, sight(known, LINES[:800])) is Verdict.SAME
+    assert judge(known, sight(known, b"y" * 900)) is Verdict.OTHER
+
+
 def test_files_that_are_away_are_kept_for_a_week_and_bounded() -> None:
     known = Known()
     for index in range(8):

@@ -58,6 +58,7 @@ actions = st.one_of(
     reuses=st.booleans(),
     coarse=st.booleans(),
     rotated_unseen=st.booleans(),
+    keep=st.sampled_from([None, 2, 3]),
 )
 def test_every_line_arrives_once_and_in_order(
     tmp_path_factory: pytest.TempPathFactory,
@@ -68,8 +69,9 @@ def test_every_line_arrives_once_and_in_order(
     reuses: bool,
     coarse: bool,
     rotated_unseen: bool,
+    keep: int | None,
 ) -> None:
-    world = World(how, wide, reuses, coarse, rotated_unseen, joins)
+    world = World(how, wide, reuses, coarse, rotated_unseen, joins, keep)
     asyncio.run(play(tmp_path_factory.mktemp("tail"), world, steps))
 
 
@@ -152,3 +154,70 @@ async def test_a_copy_is_known_when_its_original_is_truncated_while_they_are_com
         ("look", 1.0),
     ]
     await play(tmp_path, World("copy"), steps)
+
+
+async def test_a_file_that_was_empty_does_not_come_back_as_the_one_that_got_its_inode(tmp_path: Path) -> None:
+    """Else joins that are open at the end of what has its inode would stay open for good."""
+    steps: list[Action] = [
+        *[("rotate",)] * 3,
+        ("restart", False, [("rotate",)]),
+        ("rotate",),
+        ("restart", False, []),
+    ]
+    await play(tmp_path, World("rename", reuses=True, joins=True, keep=2), steps)
+
+
+async def test_nothing_that_is_left_came_before_a_file_that_is_deleted(tmp_path: Path) -> None:
+    """It is still open, so that it is read; what lies in the directory came after it."""
+    steps: list[Action] = [
+        *[("rotate",)] * 2,
+        ("look", 1.0),
+        ("write", "stderr", 3, False, False),
+        *[("rotate",)] * 4,
+        ("write", "stderr", 1, False, False),
+        ("rotate",),
+    ]
+    await play(tmp_path, World("rename", keep=2), steps)
+
+
+async def test_an_empty_file_that_is_away_is_not_the_last_one_of_which_more_is_known(tmp_path: Path) -> None:
+    """What was compressed may have its inode, and what came before that would be left out."""
+    steps: list[Action] = [
+        *[("rotate",)] * 2,
+        ("restart", False, [("rotate",)]),
+        ("rotate",),
+        ("write", "stdout", 1, False, True),
+        *[("rotate",)] * 2,
+        ("restart", False, [("rotate",)]),
+    ]
+    await play(tmp_path, World("rename", keep=2), steps)
+
+
+@pytest.mark.parametrize("reuses", [False, True])
+async def test_what_has_the_inode_of_a_file_of_which_nothing_was_read_is_read(
+    tmp_path: Path, *, reuses: bool
+) -> None:
+    steps: list[Action] = [
+        ("rotate",),
+        ("restart", False, [("rotate",)]),
+        *[("rotate",)] * 2,
+        ("restart", False, [("rotate",), ("write", "stdout", 1, True, False), *[("rotate",)] * 2]),
+        *[("rotate",)] * 2,
+        ("race", 1, ("write", "stdout", 2, True, False)),
+        *[("rotate",)] * 2,
+        ("deliver", 3),
+    ]
+    world = World("rename", reuses=reuses, rotated_unseen=True, joins=True, keep=2)
+    await play(tmp_path, world, steps)
+
+
+async def test_files_that_come_after_those_that_are_away_stay_behind_them(tmp_path: Path) -> None:
+    """The open joins of one that is away are emitted with the next start but one."""
+    steps: list[Action] = [
+        *[("rotate",)] * 3,
+        ("restart", False, [("write", "stderr", 3, False, False), *[("rotate",)] * 2]),
+        ("rotate",),
+        ("restart", False, [("rotate",), ("write", "stderr", 3, True, False), *[("rotate",)] * 2]),
+        ("restart", False, []),
+    ]
+    await play(tmp_path, World("rename", keep=3), steps)
