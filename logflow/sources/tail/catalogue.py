@@ -34,7 +34,14 @@ from logflow.sources.tail.identity import HEAD_BYTES, TAIL_BYTES, FileState, Kno
 from logflow.sources.tail.lane import Lane
 from logflow.sources.tail.listing import Sibling, bases, origins
 from logflow.sources.tail.rotated import Again, Until
-from logflow.sources.tail.saved import by_place, locate_all, saved_states, state_of
+from logflow.sources.tail.saved import (
+    by_place,
+    is_unknowable,
+    locate_all,
+    saved_states,
+    state_of,
+    unread_of,
+)
 from logflow.sources.tail.shared import Shared
 from logflow.sources.tail.tags import TagTemplate, shown
 from logflow.sources.tail.watcher import Watcher
@@ -280,7 +287,7 @@ class Catalogue:
         told_by_content = any(state.known.size for _, state in away)
         for stream, state in away:
             again = await self._shared.in_thread(partial(rotated.locate, state))
-            if _is_unknowable(state, again, told_by_content=told_by_content):
+            if is_unknowable(state, again, told_by_content=told_by_content):
                 self._known.take(stream)
                 self._restore_empty(lane, stream, state, again, replaced=True)
                 continue
@@ -575,7 +582,7 @@ class Catalogue:
                 self._restore_leftover(lane, stream, state)
                 continue
             away[lane] = again is None or again.sibling.path != state.real
-            if _is_unknowable(state, again, told_by_content=state.path in told_by_content):
+            if is_unknowable(state, again, told_by_content=state.path in told_by_content):
                 self._restore_empty(lane, stream, state, again, replaced=state.path in present)
             else:
                 self._restore_one(lane, stream, state, again, owners, replaced=state.path in present)
@@ -657,7 +664,7 @@ class Catalogue:
     def _leave(self, lane: Lane, stream: str, state: FileState, *, replaced: bool) -> None:
         """A file is not there: keep its position. Its open joins end where another one has its place."""
         log, where = self._shared.context.log, shown(state.path)
-        if unread := self._unread_of(state, replaced=replaced):
+        if unread := unread_of(state, replaced=replaced):
             self._shared.counters.bytes_unread(unread)
             log.warning("The file %s was deleted and %d bytes of it had not been read.", where, unread)
         elif replaced:
@@ -675,31 +682,3 @@ class Catalogue:
             self._shared.positions.save(leftover)
             state = msgspec.structs.replace(state, carry=b"", flushed=(state.offset, *state.flushed))
         self._keep(stream, state, done=False)
-
-    @staticmethod
-    def _unread_of(state: FileState, *, replaced: bool) -> int:
-        """Bytes that were not read of a file that is missing, if it is known to be deleted.
-
-        That is when its place is taken, or empty among others: where nothing else is, a mount may be missing.
-        """
-        if state.left_ns:  # it was missing before
-            return 0
-        directory = os.path.dirname(state.path)
-        deleted = replaced or (not os.path.lexists(state.path) and _has_entries(directory))
-        return max(state.size - state.offset, 0) if deleted else 0
-
-
-def _is_unknowable(state: FileState, again: Again | None, *, told_by_content: bool) -> bool:
-    """Whether a file had no content when it was last seen, so that what is there now may be another's.
-
-    Its inode is enough only if no other file of its path is known by its content.
-    """
-    return not state.known.size and (state.handed is not None or told_by_content or again is None)
-
-
-def _has_entries(directory: str) -> bool:
-    try:
-        with os.scandir(directory) as names:
-            return next(names, None) is not None
-    except OSError:
-        return False

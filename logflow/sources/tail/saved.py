@@ -1,5 +1,8 @@
 """What is known of files: as it was saved, and as it is for one that is new."""
 
+# Paths are text here: there are thousands in a scan, and links must stay as they are written.
+# ruff: noqa: PTH120
+
 from __future__ import annotations
 
 import os
@@ -49,6 +52,34 @@ def by_place(states: Sequence[tuple[str, FileState]]) -> Mapping[tuple[int, int]
             continue
         by_place[state.device, state.inode].append(state)
     return by_place
+
+
+def is_unknowable(state: FileState, again: Again | None, *, told_by_content: bool) -> bool:
+    """Whether a file had no content when it was last seen, so that what is there now may be another's.
+
+    Its inode is enough only if no other file of its path is known by its content.
+    """
+    return not state.known.size and (state.handed is not None or told_by_content or again is None)
+
+
+def unread_of(state: FileState, *, replaced: bool) -> int:
+    """Bytes that were not read of a file that is missing, if it is known to be deleted.
+
+    That is when its place is taken, or empty among others: where nothing else is, a mount may be missing.
+    """
+    if state.left_ns:  # it was missing before
+        return 0
+    directory = os.path.dirname(state.path)
+    deleted = replaced or (not os.path.lexists(state.path) and _has_entries(directory))
+    return max(state.size - state.offset, 0) if deleted else 0
+
+
+def _has_entries(directory: str) -> bool:
+    try:
+        with os.scandir(directory) as names:
+            return next(names, None) is not None
+    except OSError:
+        return False
 
 
 def state_of(path: str, real: str, content: Content) -> FileState:
