@@ -5,10 +5,10 @@ Every component has the same life::
     Config validated ──► constructed ──► open ──► used ──► close
         no I/O             no I/O                            safe twice, and without open
 
-The host opens outputs first, then filters and stages, then sources, and closes them in the opposite
-order. A failed ``open`` leaves nothing behind. Parsers are pure and live inside the component that uses
-them: nobody opens them. Queueing, chunking, retries, timeouts, concurrency, metrics of delivery and dead
-letters belong to the host, never to a component.
+The host opens filters and stages, then sources, then outputs; it closes sources first, then filters and
+stages, then outputs, as events flow. A failed ``open`` leaves nothing behind. Parsers are pure and live
+inside the component that uses them: nobody opens them. Queueing, chunking, retries, timeouts, concurrency,
+metrics of delivery and dead letters belong to the host, never to a component.
 """
 
 from __future__ import annotations
