@@ -18,6 +18,7 @@ from itertools import count
 from typing import Generic, Protocol, TypeVar
 
 from logflow.buffers.pacing import GatheringPacer, GroupPacer, Pacer
+from logflow.buffers.turns import until_quiet
 from logflow.clock import Clock
 
 
@@ -71,19 +72,16 @@ class Schedule(Generic[Q]):
         """A chunk that is not full is made when the pacer says, after ``flush_interval_s`` at the latest."""
         self._flush_interval_s = flush_interval_s
         self._pacer: Pacer | GroupPacer | GatheringPacer = Pacer(flush_interval_s)
-        self._together = False
         self._pressed: Callable[[], bool] = _never
         self._clock = clock
         self._fresh: list[tuple[float, int, Q]] = []
         self._retries: list[tuple[float, int, Q]] = []
         self._order = count()
-        self._added = 0
         self._changed = asyncio.Event()
 
     def pace_together(self, interval_s: float) -> None:
         """Have all queues become due at the same time, so that they are taken in one go."""
         self._pacer = GroupPacer(min(interval_s, self._flush_interval_s))
-        self._together = True
 
     def gather(self, interval_s: float, pressed: Callable[[], bool]) -> None:
         """Let queues gather for ``interval_s``, also after a quiet time; not while ``pressed``."""
@@ -117,7 +115,6 @@ class Schedule(Generic[Q]):
         if queue.due_s is not None and queue.due_s <= due_s:
             return
         queue.due_s = due_s
-        self._added += 1
         due = self._fresh if queue.retry_s is None else self._retries
         entry = (due_s, next(self._order), queue)
         heapq.heappush(due, entry)
@@ -148,26 +145,20 @@ class Schedule(Generic[Q]):
             retries: take those whose chunk was put back.
         """
         while True:
-            if fresh and self._together:
-                await self._gather()
+            if fresh and isinstance(self._pacer, GroupPacer):
+                await until_quiet(
+                    lambda: len(self._fresh), self._begins_group, quiet=_QUIET_TURNS, most=_MOST_TURNS
+                )
             if (queue := self.next_due(fresh=fresh, retries=retries)) is not None:
                 return queue
             await self._wait(self._lists(fresh=fresh, retries=retries))
 
-    async def _gather(self) -> None:
-        """Wait while more queues become due with the first, unless that has a whole chunk.
-
-        What comes at one time, from the files or over the connection of a sender, is added in several turns
-        of the event loop. If the first of it were taken alone, the rest would wait for the next group.
-        """
-        quiet, turns = 0, 0
-        while quiet < _QUIET_TURNS and turns < _MOST_TURNS and self._begins_group():
-            added = self._added
-            await asyncio.sleep(0)
-            quiet, turns = 0 if added != self._added else quiet + 1, turns + 1
-
     def _begins_group(self) -> bool:
-        """Whether a queue is due that has no whole chunk yet."""
+        """Whether a queue is due that has no whole chunk yet.
+
+        Were it taken alone, what comes with it, from other files or over the same connection, would wait for
+        the next group.
+        """
         if not self._fresh or self._fresh[0][0] > self._clock.monotonic():
             return False
         queue = self._fresh[0][2]

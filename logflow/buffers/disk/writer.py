@@ -27,6 +27,7 @@ from typing import Literal, NamedTuple
 from logflow.buffers.disk.records import Record, length_of
 from logflow.buffers.disk.segments import Place, Reserve, Segment, SegmentLog
 from logflow.buffers.disk.threads import InThread
+from logflow.buffers.turns import until_quiet
 from logflow.clock import Clock
 from logflow.errors import what_happened
 from logflow.storage.checkpoints import Checkpoints
@@ -182,15 +183,11 @@ class Writer:
         write and one sync do for all of them.
         """
         await self._wake.wait()
-        quiet = 0
-        while quiet < _QUIET_TURNS and len(self._batches) < _GROUP_ITEMS and self._is_little():
-            gathered = len(self._batches)
-            await asyncio.sleep(0)
-            quiet = 0 if len(self._batches) > gathered else quiet + 1
+        await until_quiet(lambda: len(self._batches), self._is_little, quiet=_QUIET_TURNS)
 
     def _is_little(self) -> bool:
         """Whether what waits is not worth a write and a sync of its own."""
-        return bool(self._batches) and self.waiting_bytes < _GATHERED_BYTES
+        return 0 < len(self._batches) < _GROUP_ITEMS and self.waiting_bytes < _GATHERED_BYTES
 
     def _step(self, dead: list[Segment]) -> Step:
         stored, self._stored = self._stored, []
