@@ -91,7 +91,7 @@ class OtlpSource(HttpIntake):
         if self.config.protocol == "http":
             return super().server(handler)
         server: Serving = self._load("logflow.net.grpc.server").GrpcServer(
-            handler, idle_s=self.config.idle_timeout, malformed=self.malformed, log=self.context.log
+            handler, idle_s=self.config.idle_timeout, malformed=self.malformed, fault=handler.fault
         )
         return server
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import pytest
 from pydantic import ValidationError
@@ -25,11 +24,12 @@ class Receiver:
         self.otherwise = Reply()
         self.calls = []
         self.messages = []
+        self.faults = []
         self.server = GrpcServer(
             self.handle,
             idle_s=60.0,
             malformed=lambda amount=1: None,
-            log=logging.getLogger("logflow.receiver"),
+            fault=lambda error, *_: self.faults.append(error),
         )
 
     async def handle(self, call):

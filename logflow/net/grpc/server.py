@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -37,6 +36,8 @@ from logflow.net.grpc.wire import (
 
 _CALLS = 100
 """Calls at once on a connection."""
+_SHOWN = 100
+"""Characters of a path that messages show."""
 _MOST_RESETS = 200
 """Calls that a client may take back, more than it lets end: each costs us much and the client little."""
 
@@ -79,6 +80,11 @@ class Call:
     ended: bool = False
     _data: deque[tuple[bytes, int]] = field(default_factory=deque)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def named(self) -> str:
+        """What messages call it."""
+        return f"the call {self.path[:_SHOWN]!a}"
 
     def feed(self, data: bytes, size: int) -> None:
         """Data came, which takes so many bytes of the window."""
@@ -149,7 +155,7 @@ class GrpcServer:
         *,
         idle_s: float,
         malformed: Counter,
-        log: logging.Logger,
+        fault: Callable[[Exception, str, str], None],
     ) -> None:
         """Serve.
 
@@ -157,13 +163,13 @@ class GrpcServer:
             handle: answers a call.
             idle_s: longest time that a connection stays open without a call.
             malformed: counts connections that were not of gRPC.
-            log: told of what fails here.
+            fault: told of a call that failed through an error of ours, what it was and whose.
         """
         self.connections: set[_Connection] = set()
         self.handle = handle
         self.idle_s = idle_s
         self.malformed = malformed
-        self.log = log
+        self.fault = fault
 
     def __call__(self) -> asyncio.Protocol:
         """Make the protocol of a connection."""
@@ -276,8 +282,8 @@ class _Connection(Http2):
                     reply = await self._server.handle(call)
             except TimeoutError:
                 reply = Reply(Code.DEADLINE_EXCEEDED, "it took longer than the client gave it")
-            except Exception:
-                self._server.log.exception("A call failed.")
+            except Exception as error:
+                self._server.fault(error, call.named, call.peer)
                 reply = Reply(Code.INTERNAL, "an error of the server; see its log")
             self._resets = max(0, self._resets - 1)
             self._reply(stream_id, reply)

@@ -12,8 +12,6 @@ from logflow.net.grpc.wire import FROM_HTTP, Code
 from logflow.net.http_server.intake import Intake, Limits, Read, Refused
 from logflow.net.tags import Tags
 
-_SHOWN = 100
-
 
 class CallHandler(Intake):
     """Answers calls: with an empty message once the events of theirs are safe."""
@@ -29,28 +27,23 @@ class CallHandler(Intake):
         methods: Mapping[str, Read],
     ) -> None:
         """Answer calls of ``methods``, by their paths, each with what reads its messages."""
-        super().__init__(context, complain, limits, tags)
-        self._auth = auth
+        super().__init__(context, complain, limits, auth=auth, tags=tags)
         self._methods = methods
 
     async def __call__(self, call: Call) -> Reply:
         """Answer one call."""
-        what = f"the call {call.path[:_SHOWN]!a}"
         try:
-            if self._auth is not None and not self._auth.accepts(call.headers.get("authorization", "")):
+            if not self.knows(call.headers.get("authorization", "")):
                 raise Refused(401, "credentials are missing or wrong")
             if (read := self._methods.get(call.path)) is None:
                 raise Refused(404, f"there is no such method here; there is {', '.join(self._methods)}")
             await self.take_body(call, read)
         except Refused as refusal:
-            self.note(refusal, what, call.peer)
+            self.note(refusal, call.named, call.peer)
             retry_s = refusal.headers.get("Retry-After")
             return Reply(
                 FROM_HTTP.get(refusal.status, Code.INVALID_ARGUMENT),
                 str(refusal),
                 retry_s=None if retry_s is None else float(retry_s),
             )
-        except Exception as error:
-            self.fault(error, what, call.peer)
-            return Reply(Code.INTERNAL, "an error of the server; see its log")
         return Reply()

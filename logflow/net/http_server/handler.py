@@ -10,12 +10,8 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from logflow.component import Context
-from logflow.config.auth import HttpAuth
 from logflow.errors import MalformedData
-from logflow.net.complaints import Complaints
-from logflow.net.http_server.intake import Intake, Limits, Read, Refused
-from logflow.net.tags import Tags
+from logflow.net.http_server.intake import Intake, Read, Refused
 
 _SHOWN = 100
 
@@ -53,18 +49,6 @@ class _Request:
 class RequestHandler(Intake, ABC):
     """Answers requests."""
 
-    def __init__(
-        self,
-        context: Context,
-        complain: Complaints,
-        limits: Limits,
-        *,
-        auth: HttpAuth | None,
-        tags: Tags,
-    ) -> None:
-        super().__init__(context, complain, limits, tags)
-        self._auth = auth
-
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         try:
@@ -95,7 +79,7 @@ class RequestHandler(Intake, ABC):
 
     def authorized(self, request: web.BaseRequest) -> bool:
         """Whether a request has the credentials that it must have."""
-        return self._auth is None or self._auth.accepts(request.headers.get("Authorization", ""))
+        return self.knows(request.headers.get("Authorization", ""))
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/healthz" and request.method in ("GET", "HEAD"):

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, NoReturn, Protocol
 
 from logflow.component import Context, Emit
 from logflow.compression import decompress_pieces
+from logflow.config.auth import HttpAuth
 from logflow.errors import LimitExceeded, MalformedData
 from logflow.memory import Lease, Share
 from logflow.net.complaints import Complaints
@@ -97,17 +98,30 @@ class Intake:
 
     own_encodings: ClassVar[Sequence[str]] = ()
 
-    def __init__(self, context: Context, complain: Complaints, limits: Limits, tags: Tags) -> None:
+    def __init__(
+        self,
+        context: Context,
+        complain: Complaints,
+        limits: Limits,
+        *,
+        auth: HttpAuth | None,
+        tags: Tags,
+    ) -> None:
         self.emit: Emit | None = None
         self.share: Share | None = None
         self.context = context
         self.tags = tags
         self._complain = complain
         self._limits = limits
+        self._auth = auth
         self._turns = asyncio.Semaphore(_READING)
         self._waiting: set[asyncio.Future[bool]] = set()
         self._rejected = context.counter("requests_rejected", "Requests that can never be taken as they are.")
         self._deferred = context.counter("requests_deferred", "Requests that were told to come again.")
+
+    def knows(self, authorization: str) -> bool:
+        """Whether the header ``Authorization`` of a request has the credentials that it must have."""
+        return self._auth is None or self._auth.accepts(authorization)
 
     def release(self) -> None:
         """Tell whoever still waits for events to be safe that they are not known to be."""

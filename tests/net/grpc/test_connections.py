@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 
 import pytest
@@ -36,10 +35,11 @@ class Rig:
         self.held: asyncio.Event | None = None
         self.cancelled = 0
         self.refuse: Reply | None = None
-        self.server = GrpcServer(
-            self.handle, idle_s=5.0, malformed=self.count, log=logging.getLogger("logflow.rig")
-        )
+        self.server = GrpcServer(self.handle, idle_s=5.0, malformed=self.count, fault=self.fault)
         self.port = 0
+
+    def fault(self, error: Exception, what: str, _peer: str) -> None:
+        self.errors.append(f"{what}: {error}")
 
     def count(self, amount: int = 1) -> None:
         self.malformed += amount
