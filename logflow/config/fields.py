@@ -87,6 +87,11 @@ def parse_address(value: object) -> tuple[str, int]:
     return match[1].strip("[]"), int(match[2])
 
 
+def write_address(host: str, port: int) -> str:
+    """Write ``host:port``; an IPv6 host stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Notation:
     """Says how a type is written in a configuration: for the reference and for the JSON Schema.
 

@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 
 from logflow import registry
 from logflow.component import Component, ComponentConfig
-from logflow.config.fields import ComponentField, Notation
+from logflow.config.fields import ComponentField, Notation, write_address
 from logflow.config.models import Settings
 from logflow.config.options import OutputConfig
 
@@ -198,7 +198,7 @@ def _write(value: Any, type_name: str) -> str:
         case int() | float() if "duration" in type_name and not isinstance(value, bool):
             return _with_unit(value, _DURATIONS)
         case (str() as host, int() as port) if "address" in type_name:
-            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            return write_address(host, port)
         case Path() | re.Pattern():
             return str(getattr(value, "pattern", value))
         case str() if value.strip() == value and value:

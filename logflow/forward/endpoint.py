@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, PlainSerializer
 
-from logflow.config.fields import Notation, parse_address
+from logflow.config.fields import Notation, parse_address, write_address
 
 DEFAULT_PORT = 24224
 
@@ -46,7 +46,7 @@ class ServerEndpoint:
     def __str__(self) -> str:
         if self.path is not None:
             return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return write_address(self.host, self.port)
 
     async def connect(
         self, factory: Callable[[], P], tls: ssl.SSLContext | None = None, server_name: str | None = None

@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import Field
 
 from logflow.component import Context
+from logflow.config.fields import write_address
 from logflow.config.options import SourceConfig
 from logflow.config.tls import ServerTls
 from logflow.errors import ComponentError
@@ -168,13 +169,11 @@ class Listeners:
         ports = {
             listener.getsockname()[1] for _, listener in self._noted if listener.family != socket.AF_UNIX
         }
-        host = (
-            f"[{self._address[0]}]"
-            if self._address and ":" in self._address[0]
-            else (self._address or [""])[0]
-        )
+        host = self._address[0] if self._address else ""
         unix = [self._unix, self._unix_datagrams[0] if self._unix_datagrams else None]
-        return [f"{host}:{port}" for port in sorted(ports)] + [str(path) for path in unix if path is not None]
+        return [write_address(host, port) for port in sorted(ports)] + [
+            str(path) for path in unix if path is not None
+        ]
 
     async def serve(self, accept: Callable[[], asyncio.BaseProtocol]) -> None:
         """Accept connections, those that came since :meth:`open` among them; once is enough.
