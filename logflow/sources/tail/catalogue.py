@@ -518,7 +518,7 @@ class Catalogue:
                 self.watcher.unwatch_file(file.watch)
         self._descriptors.count -= not file.suspended and file.content.fd >= 0
         file.closed = True
-        if file.content.frees:
+        if file.content.deleted:
             self._shared.threads.submit(file.content.close)
         else:
             file.content.close()

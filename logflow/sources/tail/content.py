@@ -41,8 +41,8 @@ class Content(Protocol):
         ...
 
     @property
-    def frees(self) -> bool:
-        """Whether :meth:`close` takes long enough to be done in a thread."""
+    def deleted(self) -> bool:
+        """Whether the file has no name any more: then closing it frees its room, which may take long."""
         ...
 
     def close(self) -> None:
@@ -74,8 +74,8 @@ class PlainContent:
         return data
 
     @property
-    def frees(self) -> bool:
-        """Whether closing it gives its room on disk back, which takes long for a large file."""
+    def deleted(self) -> bool:
+        """Whether the file has no name any more."""
         return self.fd >= 0 and os.fstat(self.fd).st_nlink == 0
 
     def close(self) -> None:

@@ -229,7 +229,7 @@ def _newer(
         if _holds(sibling, latest):
             return later[::-1]
         later.append(sibling)
-    if until is not None and not seen_end and _is_deleted(until.content):
+    if until is not None and not seen_end and until.content.deleted:
         return []  # the oldest ones are deleted first, so what is left came after it
     # If that is yet to come, the clock was set back: then no time tells which came later.
     set_back = latest.mtime_ns > time.time_ns()
@@ -324,11 +324,6 @@ def is_beginning(part: Content, whole: Content) -> bool:
 def _plain_size(content: Content) -> int:
     """The size of a file that is not compressed; 0 if it is, or is gone."""
     return os.fstat(content.fd).st_size if not content.slow and content.fd >= 0 else 0
-
-
-def _is_deleted(content: Content) -> bool:
-    """Whether an open file has no name any more."""
-    return content.fd >= 0 and not os.fstat(content.fd).st_nlink
 
 
 def _begins_alike(one: Content, other: Content, size: int) -> bool:
