@@ -39,8 +39,8 @@ class Pages:
     def __init__(self, options: AdminOptions, now: Callable[[], tuple[Pipeline | None, bool]]) -> None:
         """Answer for the hosts of ``options``, with what ``now`` tells of the pipeline."""
         self._now = now
-        self._host = options.listen[0].lower() if options.listen else ""
-        self._hosts = {"localhost", socket.gethostname().lower(), *(host.lower() for host in options.hosts)}
+        own = ["localhost", socket.gethostname(), *(options.listen or ())[:1]]
+        self._hosts = {host.lower() for host in (*own, *options.hosts)}
         app = web.Application(client_max_size=64 * 1024, middlewares=[self._guard()])
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
@@ -79,7 +79,7 @@ class Pages:
             name = name[1:].partition("]")[0]
         elif name.count(":") == 1:
             name = name.partition(":")[0]
-        if name in self._hosts or (name == self._host):
+        if name in self._hosts:
             return True
         with suppress(ValueError):  # a page cannot make an address mean another machine
             return bool(ipaddress.ip_address(name))

@@ -49,7 +49,10 @@ class Verdicts:
     def _remember(self, delivery: _Delivery, batch: Batch, passed: Batch | None) -> None:
         kept = None if passed is batch else (passed.entries, passed.count) if passed else (b"", 0)
         self._passed[delivery] = kept
-        self._size += _VERDICT_BYTES + (len(kept[0]) if kept else 0)
+        self._size += _cost(kept)
         while self._size > _MOST_BYTES:
-            _, oldest = self._passed.popitem(last=False)
-            self._size -= _VERDICT_BYTES + (len(oldest[0]) if oldest else 0)
+            self._size -= _cost(self._passed.popitem(last=False)[1])
+
+
+def _cost(kept: tuple[bytes, int] | None) -> int:
+    return _VERDICT_BYTES + (len(kept[0]) if kept else 0)
